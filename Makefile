@@ -1,0 +1,64 @@
+# Everything runs in .venv, which the first target that needs it creates. `make` alone lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+DEMO_IMAGE := data/coffee.png
+DEMO_BPP := 0.5
+DEMO_SAD := demo/coffee.sad
+DEMO_PNG := demo/coffee.png
+
+KERNELS := $(shell find kernels -type f)
+FORMATTED := $(filter %.h %.cpp %.cu,$(KERNELS))
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help venv demo test lint format bench clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+venv: $(READY) ## create .venv with the package, the tests and the checkers
+
+# Without isolation the compiler's outputs under build/ stay valid from one install to the next; the
+# price is to ask the build backend what it needs (CMake, Ninja), as pip would. "pip" is there so
+# that an empty answer is no error.
+$(READY): pyproject.toml $(KERNELS)
+	@echo "building sadcodec in $(VENV)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -qq $$($(BIN)/python -c 'import tomllib; \
+	  print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"])')
+	@$(BIN)/python -m pip install -qq $$($(BIN)/python -c 'import scikit_build_core.build as b; \
+	  print("pip", *b.get_requires_for_build_editable())')
+	@$(BIN)/python -m pip install -qq --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+demo: $(READY) ## encode a photograph of data/, decode it, print bytes, bpp and PSNR
+	@mkdir -p demo
+	@$(BIN)/sad encode $(DEMO_IMAGE) -o $(DEMO_SAD) --bpp $(DEMO_BPP) --force
+	@$(BIN)/sad decode $(DEMO_SAD) -o $(DEMO_PNG) --force
+	@echo "compare $(DEMO_IMAGE) and $(DEMO_PNG)"
+
+test: $(READY) ## run the tests
+	@$(BIN)/python -m pytest -q
+
+lint: $(READY) ## check style, types and formatting
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/clang-format --dry-run -Werror $(FORMATTED)
+
+format: $(READY) ## format the Python and C++ sources
+	@$(BIN)/ruff check --quiet --fix-only
+	@$(BIN)/ruff format --quiet
+	@$(BIN)/clang-format -i $(FORMATTED)
+
+bench: $(READY) ## measure encode, decode and the passes of one iteration
+	@$(BIN)/python benchmarks/speed.py
+
+clean: ## remove .venv, builds, demo outputs and caches
+	@rm -rf $(VENV) build dist demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	@rm -f sadcodec/*.so

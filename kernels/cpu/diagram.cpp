@@ -1,0 +1,108 @@
+#include "diagram.h"
+
+#include <algorithm>
+
+namespace sad {
+
+void PreparedSites::resize(int n) {
+  if (n > capacity_) {
+    memory_.reset(new char[static_cast<size_t>(n) * sizeof(PreparedSite) + 64]);
+    auto address = reinterpret_cast<uintptr_t>(memory_.get());
+    data_ = reinterpret_cast<PreparedSite*>((address + 63) / 64 * 64);
+    capacity_ = n;
+  }
+  size_ = n;
+}
+
+void prepare_sites(const float* params, int count, int channels, ThreadPool& pool,
+                   PreparedSites* out) {
+  constexpr int kChunk = 1024;
+  out->resize(count);
+  PreparedSite* sites = out->data();
+  pool.run((count + kChunk - 1) / kChunk, [&](int chunk, int) {
+    const int end = std::min(count, (chunk + 1) * kChunk);
+    for (int i = chunk * kChunk; i < end; ++i)
+      sad_prepare(params + static_cast<size_t>(i) * (kColor + channels), channels, sites + i);
+  });
+}
+
+std::vector<std::unique_ptr<WorkerScratch>> make_scratch(const ThreadPool& pool) {
+  std::vector<std::unique_ptr<WorkerScratch>> out;
+  for (int i = 0; i < pool.size(); ++i) out.push_back(std::make_unique<WorkerScratch>());
+  return out;
+}
+
+namespace {
+
+// Columns of all sites; the SIMD filter reads whole vectors, so they are padded.
+struct AllColumns {
+  std::vector<float> memory;
+  std::vector<int32_t> ids;
+  SiteColumns columns;
+
+  explicit AllColumns(const PreparedSites& sites) {
+    const int n = sites.size();
+    const size_t capacity = (static_cast<size_t>(n) + 15) / 16 * 16 + 16;
+    memory.assign(7 * capacity, 0.0f);
+    ids.assign(capacity, -1);
+    columns.x = memory.data();
+    columns.y = columns.x + capacity;
+    columns.m0 = columns.y + capacity;
+    columns.m1 = columns.m0 + capacity;
+    columns.m2 = columns.m1 + capacity;
+    columns.tau = columns.m2 + capacity;
+    columns.radius = columns.tau + capacity;
+    columns.id = ids.data();
+    columns.count = n;
+    for (int i = 0; i < n; ++i) {
+      const PreparedSite& s = sites.data()[i];
+      columns.x[i] = s.x;
+      columns.y[i] = s.y;
+      columns.m0[i] = s.m0;
+      columns.m1[i] = s.m1;
+      columns.m2[i] = s.m2;
+      columns.tau[i] = s.tau;
+      columns.radius[i] = s.radius;
+      columns.id[i] = i;
+    }
+  }
+};
+
+}  // namespace
+
+void visit_tiles(const Kernels& kernels, const PreparedSites& sites, int width, int height,
+                 FilterOptions options, ThreadPool& pool,
+                 std::vector<std::unique_ptr<WorkerScratch>>& scratch, const TileFunction& visit) {
+  const AllColumns all(sites);
+  struct Visit {
+    const TileFunction* function;
+    int worker;
+  };
+  const TileVisitor call = [](void* context, int x0, int y0, const int32_t* ids, int count,
+                              UnitScratch* memory) {
+    const Visit* v = static_cast<const Visit*>(context);
+    (*v->function)(v->worker, x0, y0, ids, count, memory);
+  };
+  OwnedScratch super_sites, super_work;
+  for (int sy = 0; sy < height; sy += kSuper) {
+    for (int sx = 0; sx < width; sx += kSuper) {
+      const int sx1 = std::min(sx + kSuper, width), sy1 = std::min(sy + kSuper, height);
+      SiteColumns here = all.columns;
+      if (width > kSuper || height > kSuper) {
+        UnitScratch memory{&super_sites, nullptr, nullptr, nullptr, &super_work};
+        kernels.filter_super(all.columns, sx + 0.5f, sy + 0.5f, sx1 - 0.5f, sy1 - 0.5f, options,
+                             &memory, &here);
+      }
+      const int units_x = (sx1 - sx + kUnit - 1) / kUnit, units_y = (sy1 - sy + kUnit - 1) / kUnit;
+      pool.run(units_x * units_y, [&](int unit, int worker) {
+        WorkerScratch& w = *scratch[worker];
+        UnitScratch memory{&w.super, &w.unit, &w.mid, &w.tile, &w.work};
+        Visit v{&visit, worker};
+        kernels.visit_unit(here, sx + unit % units_x * kUnit, sy + unit / units_x * kUnit, width,
+                           height, options, &memory, call, &v);
+      });
+    }
+  }
+}
+
+}  // namespace sad

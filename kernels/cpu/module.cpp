@@ -1,0 +1,259 @@
+// Python module `_core`. Arguments are checked here; the global interpreter lock is released while
+// the core works.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "fit.h"
+#include "refine.h"
+#include "render.h"
+
+namespace nb = nanobind;
+
+namespace {
+
+using FloatImage = nb::ndarray<const float, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+using FloatTable = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using FloatRow = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using IntTable = nb::ndarray<const int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using IntRow = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using ByteRow = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+template <typename T>
+nb::ndarray<nb::numpy, T> to_numpy(std::vector<T> values, std::vector<size_t> shape) {
+  auto* owned = new std::vector<T>(std::move(values));
+  nb::capsule owner(owned, [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
+  return nb::ndarray<nb::numpy, T>(owned->data(), shape.size(), shape.data(), owner);
+}
+
+const sad::Kernels& pick(const std::string& isa) {
+  if (isa.empty()) return sad::kernels();
+  const sad::Kernels* found = sad::kernels(isa.c_str());
+  if (!found) throw std::invalid_argument("instruction set not available: " + isa);
+  return *found;
+}
+
+void require(bool ok, const char* message) {
+  if (!ok) throw std::invalid_argument(message);
+}
+
+int channels_of(const FloatTable& params) {
+  const size_t columns = params.shape(1);
+  require(columns >= 7 && columns <= 10, "params must have 7 to 10 columns");
+  require(params.shape(0) >= 1 && params.shape(0) <= (1u << 24), "1 to 2^24 sites");
+  return static_cast<int>(columns) - sad::kColor;
+}
+
+void require_size(int width, int height, int k, int threads) {
+  require(width >= 1 && height >= 1 && width <= (1 << 24) && height <= (1 << 24),
+          "width and height must be in [1, 2^24]");
+  require(k >= 1 && k <= sad::kMaxK, "k must be in [1, 16]");
+  require(threads >= 1 && threads <= 1024, "threads must be in [1, 1024]");
+}
+
+nb::ndarray<nb::numpy, float> render(const FloatTable& params, int width, int height, int k,
+                                     bool exact, int threads, const std::string& isa) {
+  const int channels = channels_of(params);
+  require_size(width, height, k, threads);
+  const sad::Kernels& kernels = pick(isa);
+  const size_t w = static_cast<size_t>(width), h = static_cast<size_t>(height);
+  std::vector<float> out(w * h * channels);
+  {
+    nb::gil_scoped_release release;
+    sad::render(kernels, params.data(), static_cast<int>(params.shape(0)), channels, width, height,
+                k, exact, threads, out.data());
+  }
+  return to_numpy(std::move(out), {h, w, static_cast<size_t>(channels)});
+}
+
+sad::Quantizer make_quantizer(double position, double log_tau, double anisotropy, double radius,
+                              const IntRow& angle_levels, const FloatTable& color_steps,
+                              const FloatTable& axes) {
+  sad::Quantizer q;
+  require(position > 0 && log_tau > 0 && anisotropy > 0 && radius >= 0, "steps must be positive");
+  require(angle_levels.shape(0) >= 1, "angle_levels must not be empty");
+  q.position = position;
+  q.log_tau = log_tau;
+  q.anisotropy = anisotropy;
+  q.radius = radius;
+  q.angle_levels.assign(angle_levels.data(), angle_levels.data() + angle_levels.size());
+  q.color_steps.assign(color_steps.data(), color_steps.data() + color_steps.size());
+  q.axes.assign(axes.data(), axes.data() + axes.size());
+  return q;
+}
+
+}  // namespace
+
+NB_MODULE(_core, m) {
+  m.doc() = "Render, gradients and integer descent of Soft Anisotropic Diagrams on the CPU.";
+
+  m.def("isa", [] { return std::string(sad::kernels().name); },
+        "Name of the instruction set in use.");
+  m.def("isas", [] {
+    std::vector<std::string> out;
+    for (const char* name : {"baseline", "avx2", "avx512"})
+      if (sad::kernels(name)) out.emplace_back(name);
+    return out;
+  }, "Names of the instruction sets this processor can run.");
+  m.def("render", &render, nb::arg("params"), nb::arg("width"), nb::arg("height"), nb::arg("k"),
+        nb::arg("exact"), nb::arg("threads"), nb::arg("isa") = "");
+
+  nb::class_<sad::Fit>(m, "Fit")
+      .def("__init__",
+           [](sad::Fit* self, const FloatImage& target, const FloatTable& params, int k,
+              int threads, const std::string& isa) {
+             const int channels = channels_of(params);
+             require(static_cast<size_t>(channels) == target.shape(2),
+                     "target and params differ in channels");
+             require(target.shape(0) <= (1 << 24) && target.shape(1) <= (1 << 24),
+                     "target too large");
+             const int height = static_cast<int>(target.shape(0));
+             const int width = static_cast<int>(target.shape(1));
+             require_size(width, height, k, threads);
+             new (self) sad::Fit(pick(isa), target.data(), width, height, channels, params.data(),
+                                 static_cast<int>(params.shape(0)), k, threads);
+           },
+           nb::arg("target"), nb::arg("params"), nb::arg("k"), nb::arg("threads"),
+           nb::arg("isa") = "")
+      .def_prop_ro("count", &sad::Fit::count)
+      .def_prop_ro("params",
+                   [](const sad::Fit& f) {
+                     return to_numpy(f.params(), {static_cast<size_t>(f.count()),
+                                                  static_cast<size_t>(f.columns())});
+                   }, nb::rv_policy::automatic)
+      .def_prop_ro("gradients",
+                   [](const sad::Fit& f) {
+                     return to_numpy(f.gradients(), {static_cast<size_t>(f.count()),
+                                                     static_cast<size_t>(f.columns())});
+                   }, nb::rv_policy::automatic)
+      .def("set_params",
+           [](sad::Fit& f, const FloatTable& params) {
+             require(params.shape(0) == static_cast<size_t>(f.count()) &&
+                         params.shape(1) == static_cast<size_t>(f.columns()),
+                     "params must keep their shape");
+             f.set_params(params.data());
+           })
+      .def("refresh", &sad::Fit::refresh, nb::arg("cut"),
+           nb::call_guard<nb::gil_scoped_release>())
+      .def("gradient",
+           [](sad::Fit& f, int phase, std::optional<FloatTable> noise, uint64_t seed) {
+             require(phase >= -1 && phase <= 3, "phase must be in [-1, 3]");
+             if (noise)
+               require(noise->shape(0) == static_cast<size_t>(f.count()) &&
+                           noise->shape(1) == static_cast<size_t>(f.columns()),
+                       "noise must have the shape of params");
+             const float* data = noise ? noise->data() : nullptr;
+             nb::gil_scoped_release release;
+             return f.gradient(phase, data, seed);
+           },
+           nb::arg("phase") = -1, nb::arg("noise").none() = nb::none(), nb::arg("seed") = 0)
+      .def("adam",
+           [](sad::Fit& f, const FloatRow& rates, float beta1, float beta2, float epsilon) {
+             require(rates.shape(0) == static_cast<size_t>(f.columns()),
+                     "rates must have one value a column");
+             nb::gil_scoped_release release;
+             f.adam(rates.data(), beta1, beta2, epsilon);
+           },
+           nb::arg("rates"), nb::arg("beta1"), nb::arg("beta2"), nb::arg("epsilon") = 1e-8f)
+      .def("statistics",
+           [](sad::Fit& f) {
+             std::vector<float> out(static_cast<size_t>(f.count()) * 3);
+             {
+               nb::gil_scoped_release release;
+               f.statistics(out.data());
+             }
+             return to_numpy(std::move(out), {static_cast<size_t>(f.count()), size_t{3}});
+           })
+      .def("keep",
+           [](sad::Fit& f, const IntRow& index) {
+             require(index.shape(0) >= 1, "at least one site must stay");
+             f.keep(index.data(), static_cast<int>(index.shape(0)));
+           })
+      .def("append", [](sad::Fit& f, const FloatTable& params) {
+        require(params.shape(1) == static_cast<size_t>(f.columns()),
+                "params must have the session's columns");
+        f.append(params.data(), static_cast<int>(params.shape(0)));
+      });
+
+  nb::class_<sad::Refine>(m, "Refine")
+      .def("__init__",
+           [](sad::Refine* self, const FloatImage& target, int k, int threads,
+              const std::string& isa) {
+             require(target.shape(0) <= (1 << 24) && target.shape(1) <= (1 << 24),
+                     "target too large");
+             const int height = static_cast<int>(target.shape(0));
+             const int width = static_cast<int>(target.shape(1));
+             require_size(width, height, k, threads);
+             require(target.shape(2) >= 1 && target.shape(2) <= 4, "1 to 4 channels");
+             new (self) sad::Refine(pick(isa), target.data(), width, height,
+                                    static_cast<int>(target.shape(2)), k, threads);
+           },
+           nb::arg("target"), nb::arg("k"), nb::arg("threads"), nb::arg("isa") = "")
+      .def("set_sites",
+           [](sad::Refine& r, const IntTable& symbols, double position, double log_tau,
+              double anisotropy, double radius, const IntRow& angle_levels,
+              const FloatTable& color_steps, const FloatTable& axes) {
+             require(color_steps.shape(0) == symbols.shape(0), "one row of colour steps a site");
+             require(symbols.shape(1) == 6 + axes.shape(0) && axes.shape(0) == axes.shape(1) &&
+                         color_steps.shape(1) == axes.shape(0),
+                     "symbols, colour steps and axes differ in channels");
+             for (size_t i = 0; i < symbols.shape(0); ++i) {
+               const int32_t* s = symbols.data() + i * symbols.shape(1);
+               require(s[sad::kSymAnisotropy] >= 0 &&
+                           static_cast<size_t>(s[sad::kSymAnisotropy]) < angle_levels.shape(0),
+                       "log_anisotropy symbol outside angle_levels");
+             }
+             const auto quantizer = make_quantizer(position, log_tau, anisotropy, radius,
+                                                   angle_levels, color_steps, axes);
+             r.set_sites(symbols.data(), static_cast<int>(symbols.shape(0)), quantizer);
+           },
+           nb::arg("symbols"), nb::arg("position"), nb::arg("log_tau"), nb::arg("anisotropy"),
+           nb::arg("radius"), nb::arg("angle_levels"), nb::arg("color_steps"), nb::arg("axes"))
+      .def("set_cost",
+           [](sad::Refine& r, int column, const IntRow& prediction, const ByteRow& klass,
+              const FloatTable& table) {
+             sad::ColumnCost cost;
+             require(table.shape(1) % 2 == 1, "the cost table must have 2 R + 1 columns");
+             cost.prediction.assign(prediction.data(), prediction.data() + prediction.size());
+             cost.klass.assign(klass.data(), klass.data() + klass.size());
+             cost.table.assign(table.data(), table.data() + table.size());
+             cost.range = static_cast<int>(table.shape(1) / 2);
+             for (uint8_t c : cost.klass) require(c < table.shape(0), "class outside the table");
+             r.set_cost(column, std::move(cost));
+           })
+      .def("set_color_steps",
+           [](sad::Refine& r, const FloatTable& steps) { r.set_color_steps(steps.data()); })
+      .def_prop_ro("symbols",
+                   [](const sad::Refine& r) {
+                     const auto& s = r.symbols();
+                     const size_t n = static_cast<size_t>(r.count());
+                     return to_numpy(s, {n, s.size() / n});
+                   }, nb::rv_policy::automatic)
+      .def_prop_ro("params",
+                   [](const sad::Refine& r) {
+                     auto p = r.params();
+                     const size_t n = static_cast<size_t>(r.count()), columns = p.size() / n;
+                     return to_numpy(std::move(p), {n, columns});
+                   }, nb::rv_policy::automatic)
+      .def("build_lists", &sad::Refine::build_lists, nb::call_guard<nb::gil_scoped_release>())
+      .def("solve_colors", &sad::Refine::solve_colors, nb::arg("iterations"),
+           nb::call_guard<nb::gil_scoped_release>())
+      .def("sweep", &sad::Refine::sweep, nb::arg("lambda_"), nb::arg("geometry"),
+           nb::call_guard<nb::gil_scoped_release>())
+      .def("removal_deltas", [](sad::Refine& r) {
+        std::vector<double> out(static_cast<size_t>(r.count()));
+        {
+          nb::gil_scoped_release release;
+          r.removal_deltas(out.data());
+        }
+        const size_t n = out.size();
+        return to_numpy(std::move(out), {n});
+      });
+}

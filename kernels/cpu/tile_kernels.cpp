@@ -1,0 +1,19 @@
+// Compiled once per instruction set, with SAD_ISA naming it (see CMakeLists.txt).
+#include "candidates.h"
+#include "passes.h"
+#include "descent.h"
+
+#define SAD_STRING_(x) #x
+#define SAD_STRING(x) SAD_STRING_(x)
+
+namespace sad {
+namespace SAD_ISA {
+
+extern const Kernels kTable;
+const Kernels kTable = {
+    SAD_STRING(SAD_ISA), filter_super,  visit_unit,    render_tile, gradient_tile,
+    statistics_tile,     list_tile,     descent_setup, descent_error, descent_color,
+};
+
+}  // namespace SAD_ISA
+}  // namespace sad

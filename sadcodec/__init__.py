@@ -1,0 +1,43 @@
+"""sadcodec: images as soft anisotropic diagrams, from pixels to a compact file and back.
+
+>>> import sadcodec
+>>> data = sadcodec.encode(image, bpp=0.5)  # doctest: +SKIP
+>>> image = sadcodec.decode(data)  # doctest: +SKIP
+
+Names are loaded when first used, so that ``import sadcodec`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .codec import decode, encode, encode_with_report, info
+    from .errors import SadError
+    from .sites import Sites
+
+__version__ = "0.1.0"
+
+__all__ = ["SadError", "Sites", "__version__", "decode", "encode", "encode_with_report", "info"]
+
+_HOME = {
+    "decode": "codec",
+    "encode": "codec",
+    "encode_with_report": "codec",
+    "info": "codec",
+    "SadError": "errors",
+    "Sites": "sites",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value  # the next access does not come here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

@@ -1,0 +1,195 @@
+"""Fitting by the reference: per-site sums and a session in float64, to compare others with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sadcodec.backends.base import DEFAULT_CUT, DEFAULT_K, PHASES, STATISTICS_CUT
+from sadcodec.backends.reference import blends, check_k, gradients
+from sadcodec.errors import OptionError
+from sadcodec.sites import (
+    COLOR,
+    COLOR_RANGE,
+    LOG_TAU,
+    LOG_TAU_RANGE,
+    MAX_LOG_ANISOTROPY,
+    RADIUS,
+    RADIUS_RANGE,
+    P,
+    Q,
+    Sites,
+    X,
+    Y,
+)
+
+__all__ = ["ReferenceFitSession", "removal_deltas", "statistics"]
+
+Floats = NDArray[np.float64]
+
+
+def statistics(params: Floats, target: Floats, k: int = DEFAULT_K) -> tuple[Floats, Floats]:
+    """Return each site's mass and responsibility-weighted squared error (see `FitSession`).
+
+    Parameters
+    ----------
+    params : float64 [N, 6 + C]
+    target : float64 [H, W, C]
+    k : int
+
+    Returns
+    -------
+    mass : float64 [N], in pixels
+    error : float64 [N], in squared display-referred units, summed over channels
+    """
+    mass, error = np.zeros(len(params)), np.zeros(len(params))
+    wanted = target.reshape(-1, target.shape[2])
+    for blend in blends(params, target.shape[1], k, np.arange(len(wanted))):
+        squared = np.sum((blend.value - wanted[blend.pixels]) ** 2, axis=1, keepdims=True)
+        np.add.at(mass, blend.ids, blend.weights)
+        np.add.at(error, blend.ids, blend.weights * squared)
+    return mass, error
+
+
+def removal_deltas(params: Floats, target: Floats, k: int = DEFAULT_K) -> Floats:
+    """Return the rise of the total squared error without each site, its weight going to the others.
+
+    Parameters
+    ----------
+    params : float64 [N, 6 + C]
+    target : float64 [H, W, C]
+    k : int
+
+    Returns
+    -------
+    float64 [N]
+        See `FitSession.removal_deltas` for pixels in which a site is alone.
+    """
+    delta = np.zeros(len(params))
+    channels = target.shape[2]
+    wanted = target.reshape(-1, channels)
+    for blend in blends(params, target.shape[1], k, np.arange(len(wanted))):
+        goal = wanted[blend.pixels]
+        before = np.sum((blend.value - goal) ** 2, axis=1)
+        present = blend.logits > blend.logits[:, :1] - STATISTICS_CUT
+        for slot in range(blend.ids.shape[1]):
+            others = present.copy()
+            others[:, slot] = False
+            weights = np.where(others, blend.weights, 0.0)
+            total = weights.sum(axis=1, keepdims=True)
+            color = np.einsum("mk,mkc->mc", weights, params[blend.ids, COLOR:])
+            with np.errstate(invalid="ignore", divide="ignore"):
+                after = np.sum((color / total - goal) ** 2, axis=1)
+            after = np.where(others.any(axis=1), after, float(channels))
+            change = np.where(present[:, slot], after - before, 0.0)
+            np.add.at(delta, blend.ids[:, slot], change)
+    return delta
+
+
+class ReferenceFitSession:
+    """`FitSession` over the functions of this module; float64 inside, exact top K every time."""
+
+    def __init__(
+        self, target: NDArray[np.float32], params: NDArray[np.float32], k: int = DEFAULT_K
+    ) -> None:
+        check_k(k)
+        sites = Sites(np.ascontiguousarray(params))
+        if target.ndim != 3 or target.shape[2] != sites.channels or 0 in target.shape:
+            raise OptionError(
+                f"a target of shape {list(target.shape)} does not fit sites of"
+                f" {sites.channels} channels"
+            )
+        self._target = target.astype(np.float64)
+        self._k = k
+        self._params = sites.params.astype(np.float64)
+        self._gradients = np.zeros_like(self._params)
+        self._moments = np.zeros((2, *self._params.shape))
+        self._steps = 0
+
+    @property
+    def params(self) -> NDArray[np.float32]:
+        """float32 [N, 6 + C]: the parameters, rounded."""
+        return self._params.astype(np.float32)
+
+    @property
+    def site_count(self) -> int:
+        """Number of sites."""
+        return len(self._params)
+
+    @property
+    def gradients(self) -> NDArray[np.float32]:
+        """float32 [N, 6 + C]: the last gradients, rounded."""
+        return self._gradients.astype(np.float32)
+
+    def refresh(self, cut: float = DEFAULT_CUT) -> None:
+        """Do nothing: every evaluation looks at all sites."""
+
+    def gradient(self, phase: int | None = None) -> float:
+        """Compute loss and gradients over all pixels or one phase of them."""
+        pixels = None
+        if phase is not None:
+            if not 0 <= phase < len(PHASES):
+                raise OptionError(f"phase must be None or 0..{len(PHASES) - 1}, not {phase}")
+            row, column = PHASES[phase]
+            height, width, _ = self._target.shape
+            pixels = np.arange(height * width).reshape(height, width)[row::2, column::2].ravel()
+        loss, self._gradients = gradients(self._params, self._target, self._k, pixels)
+        return loss
+
+    def adam(
+        self,
+        rates: NDArray[np.float32] | Sequence[float],
+        beta1: float,
+        beta2: float,
+        epsilon: float = 1e-8,
+    ) -> None:
+        """Take one Adam step and clamp."""
+        self._steps += 1
+        g = self._gradients
+        first, second = self._moments
+        first[:] = beta1 * first + (1 - beta1) * g
+        second[:] = beta2 * second + (1 - beta2) * g * g
+        mean = first / (1 - beta1**self._steps)
+        deviation = np.sqrt(second / (1 - beta2**self._steps))
+        self._params -= np.asarray(rates, np.float64) * mean / (deviation + epsilon)
+        self._clamp()
+
+    def _clamp(self) -> None:
+        height, width, _ = self._target.shape
+        for columns, (low, high) in (
+            (X, (0.0, float(width))),
+            (Y, (0.0, float(height))),
+            (LOG_TAU, LOG_TAU_RANGE),
+            (RADIUS, RADIUS_RANGE),
+            (slice(COLOR, None), COLOR_RANGE),
+        ):
+            self._params[:, columns] = np.clip(self._params[:, columns], low, high)
+        length = np.hypot(self._params[:, P], self._params[:, Q])
+        scale = MAX_LOG_ANISOTROPY / np.maximum(length, MAX_LOG_ANISOTROPY)
+        self._params[:, P : Q + 1] *= scale[:, None]
+
+    def statistics(self) -> tuple[Floats, Floats]:
+        """Return mass and responsibility-weighted squared error, float64 [N] each."""
+        return statistics(self._params, self._target, self._k)
+
+    def removal_deltas(self) -> Floats:
+        """Return the rise of the squared error without each site, float64 [N]."""
+        return removal_deltas(self._params, self._target, self._k)
+
+    def keep(self, index: NDArray[np.integer[Any]]) -> None:
+        """Keep these sites, in this order."""
+        self._params = self._params[index]
+        self._moments = self._moments[:, index]
+        self._gradients = np.zeros_like(self._params)
+
+    def append(self, params: NDArray[np.float32]) -> None:
+        """Add sites at the end."""
+        added = Sites(np.ascontiguousarray(params)).params.astype(np.float64)
+        if added.shape[1] != self._params.shape[1]:
+            raise OptionError("appended sites must have as many channels as the others")
+        self._params = np.concatenate([self._params, added])
+        self._moments = np.concatenate([self._moments, np.zeros((2, *added.shape))], axis=1)
+        self._gradients = np.zeros_like(self._params)

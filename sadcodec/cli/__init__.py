@@ -1,0 +1,57 @@
+"""The command ``sad``: Click commands, nothing else.
+
+Exit status: 0 done, 1 a one-line error, 2 wrong usage, 3 some of several images failed, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+
+from .. import __version__
+from .common import one_line
+from .decode import decode
+from .encode import encode
+from .evaluate import evaluate
+from .info import info
+
+_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, message="sad %(version)s")
+def sad() -> None:
+    """Code images as soft anisotropic diagrams (.sad files).
+
+    A file name of - is standard input or output. Exit status: 0 done, 1 error, 2 wrong usage,
+    3 some images of an evaluation failed, 130 interrupted.
+    """
+
+
+for _command in (encode, decode, info, evaluate):
+    sad.add_command(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit; errors become one line on standard error."""
+    try:
+        status = sad.main(arguments, prog_name="sad", standalone_mode=False)
+    except click.exceptions.Abort:  # what Click makes of KeyboardInterrupt
+        sys.exit(_INTERRUPTED)
+    except click.ClickException as error:
+        with contextlib.suppress(OSError):  # nobody to tell
+            error.show()
+        sys.exit(error.exit_code)
+    except Exception as error:
+        if os.environ.get("SAD_TRACEBACK"):
+            raise
+        with contextlib.suppress(OSError):
+            click.echo(one_line(f"sad: internal error: {type(error).__name__}: {error}"), err=True)
+            click.echo("sad: please report it; SAD_TRACEBACK=1 shows where it happened", err=True)
+        sys.exit(1)
+    sys.exit(status or 0)

@@ -1,0 +1,194 @@
+"""What the commands share: option types, options, errors with a file name, JSON lines."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+from collections.abc import Callable, Iterator
+from typing import IO, Any, TypeVar
+
+import click
+
+from .. import files
+from ..errors import SadError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+BACKENDS = ("auto", "cpu", "reference")
+CODERS = ("range", "zstd")
+
+
+class Finite(click.FloatRange):
+    """A float range that also refuses NaN and infinity."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+class NumberList(click.ParamType):
+    """Numbers separated by commas, each of one type; a list of floats without repetitions."""
+
+    name = "list"
+
+    def __init__(self, item: click.ParamType) -> None:
+        self.item = item
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[float]:
+        if isinstance(value, list):
+            return value
+        parts = [part.strip() for part in str(value).split(",") if part.strip()]
+        if not parts:
+            self.fail("a comma-separated list of numbers is needed.", param, ctx)
+        return list(dict.fromkeys(float(self.item.convert(part, param, ctx)) for part in parts))
+
+
+QUALITY = Finite(0, 100)
+BPP = Finite(0, min_open=True)
+PSNR = Finite(0, 100, min_open=True)
+COUNT = click.IntRange(1)
+
+
+class Failure(click.ClickException):
+    """One line on standard error: the file and the cause."""
+
+    exit_code = 1
+
+    def __init__(self, name: str, cause: str) -> None:
+        super().__init__(f"{name}: {cause}")
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        click.echo(one_line(f"sad: {self.message}"), file=file, err=file is None)
+
+
+def one_line(text: str) -> str:
+    """Text with line breaks and control characters (of odd file names) made visible."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)
+
+
+@contextlib.contextmanager
+def blame(path: str, standard: str = "stdin") -> Iterator[None]:
+    """Turn this package's errors, and a lack of memory, into a Failure that names the file."""
+    name = standard if path == files.STANDARD else click.format_filename(path)
+    try:
+        yield
+    except SadError as error:
+        raise Failure(name, str(error) or type(error).__name__) from error
+    except MemoryError as error:
+        raise Failure(name, "not enough memory") from error
+
+
+def output_beside(path: str, suffix: str) -> str:
+    """The default output: the input with another suffix, in the same folder; ``-`` for ``-``."""
+    return path if path == files.STANDARD else os.path.splitext(path)[0] + suffix
+
+
+def note(text: str, quiet: bool) -> None:
+    """A line for people, on standard error."""
+    if not quiet:
+        with contextlib.suppress(OSError):
+            click.echo(one_line(text), err=True)
+
+
+def json_line(record: dict[str, Any]) -> bytes:
+    """One line of strict JSON: NumPy scalars as numbers, what is not finite as null."""
+    return (json.dumps(_plain(record), allow_nan=False) + "\n").encode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    return value
+
+
+def report_json(record: dict[str, Any], data_on_stdout: bool) -> None:
+    """Print a JSON line on standard output, or on standard error where the data itself goes to standard output."""
+    line = json_line(record)
+    if data_on_stdout:
+        with contextlib.suppress(OSError):
+            click.echo(line, err=True, nl=False)
+    else:
+        with blame(files.STANDARD, "stdout"):
+            files.write_stdout(line)
+
+
+def effort_option(command: F) -> F:
+    """``--effort``."""
+    return click.option(
+        "-e",
+        "--effort",
+        type=click.IntRange(1, 9),
+        default=5,
+        show_default=True,
+        metavar="E",
+        help="Time spent on the search, 1..9: 1 = draft, 3 = fast, 5 = normal, 7 = slow, 9 = for the last tenth of a dB.",
+    )(command)
+
+
+def seed_option(command: F) -> F:
+    """``--seed``."""
+    return click.option(
+        "--seed",
+        type=click.IntRange(0, 2**32 - 1),
+        default=0,
+        show_default=True,
+        metavar="N",
+        help="Seed of the random numbers, 0..2^32-1. One seed gives one file, for any number of threads.",
+    )(command)
+
+
+def threads_option(command: F) -> F:
+    """``--threads``."""
+    return click.option(
+        "--threads",
+        type=click.IntRange(1, 1024),
+        default=None,
+        metavar="N",
+        help="Threads, 1..1024. Default: one per core. The result does not depend on it.",
+    )(command)
+
+
+def backend_option(command: F) -> F:
+    """``--backend``."""
+    return click.option(
+        "--backend",
+        type=click.Choice(BACKENDS),
+        default="auto",
+        show_default=True,
+        help="auto = the fastest present, cpu = native code, reference = the slow definition in NumPy.",
+    )(command)
+
+
+def coder_option(command: F) -> F:
+    """``--coder``."""
+    return click.option(
+        "--coder",
+        type=click.Choice(CODERS),
+        default="range",
+        show_default=True,
+        help="Entropy coder: range = smallest, zstd = larger, simpler to read from other languages.",
+    )(command)
+
+
+def quiet_option(command: F) -> F:
+    """``--quiet``."""
+    return click.option("--quiet", is_flag=True, help="Print nothing but errors and what is asked for.")(command)
+
+
+def force_option(command: F) -> F:
+    """``--force``."""
+    return click.option("-f", "--force", is_flag=True, help="Replace an existing file; allow binary data on a terminal.")(
+        command
+    )

@@ -1,0 +1,81 @@
+"""``sad decode``."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from .. import files
+from . import common
+
+
+@click.command(short_help=".sad file to image.")
+@click.argument("source", metavar="IN.sad")
+@click.option(
+    "-o",
+    "--output",
+    metavar="OUT",
+    help="Format by suffix: png, pgm, ppm, pam, pnm, tif, jpg, webp, bmp. "
+    "Default: IN with the suffix .png, beside it; - for - (PNG).",
+)
+@click.option(
+    "--max-pixels",
+    type=common.COUNT,
+    default=None,
+    metavar="N",
+    help="Refuse larger images before memory is taken, >= 1. Default: 2^28 = 268435456.",
+)
+@common.threads_option
+@common.backend_option
+@common.force_option
+@click.option("--json", "as_json", is_flag=True, help="Report one line of JSON on stdout (stderr if OUT is -).")
+@common.quiet_option
+def decode(
+    source: str,
+    output: str | None,
+    max_pixels: int | None,
+    threads: int | None,
+    backend: str,
+    force: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Decode IN.sad to an image file.
+
+    An image of 16 bits goes to png, pgm, ppm, pam, pnm (gray also to tif); alpha goes to all formats but
+    jpg, bmp, pgm and ppm. What a format cannot hold is refused, not dropped.
+    """
+    target = output if output is not None else common.output_beside(source, ".png")
+    from .. import image_io
+
+    with common.blame(target, "stdout"):
+        kind = image_io.format_of(target)
+        files.check_output(target, force=force, source=source)
+    from .. import codec
+
+    with common.blame(source):
+        data = files.read_input(source)
+        start = time.perf_counter()
+        image = codec.decode(data, backend=backend, threads=threads, max_pixels=max_pixels)
+        seconds = time.perf_counter() - start
+    with common.blame(target, "stdout"):
+        files.write_output(target, image_io.encode_image(image, kind), force=force)
+    height, width, channels = image.shape
+    bit_depth = 8 * image.dtype.itemsize
+    if as_json:
+        record = {
+            "input": source,
+            "output": target,
+            "width": width,
+            "height": height,
+            "channels": channels,
+            "bit_depth": bit_depth,
+            "bytes": len(data),
+            "bpp": 8 * len(data) / (width * height),
+            "seconds": seconds,
+        }
+        common.report_json(record, target == files.STANDARD)
+    else:
+        name = "stdout" if target == files.STANDARD else click.format_filename(target)
+        common.note(f"{name}: {width} x {height}, {channels} channels of {bit_depth} bits, {1000 * seconds:.0f} ms", quiet)

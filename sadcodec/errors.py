@@ -1,0 +1,38 @@
+"""Every error that sadcodec raises on purpose.
+
+Messages are one line and name no file: whoever knows the file (the command line) puts its name in front.
+"""
+
+from __future__ import annotations
+
+
+class SadError(Exception):
+    """Root of all errors of this package."""
+
+
+class InputError(SadError):
+    """An image that cannot be read or is of a kind that is not supported."""
+
+
+class BitstreamError(SadError):
+    """A ``.sad`` file that is corrupt, cut short, or uses a feature this version does not know."""
+
+
+class LimitError(SadError):
+    """An image, a site count or a file beyond a size limit."""
+
+
+class OutputError(SadError):
+    """A result that cannot be written."""
+
+
+class OptionError(SadError, ValueError):
+    """An argument with a value outside its range, or arguments that exclude each other."""
+
+
+class BackendError(SadError):
+    """A backend that is not available on this machine, or that failed."""
+
+
+class SiteError(SadError):
+    """Site parameters of the wrong shape, type or range."""

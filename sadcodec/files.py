@@ -1,0 +1,186 @@
+"""Bytes in and out of files, standard input and standard output.
+
+A file is written beside its target under a hidden name and then moved over it: whatever goes wrong,
+the target is either what it was before or complete. ``-`` stands for standard input or output.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+import sys
+
+from .errors import InputError, OutputError
+
+STANDARD = "-"
+
+
+def read_input(path: str) -> bytes:
+    """All bytes of a file, or of standard input for ``-``.
+
+    Raises
+    ------
+    InputError
+        If it is missing, a folder, or unreadable.
+    """
+    try:
+        if path == STANDARD:
+            if sys.stdin is None:
+                raise InputError("standard input is closed")
+            return sys.stdin.buffer.read()
+        with open(path, "rb") as file:
+            return file.read()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise InputError(_cause(error)) from error
+
+
+def check_output(path: str, *, force: bool = False, source: str | None = None) -> None:
+    """Refuse a target early, before minutes are spent on what would be written to it.
+
+    Parameters
+    ----------
+    path : str
+        The file to be written, or ``-``.
+    force : bool
+        Allow an existing file to be replaced, and binary data to go to a terminal.
+    source : str or None
+        The file that is read: never replaced, with or without ``force``.
+
+    Raises
+    ------
+    OutputError
+        If the target is a folder, exists already, is the source, or its folder is missing or read-only.
+    """
+    if path == STANDARD:
+        if sys.stdout is None:
+            raise OutputError("standard output is closed")
+        if not force and sys.stdout.isatty():
+            raise OutputError("not writing binary data to a terminal (--force does)")
+        return
+    try:
+        status = _status(path)
+        if status is None:
+            folder = os.path.dirname(os.path.realpath(path))
+            if not stat.S_ISDIR(os.stat(folder).st_mode):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            return
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(status.st_mode):
+            return  # a device or a pipe: nothing there to lose
+        if source not in (None, STANDARD) and _same_file(path, str(source)):
+            raise OutputError("is the input file; choose another name")
+        if not force:
+            raise OutputError("exists already (--force replaces it)")
+    except (OSError, ValueError) as error:
+        raise OutputError(_cause(error)) from error
+
+
+def write_output(path: str, data: bytes, *, force: bool = False) -> None:
+    """Write a file whole or not at all, or write to standard output for ``-``.
+
+    Parameters
+    ----------
+    path : str
+        Target, or ``-``. A symbolic link is followed; devices and pipes are written in place.
+    data : bytes
+        The whole content.
+    force : bool
+        Replace an existing file.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written; the target is then as it was, and no temporary file stays.
+    BrokenPipeError
+        If the reader of standard output went away: not an error to report.
+    """
+    if path == STANDARD:
+        write_stdout(data)
+        return
+    try:
+        status = _status(path)
+        if status is not None and not stat.S_ISREG(status.st_mode):
+            # Replacing /dev/null or a named pipe by a regular file would be a bad surprise.
+            with open(path, "wb") as file:
+                file.write(data)
+        else:
+            _write_beside(os.path.realpath(path), data, force)
+    except FileExistsError as error:
+        raise OutputError("exists already (--force replaces it)") from error
+    except (OSError, ValueError) as error:
+        raise OutputError(_cause(error)) from error
+
+
+def write_stdout(data: bytes) -> None:
+    """Write bytes to standard output and flush; raises as :func:`write_output` does."""
+    if sys.stdout is None:
+        raise OutputError("standard output is closed")
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        # What is left in the buffer would fail again, noisily, when the interpreter flushes it at exit.
+        with contextlib.suppress(OSError, ValueError):
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, sys.stdout.fileno())
+            os.close(null)
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise OutputError(_cause(error)) from error
+
+
+def _write_beside(target: str, data: bytes, force: bool) -> None:
+    folder, name = os.path.split(target)
+    # A long name plus our suffix could pass the file system's limit of 255 bytes.
+    temporary = os.path.join(folder, f".{name[:40]}.{secrets.token_hex(6)}.part")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        with open(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if not force and _link(temporary, target):
+            return
+        if not force and os.path.exists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        os.replace(temporary, target)
+    finally:  # also on KeyboardInterrupt; after a successful move there is nothing to remove
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+
+
+def _link(temporary: str, target: str) -> bool:
+    """Give the file its final name unless that name is taken (FileExistsError); False if links are unsupported."""
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        return False
+    return True
+
+
+def _status(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except FileNotFoundError:
+        return None
+
+
+def _same_file(first: str, second: str) -> bool:
+    try:
+        return os.path.samefile(first, second)
+    except OSError:
+        return False
+
+
+def _cause(error: Exception) -> str:
+    """The system's words without the path and the number: the caller names the file."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -1,0 +1,92 @@
+"""Arrays to image files."""
+
+from __future__ import annotations
+
+import io
+import os
+
+import numpy as np
+
+from ..errors import OutputError
+from . import png, pnm
+
+# Suffix -> format. Pillow's name, or "pnm" and its kinds for our own writer.
+_FORMAT_OF_SUFFIX = {
+    ".png": "png",
+    ".pgm": "pgm",
+    ".ppm": "ppm",
+    ".pam": "pam",
+    ".pnm": "pnm",
+    ".tif": "tiff",
+    ".tiff": "tiff",
+    ".jpg": "jpeg",
+    ".jpeg": "jpeg",
+    ".webp": "webp",
+    ".bmp": "bmp",
+}
+FORMATS = ("png", "pgm", "ppm", "pam", "pnm", "tiff", "jpeg", "webp", "bmp")
+_PILLOW_OPTIONS: dict[str, dict[str, object]] = {
+    "png": {"compress_level": 3},  # photographs get no larger than with the default 6, in half the time
+    "jpeg": {"quality": 95, "subsampling": 0},
+    "webp": {"lossless": True, "exact": True},  # exact: keep the colour of transparent pixels
+    "tiff": {"compression": "tiff_adobe_deflate"},
+    "bmp": {},
+}
+
+
+def format_of(path: str) -> str:
+    """The format that a file name asks for by its suffix; ``png`` for ``-``.
+
+    Raises
+    ------
+    OutputError
+        If the suffix is missing or unknown.
+    """
+    if path == "-":
+        return "png"
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix not in _FORMAT_OF_SUFFIX:
+        known = ", ".join(_FORMAT_OF_SUFFIX)
+        what = f"suffix {suffix} is not known" if suffix else "the name has no suffix"
+        raise OutputError(f"{what} (one of {known})")
+    return _FORMAT_OF_SUFFIX[suffix]
+
+
+def encode_image(image: np.ndarray, kind: str) -> bytes:
+    """An image file.
+
+    Parameters
+    ----------
+    image : uint8 or uint16 [H, W, C], C = 1..4
+    kind : str
+        One of :data:`FORMATS`. All are lossless but ``jpeg`` (quality 95).
+
+    Raises
+    ------
+    OutputError
+        If the format cannot hold this image. Depth, alpha and colour are never dropped without a word:
+        16 bits go to png, pgm, ppm, pam, pnm, and gray ones also to tiff; alpha to all but jpeg, bmp, pgm and ppm.
+    """
+    if kind in ("pgm", "ppm", "pam", "pnm"):
+        return pnm.encode(image, kind)
+    height, width, channels = image.shape
+    if image.dtype == np.uint16 and kind == "png":
+        return png.encode_16bit(image)
+    if image.dtype == np.uint16 and (kind, channels) != ("tiff", 1):
+        colour = " in colour or with alpha" if kind == "tiff" else ""
+        raise OutputError(f"{kind} cannot hold 16 bits{colour}; write a .png or a .pam instead")
+    if channels in (2, 4) and kind in ("jpeg", "bmp"):  # Pillow writes alpha to BMP, but few read it, Pillow included
+        raise OutputError(f"{kind} cannot hold alpha; write a .png instead")
+    return _encode_with_pillow(image, kind)
+
+
+def _encode_with_pillow(image: np.ndarray, kind: str) -> bytes:
+    from PIL import Image
+
+    picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
+    buffer = io.BytesIO()
+    try:
+        picture.save(buffer, kind, **_PILLOW_OPTIONS[kind])
+    except (OSError, ValueError, OverflowError) as error:  # a side beyond the format's limit, mostly
+        raise OutputError(f"{kind}: {' '.join(str(error).split())}") from error
+    return buffer.getvalue()
