@@ -134,10 +134,16 @@ SAD_FN Metric<T> sad_metric(T p, T q) {
   const T a2 = p * p + q * q;
   const T a = sad_sqrt(a2);
   T ch, s, k;
-  if (a < T(0.5)) {  // series: no cancellation at a = 0; the next terms are under 1e-9
-    ch = T(1) + a2 * (T(0.5) + a2 * (T(1.0 / 24) + a2 * (T(1.0 / 720) + a2 * T(1.0 / 40320))));
-    s = T(1) + a2 * (T(1.0 / 6) + a2 * (T(1.0 / 120) + a2 * (T(1.0 / 5040) + a2 * T(1.0 / 362880))));
-    k = T(1.0 / 3) + a2 * (T(1.0 / 30) + a2 * (T(1.0 / 840) + a2 * T(1.0 / 45360)));
+  if (a < T(0.5)) {  // series without cancellation at a = 0; the next term is under 1e-18
+    ch = s = k = T(0);
+    double even = 1307674368000.0 * 1.0 / 15.0;  // (2n)! for n = 7
+    for (int n = 7; n >= 0; --n) {
+      const double odd = even * (2 * n + 1);  // (2n + 1)!
+      ch = ch * a2 + T(1.0 / even);
+      s = s * a2 + T(1.0 / odd);
+      k = k * a2 + T((2 * n + 2) / (odd * (2 * n + 2) * (2 * n + 3)));
+      if (n > 0) even = even / (2 * n) / (2 * n - 1);
+    }
   } else {
     const T e = sad_exp(a), i = T(1) / e;
     ch = T(0.5) * (e + i);

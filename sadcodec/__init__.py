@@ -13,9 +13,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .codec import decode, encode, encode_with_report, info
-    from .errors import SadError
-    from .sites import Sites
+    from sadcodec.codec import decode, encode, encode_with_report, info
+    from sadcodec.errors import SadError
+    from sadcodec.sites import Sites
 
 __version__ = "0.1.0"
 

@@ -1,6 +1,6 @@
 """``python -m sadcodec`` is the command ``sad``."""
 
-from .cli import main
+from sadcodec.cli import main
 
 if __name__ == "__main__":
     main()

@@ -1,6 +1,7 @@
 """Every error that sadcodec raises on purpose.
 
-Messages are one line and name no file: whoever knows the file (the command line) puts its name in front.
+Messages are one line and name no file: whoever knows the file (the command line) puts its name in
+front.
 """
 
 from __future__ import annotations

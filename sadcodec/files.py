@@ -13,7 +13,7 @@ import secrets
 import stat
 import sys
 
-from .errors import InputError, OutputError
+from sadcodec.errors import InputError, OutputError
 
 STANDARD = "-"
 
@@ -52,7 +52,8 @@ def check_output(path: str, *, force: bool = False, source: str | None = None) -
     Raises
     ------
     OutputError
-        If the target is a folder, exists already, is the source, or its folder is missing or read-only.
+        If the target is a folder, exists already or is the source, or if its folder is missing
+        or read-only.
     """
     if path == STANDARD:
         if sys.stdout is None:
@@ -126,7 +127,7 @@ def write_stdout(data: bytes) -> None:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
     except OSError as error:
-        # What is left in the buffer would fail again, noisily, when the interpreter flushes it at exit.
+        # The rest in the buffer would fail again, noisily, when the interpreter flushes it at exit.
         with contextlib.suppress(OSError, ValueError):
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, sys.stdout.fileno())
@@ -140,7 +141,9 @@ def _write_beside(target: str, data: bytes, force: bool) -> None:
     folder, name = os.path.split(target)
     # A long name plus our suffix could pass the file system's limit of 255 bytes.
     temporary = os.path.join(folder, f".{name[:40]}.{secrets.token_hex(6)}.part")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    handle = os.open(
+        temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666
+    )
     try:
         with open(handle, "wb") as file:
             file.write(data)
@@ -157,7 +160,7 @@ def _write_beside(target: str, data: bytes, force: bool) -> None:
 
 
 def _link(temporary: str, target: str) -> bool:
-    """Give the file its final name unless that name is taken (FileExistsError); False if links are unsupported."""
+    """Add the final name unless it is taken (FileExistsError); False where there are no links."""
     try:
         os.link(temporary, target)
     except FileExistsError:

@@ -171,7 +171,7 @@ def _peak(reference: Image, test: Image, data_range: float | None) -> float:
     if data_range is None:
         if reference.dtype not in (np.uint8, np.uint16):
             raise OptionError(f"images of {reference.dtype} need an explicit data range")
-        return float(np.iinfo(reference.dtype).max)
+        return 255.0 if reference.dtype == np.uint8 else 65535.0
     if not data_range > 0:
         raise OptionError(f"the data range must be positive, not {data_range}")
     return float(data_range)
@@ -192,7 +192,8 @@ def _planes(image: Image) -> NDArray[np.float32]:
 def _halved(planes: NDArray[np.float32]) -> NDArray[np.float32]:
     height, width = planes.shape[1] // 2 * 2, planes.shape[2] // 2 * 2
     p = planes[:, :height, :width]
-    return (p[:, ::2, ::2] + p[:, 1::2, ::2] + p[:, ::2, 1::2] + p[:, 1::2, 1::2]) / 4
+    quarter = np.float32(0.25)
+    return (p[:, ::2, ::2] + p[:, 1::2, ::2] + p[:, ::2, 1::2] + p[:, 1::2, 1::2]) * quarter
 
 
 def _gaussian() -> NDArray[np.float32]:
@@ -204,19 +205,14 @@ def _gaussian() -> NDArray[np.float32]:
 def _smooth(plane: NDArray[np.float32]) -> NDArray[np.float32]:
     """Filter [H, W] by the window where it fits wholly: [H - 10, W - 10]."""
     window = _gaussian()
-    for axis in (0, 1):
-        size = plane.shape[axis] - 2 * _REACH
-
-        def part(offset: int, axis: int = axis, size: int = size) -> NDArray[np.float32]:
-            cut = slice(offset, offset + size)
-            return plane[cut] if axis == 0 else plane[:, cut]  # noqa: B023
-
-        total = window[_REACH] * part(_REACH)
+    for _ in range(2):  # rows, then, transposed, columns
+        size = len(plane) - 2 * _REACH
+        total = window[_REACH] * plane[_REACH : _REACH + size]
         for i in range(_REACH):
-            both = part(i) + part(2 * _REACH - i)
+            both = plane[i : i + size] + plane[2 * _REACH - i : 2 * _REACH - i + size]
             both *= window[i]
             total += both
-        plane = total
+        plane = total.T
     return plane
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import TextIO
+from typing import Self, TextIO
 
 _WIDTH = 24  # characters of the bar itself
 _INTERVAL = 0.05  # seconds between two drawings: more often only costs time
@@ -34,6 +34,7 @@ class ProgressBar:
         self._last = -1.0
 
     def __call__(self, fraction: float, message: str = "") -> None:
+        """Show progress; calls that follow each other too fast are dropped."""
         if not self._enabled:
             return
         now = time.monotonic()
@@ -61,10 +62,13 @@ class ProgressBar:
         except OSError:
             self._enabled = False  # a bar that cannot be seen must not stop the work
 
-    def __enter__(self) -> ProgressBar:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.clear()

@@ -81,8 +81,7 @@ def _lattice(columns: int, rows: int, spacing: float, offset: float = 0.0) -> np
 
 
 def _with(count: int, seed: int = 0, channels: int = 3, **fields: object) -> Sites:
-    return Sites.from_fields(**{**_fields(count, seed, channels), **fields})  # type:
-    ignore[arg - type]
+    return Sites.from_fields(**{**_fields(count, seed, channels), **fields})
 
 
 def random_diagrams() -> list[Diagram]:
@@ -109,7 +108,7 @@ def degenerate_diagrams() -> list[Diagram]:
     """Diagrams at the edges of what the format allows, and where ties decide the colours."""
     rng = np.random.default_rng(7)
     center = np.full((40, 2), 16.5)
-    out = [
+    return [
         Diagram("one site", _with(1, position=[[3.0, 4.0]]), 20, 13),
         Diagram("one site far outside", _with(1, position=[[-9000.0, 7000.0]]), 20, 13),
         Diagram("N < K", _with(3, position=[[2, 2], [9.5, 3], [4, 11]]), 17, 15),
@@ -186,7 +185,13 @@ def degenerate_diagrams() -> list[Diagram]:
             60,
             50,
         ),
-        Diagram("negative radius", random_sites(24, 300, 60, 50, radius=(-1024, 1024)), 60, 50),
+        Diagram(
+            "negative radius",
+            random_sites(24, 300, 60, 50, radius=(-1024, -1000), log_tau=(-2, -1)),
+            60,
+            50,
+        ),
+        Diagram("far outside, one tau", _outside(39, log_tau=-2.0, reach=1e5), 60, 50),
         Diagram("a = 4", random_sites(25, 300, 60, 50, anisotropy=(4, 4)), 60, 50),
         Diagram(
             "a = 4, all soft",
@@ -214,14 +219,13 @@ def degenerate_diagrams() -> list[Diagram]:
         Diagram("colors outside 0..1", _wild_colors(37), 60, 50),
         Diagram("black and white, soft", _black_and_white(38), 60, 50),
     ]
-    return out
 
 
-def _outside(seed: int, log_tau: float = 0.0) -> Sites:
+def _outside(seed: int, log_tau: float = 0.0, reach: float = 5000.0) -> Sites:
     rng = np.random.default_rng(seed)
     angle = rng.uniform(0, 2 * np.pi, 200)
-    reach = rng.uniform(100, 5000, 200)
-    position = np.stack([30 + reach * np.cos(angle), 25 + reach * np.sin(angle)], axis=1)
+    away = rng.uniform(0.02 * reach, reach, 200)
+    position = np.stack([30 + away * np.cos(angle), 25 + away * np.sin(angle)], axis=1)
     return _with(200, seed, position=position, log_tau=np.full(200, log_tau))
 
 

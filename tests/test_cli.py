@@ -1,112 +1,28 @@
-"""The command line around a stand-in for the codec: options, files, reports, errors and exit statuses."""
+"""The command line around a stand-in for the codec: encode, decode, errors and exit statuses."""
 
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
-import math
 import os
 import signal
-import sys
-import types
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from cli_stand_in import (
+    Codec,
+    Report,
+    Sad,
+    assert_one_line_error,
+    codec_fixture,  # noqa: F401
+    names,
+    sad_fixture,  # noqa: F401
+)
 
 import sadcodec
 from sadcodec import cli, image_io
 from sadcodec.errors import BitstreamError, OptionError
-
-
-@dataclasses.dataclass
-class Report:
-    sites: int = 7
-    iterations: int = 10
-    fit_psnr: float = 40.5
-    psnr: float = math.inf
-    bytes: int = 4
-    bpp: float = 0.25
-    seconds: float = 0.1
-    warning: str | None = None
-
-
-@dataclasses.dataclass
-class Codec:
-    """Stands in for sadcodec.codec: keeps what it was called with."""
-
-    calls: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-    result: bytes = b"SAD!"
-    report: Report = dataclasses.field(default_factory=Report)
-    image: np.ndarray = dataclasses.field(default_factory=lambda: np.arange(36, dtype=np.uint8).reshape(3, 4, 3))
-    error: BaseException | None = None
-
-    def encode_with_report(self, image: np.ndarray, **options: Any) -> tuple[bytes, Report]:
-        options["progress"](0.5, "half")
-        self.calls.append({"image": image, **options})
-        if self.error:
-            raise self.error
-        return self.result, self.report
-
-    def decode(self, data: bytes, **options: Any) -> np.ndarray:
-        self.calls.append({"data": data, **options})
-        if self.error:
-            raise self.error
-        return self.image
-
-
-@pytest.fixture
-def codec(monkeypatch: pytest.MonkeyPatch) -> Codec:
-    fake = Codec()
-    monkeypatch.setitem(sys.modules, "sadcodec.codec", fake)  # type: ignore[arg-type]
-    monkeypatch.setattr(sadcodec, "codec", fake, raising=False)
-    return fake
-
-
-@dataclasses.dataclass
-class Result:
-    status: int
-    out: bytes
-    err: str
-
-
-Sad = Callable[..., Result]
-
-
-@pytest.fixture
-def sad(
-    codec: Codec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
-) -> Sad:
-    """Runs ``sad`` in a folder that holds in.png (4 x 3, RGB) and in.sad."""
-    monkeypatch.chdir(tmp_path)
-    Path("in.png").write_bytes(image_io.encode_image(codec.image, "png"))
-    Path("in.sad").write_bytes(b"stored")
-
-    def run(*arguments: str, stdin: bytes = b"") -> Result:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        with pytest.raises(SystemExit) as caught:
-            cli.main(arguments)
-        out, err = capfdbinary.readouterr()
-        assert b"Traceback" not in err
-        return Result(int(caught.value.code or 0), out, err.decode())
-
-    return run
-
-
-def names() -> list[str]:
-    return sorted(os.listdir())
-
-
-def assert_one_line_error(result: Result, *words: str) -> None:
-    assert result.status == 1
-    assert result.out == b""
-    assert result.err.startswith("sad: ")
-    assert result.err.count("\n") == 1
-    for word in words:
-        assert word in result.err
 
 
 def test_version_and_help(sad: Sad) -> None:
@@ -127,8 +43,15 @@ def test_encode_writes_the_file_and_says_so(sad: Sad, codec: Codec) -> None:
 
 
 def test_encode_hands_every_option_on(sad: Sad, codec: Codec) -> None:
-    options = "--bpp 0.5 --effort 7 --threads 2 --seed 9 --backend cpu --coder zstd --quiet".split()
-    result = sad("encode", "in.png", "-o", "out.sad", *options)
+    options = [
+        "--bpp=0.5",
+        "--effort=7",
+        "--threads=2",
+        "--seed=9",
+        "--backend=cpu",
+        "--coder=zstd",
+    ]
+    result = sad("encode", "in.png", "-o", "out.sad", *options, "--quiet")
     assert (result.status, result.out, result.err) == (0, b"", "")
     call = codec.calls[0]
     del call["image"], call["progress"]
@@ -179,7 +102,14 @@ def test_json_of_encode(sad: Sad) -> None:
     assert result.err == ""
     assert result.out.count(b"\n") == 1
     report = json.loads(result.out, parse_constant=pytest.fail)  # inf and NaN are not JSON
-    expected = {"input": "in.png", "output": "out.sad", "width": 4, "height": 3, "channels": 3, "bit_depth": 8}
+    expected = {
+        "input": "in.png",
+        "output": "out.sad",
+        "width": 4,
+        "height": 3,
+        "channels": 3,
+        "bit_depth": 8,
+    }
     expected |= {"effort": 5, "seed": 0, "coder": "range"}
     assert report == expected | dataclasses.asdict(Report()) | {"psnr": None}
 
@@ -187,17 +117,28 @@ def test_json_of_encode(sad: Sad) -> None:
 def test_json_of_decode(sad: Sad) -> None:
     report = json.loads(sad("decode", "in.sad", "-o", "out.ppm", "--json").out)
     assert report.pop("seconds") >= 0
-    expected = {"input": "in.sad", "output": "out.ppm", "width": 4, "height": 3, "channels": 3, "bit_depth": 8}
+    expected = {
+        "input": "in.sad",
+        "output": "out.ppm",
+        "width": 4,
+        "height": 3,
+        "channels": 3,
+        "bit_depth": 8,
+    }
     assert report == expected | {"bytes": 6, "bpp": 4.0}
 
 
 def test_decode_options_and_formats(sad: Sad, codec: Codec) -> None:
-    options = "--threads 3 --backend reference --max-pixels 99 --quiet".split()
+    options = ["--threads=3", "--backend=reference", "--max-pixels=99", "--quiet"]
     assert sad("decode", "in.sad", "-o", "out.png", *options).err == ""
-    assert codec.calls == [{"data": b"stored", "threads": 3, "backend": "reference", "max_pixels": 99}]
+    assert codec.calls == [
+        {"data": b"stored", "threads": 3, "backend": "reference", "max_pixels": 99}
+    ]
     for suffix in ("ppm", "tif", "webp", "bmp"):
         assert sad("decode", "in.sad", "-o", f"out.{suffix}").status == 0
-        np.testing.assert_array_equal(image_io.decode_image(Path(f"out.{suffix}").read_bytes()), codec.image)
+        np.testing.assert_array_equal(
+            image_io.decode_image(Path(f"out.{suffix}").read_bytes()), codec.image
+        )
     codec.image = codec.image.astype(np.uint16)
     assert_one_line_error(sad("decode", "in.sad", "-o", "deep.jpg"), "deep.jpg", "16 bits")
     assert not os.path.exists("deep.jpg")
@@ -205,7 +146,9 @@ def test_decode_options_and_formats(sad: Sad, codec: Codec) -> None:
 
 def test_a_warning_of_the_encoder_is_passed_on(sad: Sad, codec: Codec) -> None:
     codec.report.warning = "target not reached"
-    assert "sad: in.png: warning: target not reached\n" in sad("encode", "in.png", "-o", "a.sad").err
+    assert (
+        "sad: in.png: warning: target not reached\n" in sad("encode", "in.png", "-o", "a.sad").err
+    )
     assert sad("encode", "in.png", "-o", "b.sad", "--quiet").err == ""
 
 
@@ -279,7 +222,9 @@ def test_a_png_cut_at_any_byte(sad: Sad, codec: Codec) -> None:
     assert names() == ["cut.png", "in.png", "in.sad"]
 
 
-@pytest.mark.parametrize("error", [BitstreamError("payload is damaged"), OptionError("out of range"), MemoryError()])
+@pytest.mark.parametrize(
+    "error", [BitstreamError("payload is damaged"), OptionError("out of range"), MemoryError()]
+)
 def test_errors_of_the_codec(sad: Sad, codec: Codec, error: Exception) -> None:
     codec.error = error
     cause = str(error) or "not enough memory"
@@ -288,7 +233,9 @@ def test_errors_of_the_codec(sad: Sad, codec: Codec, error: Exception) -> None:
     assert names() == ["in.png", "in.sad"]
 
 
-def test_a_defect_of_ours_is_no_traceback_either(sad: Sad, codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_defect_of_ours_is_no_traceback_either(
+    sad: Sad, codec: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
     codec.error = ZeroDivisionError("two\nlines")
     result = sad("decode", "in.sad", "-o", "out.png")
     assert result.status == 1
@@ -306,7 +253,9 @@ def test_targets_that_cannot_be_written(sad: Sad, codec: Codec) -> None:
         "missing/out.sad": "No such file or directory",
         "folder": "Is a directory",
     }.items():
-        assert_one_line_error(sad("encode", "in.png", "-o", target, "--force"), f"sad: {target}: ", cause)
+        assert_one_line_error(
+            sad("encode", "in.png", "-o", target, "--force"), f"sad: {target}: ", cause
+        )
     assert codec.calls == []
     assert names() == ["folder", "in.png", "in.sad"]
 
@@ -329,85 +278,3 @@ def test_interruption(sad: Sad, codec: Codec) -> None:
     assert result.status == 128 + signal.SIGINT
     assert result.err.strip() == ""
     assert names() == ["in.png", "in.sad"]
-
-
-@dataclasses.dataclass
-class Row:
-    image: str
-    bytes: int
-
-
-@pytest.fixture
-def evaluation(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """A stand-in for sadcodec.evaluate: one row per image and value, of the image's size."""
-    calls: list[dict[str, Any]] = []
-
-    def run_sweep(paths: list[str], kind: str, values: list[float], **options: Any) -> Any:
-        from sadcodec import files
-
-        options.pop("progress")(0.5, "half")
-        calls.append({"kind": kind, "values": values, **options})
-        for path in paths:
-            image_io.decode_image(files.read_input(path))
-            yield from (Row(path, int(1000 * value)) for value in values)
-
-    def write_csv(rows: list[Row], file: Any) -> None:
-        file.write("image,bytes\n" + "".join(f"{row.image},{row.bytes}\n" for row in rows))
-
-    sweep = types.SimpleNamespace(run_sweep=run_sweep)
-    table = types.SimpleNamespace(
-        write_csv=write_csv, summary=lambda rows: f"{len(rows)} rows\n", markdown=lambda rows: f"| {len(rows)} |"
-    )
-    package = types.SimpleNamespace(sweep=sweep, table=table)
-    monkeypatch.setitem(sys.modules, "sadcodec.evaluate", package)  # type: ignore[arg-type]
-    monkeypatch.setattr(sadcodec, "evaluate", package, raising=False)
-    return calls
-
-
-def test_eval_prints_a_table_and_writes_csv(sad: Sad, evaluation: list[dict[str, Any]]) -> None:
-    result = sad("eval", "in.png", "in.png", "--bpp", "0.2, 0.5,0.2", "--out", "t.csv", "--effort", "2", "--threads", "1")
-    assert (result.status, result.out, result.err) == (0, b"4 rows\n", "")
-    assert Path("t.csv").read_text() == "image,bytes\n" + "in.png,200\nin.png,500\n" * 2
-    expected = {"kind": "bpp", "values": [0.2, 0.5], "effort": 2, "seed": 0, "threads": 1, "backend": "auto"}
-    assert evaluation == [expected, expected]
-    assert_one_line_error(sad("eval", "in.png", "--out", "t.csv"), "t.csv: exists already")
-
-
-def test_eval_in_other_forms(sad: Sad, evaluation: list[dict[str, Any]]) -> None:
-    assert sad("eval", "in.png", "--sites", "10", "--markdown").out == b"| 1 |\n"
-    assert evaluation[-1]["kind"] == "sites"
-    lines = sad("eval", "in.png", "--psnr", "30,40", "--json").out.splitlines()
-    assert [json.loads(line)["bytes"] for line in lines] == [30000, 40000]
-    assert sad("eval", "in.png", "--quality", "50", "--out", "-").out == b"image,bytes\nin.png,50000\n"
-    result = sad("eval", "-", "--quiet", "--out", "q.csv", stdin=Path("in.png").read_bytes())
-    assert (result.status, result.out, result.err) == (0, b"", "")
-    assert evaluation[-1]["kind"] == "bpp"
-
-
-def test_eval_goes_on_after_a_failure(sad: Sad, evaluation: list[dict[str, Any]]) -> None:
-    result = sad("eval", "none.png", "in.png", "in.sad", "--bpp", "1", "--out", "t.csv")
-    assert result.status == 3
-    assert result.out == b"1 rows\n"
-    lines = result.err.splitlines()
-    assert [line.split(": ")[1] for line in lines] == ["none.png", "in.sad"]
-    assert Path("t.csv").read_text() == "image,bytes\nin.png,1000\n"
-
-
-def test_progress_is_drawn_on_a_terminal_alone(sad: Sad, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "\r" not in sad("encode", "in.png", "-o", "a.sad").err
-
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    for quiet in ([], ["--quiet"]):
-        terminal = Terminal()
-        monkeypatch.setattr(sys, "stderr", terminal)
-        sad("encode", "in.png", "-o", "a.sad", "--force", *quiet)
-        drawn, _, after = terminal.getvalue().rpartition("\r")
-        if quiet:
-            assert terminal.getvalue() == ""
-        else:
-            assert "[############............]  50 % half" in drawn
-            assert drawn.split("\r")[-1].strip() == ""  # wiped
-            assert after.startswith("a.sad: ")

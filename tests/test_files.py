@@ -49,7 +49,9 @@ def test_existing_file_needs_force(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a.bin"]
 
 
-def test_without_hard_links_an_existing_file_still_survives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_hard_links_an_existing_file_still_survives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def no_links(*_: object) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
@@ -63,7 +65,9 @@ def test_without_hard_links_an_existing_file_still_survives(tmp_path: Path, monk
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()]
+)
 def test_a_failure_leaves_the_old_file_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, error: BaseException
 ) -> None:
@@ -82,7 +86,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="file size limits as on Linux")
 def test_a_write_that_stops_half_way_leaves_nothing(tmp_path: Path) -> None:
-    """The kernel refuses to let a file grow past a limit: the write fails after the first part, as on a full disk."""
+    """A limit on file sizes makes the write fail after its first part, as a full disk does."""
     program = (
         "import resource, signal, sys; from sadcodec import files\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
@@ -91,7 +95,10 @@ def test_a_write_that_stops_half_way_leaves_nothing(tmp_path: Path) -> None:
         "except files.OutputError as error: print('refused:', error)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path / "a.bin")], capture_output=True, text=True, check=True
+        [sys.executable, "-c", program, str(tmp_path / "a.bin")],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.strip() == "refused: File too large"
     assert names(tmp_path) == []
@@ -115,7 +122,9 @@ def test_the_longest_allowed_name_works(tmp_path: Path) -> None:
     assert names(tmp_path) == ["n" * 255]
 
 
-def test_a_read_only_folder_is_refused_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_only_folder_is_refused_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)  # permission bits do not bind the superuser
     with pytest.raises(OutputError, match="Permission denied"):
         files.check_output(str(tmp_path / "a.bin"))
@@ -141,6 +150,10 @@ def test_symbolic_links_are_followed_and_devices_written_in_place(tmp_path: Path
 
 
 def test_unreadable_inputs(tmp_path: Path) -> None:
-    for path, cause in ((tmp_path, "Is a directory"), (tmp_path / "none", "No such file"), ("a\0b", "null")):
+    for path, cause in (
+        (tmp_path, "Is a directory"),
+        (tmp_path / "none", "No such file"),
+        ("a\0b", "null"),
+    ):
         with pytest.raises(InputError, match=cause):
             files.read_input(str(path))

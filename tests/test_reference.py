@@ -14,7 +14,7 @@ from sadcodec.backends import reference
 from sadcodec.backends.reference import ReferenceBackend, blends, gradients, render, top_k
 from sadcodec.backends.reference_fit import ReferenceFitSession, removal_deltas, statistics
 from sadcodec.errors import OptionError, SiteError
-from sadcodec.sites import LOG_TAU, RADIUS, P, Q, Sites
+from sadcodec.sites import LOG_TAU, RADIUS, P, Sites
 
 ALL_DIAGRAMS = random_diagrams() + degenerate_diagrams()
 
@@ -267,30 +267,6 @@ def session(seed=12, count=30, width=17, height=13, channels=3, k=8):
     return ReferenceFitSession(target, sites.params, k), target, sites
 
 
-def test_phases_part_the_image():
-    fit, target, sites = session()
-    total, count = 0.0, 0
-    summed = np.zeros_like(sites.params, dtype=np.float64)
-    for phase in range(4):
-        loss = fit.gradient(phase)
-        samples = target[phase // 2 :: 2, phase % 2 :: 2].size
-        total, count = total + loss * samples, count + samples
-        summed += fit.gradients.astype(np.float64) * samples
-    assert count == target.size
-    np.testing.assert_allclose(fit.gradient(None), total / count, rtol=1e-12)
-    np.testing.assert_allclose(
-        fit.gradients, summed / count, rtol=1e-4, atol=1e-5 * np.abs(summed).max() / count
-    )
-
-
-def test_a_phase_without_pixels_is_nothing():
-    fit, _, _ = session(width=1, height=9)
-    fit.gradient(0)
-    assert np.abs(fit.gradients).max() > 0
-    assert fit.gradient(1) == 0.0
-    np.testing.assert_array_equal(fit.gradients, 0)
-
-
 def test_statistics_add_up_to_the_image():
     _, target, sites = session()
     params, wanted = sites.params.astype(np.float64), target.astype(np.float64)
@@ -319,29 +295,6 @@ def test_removal_of_the_only_site_costs_one_per_sample():
     np.testing.assert_allclose(delta, [target.size - before], rtol=1e-12)
 
 
-def test_adam_goes_down_and_clamps():
-    fit, target, _ = session()
-    before = fit.gradient()
-    for _ in range(30):
-        fit.refresh()
-        fit.gradient()
-        fit.adam([0.1, 0.1, 0.05, 0.1, 0.05, 0.05, 0.02, 0.02, 0.02], 0.9, 0.95)
-    assert fit.gradient() < 0.6 * before
-    for _ in range(3):
-        fit.gradient()
-        fit.adam([1e4] * 9, 0.9, 0.95)
-    params = fit.params
-    assert params[:, :2].min() >= 0
-    assert params[:, 0].max() <= target.shape[1]
-    assert params[:, 1].max() <= target.shape[0]
-    assert np.abs(params[:, LOG_TAU]).max() <= 8
-    assert params[:, RADIUS].min() >= 0
-    assert params[:, RADIUS].max() <= 512
-    assert np.hypot(params[:, P], params[:, Q]).max() <= 4 * (1 + 1e-6)
-    assert params[:, 6:].min() >= -1
-    assert params[:, 6:].max() <= 2
-
-
 def test_the_first_adam_step_has_the_length_of_the_rate():
     fit, _, sites = session()
     fit.gradient()
@@ -351,24 +304,6 @@ def test_the_first_adam_step_has_the_length_of_the_rate():
     step = np.abs(fit.params - sites.params)
     np.testing.assert_array_equal(step[:, :6], 0)
     np.testing.assert_allclose(step[:, 6:][moved], 0.01, rtol=2e-3)
-
-
-def test_keep_and_append():
-    fit, _, sites = session()
-    fit.gradient()
-    fit.adam([0.01] * 9, 0.9, 0.95)
-    params = fit.params
-    fit.keep(np.array([5, 2, 9], dtype=np.int32))
-    np.testing.assert_array_equal(fit.params, params[[5, 2, 9]])
-    added = random_sites(99, 2, 17, 13).params
-    fit.append(added)
-    assert fit.site_count == 5
-    np.testing.assert_array_equal(fit.params[3:], added)
-    np.testing.assert_array_equal(fit.gradients, np.zeros((5, 9)))
-    # With zero gradients only the kept moments move anything: the added sites stay.
-    fit.adam([0.01] * 9, 0.9, 0.95)
-    np.testing.assert_array_equal(fit.params[3:], added)
-    assert np.abs(fit.params[:3] - params[[5, 2, 9]]).max() > 1e-3
 
 
 @pytest.mark.parametrize(

@@ -64,11 +64,14 @@ class FitSession(Protocol):
             Sites whose logit is further than this under a pixel's largest may be left out there;
             how many of them are is the backend's choice (the reference leaves out none).
 
-        Until the next call, sites that move may be missed by pixels they newly reach. A session is
-        refreshed when it is created; `keep` and `append` refresh it before the next evaluation.
+        Until the next call, sites that move may be missed by pixels they newly reach. An evaluation
+        refreshes by itself, with the last cut, when there are no lists yet and after `keep`,
+        `append`, `statistics` and `removal_deltas`.
         """
 
-    def gradient(self, phase: int | None = None) -> float:
+    def gradient(
+        self, phase: int | None = None, noise: NDArray[np.float32] | None = None, seed: int = 0
+    ) -> float:
         """Compute the loss and its gradients with respect to every parameter.
 
         Parameters
@@ -76,12 +79,23 @@ class FitSession(Protocol):
         phase : int or None
             None: all pixels. 0..3: the pixels of `PHASES[phase]`; a phase without pixels (images
             one pixel wide or high) has loss 0 and zero gradients.
+        noise : float32 [N, 6 + C], optional
+            Evaluate at disturbed parameters: each has noise times a number uniform in [-1, 1)
+            added, drawn from the seed and its place in the array. Columns p and q disturb the
+            vector (p, q) along itself and across. The parameters themselves stay.
+        seed : int, 0..2^64 - 1
+            Of the disturbance.
 
         Returns
         -------
         float
             Mean squared error over the sampled pixels and C channels. The gradients are of this
             mean.
+
+        Raises
+        ------
+        OptionError
+            If phase is none of these.
         """
 
     def adam(

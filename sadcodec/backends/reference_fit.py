@@ -89,6 +89,30 @@ def removal_deltas(params: Floats, target: Floats, k: int = DEFAULT_K) -> Floats
     return delta
 
 
+def _uniform(seed: int, count: int) -> Floats:
+    """Return `count` numbers in [-1, 1): splitmix64 finalized (Steele, Lea and Flood 2014)."""
+    with np.errstate(over="ignore"):
+        z = np.arange(count, dtype=np.uint64) * np.uint64(0xBF58476D1CE4E5B9)
+        z += np.uint64(seed * 0x9E3779B97F4A7C15 % 2**64)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z ^= z >> np.uint64(31)
+    return (z >> np.uint64(32)).astype(np.uint32).view(np.int32) / 2.0**31
+
+
+def _disturbed(params: Floats, noise: NDArray[np.float32], seed: int) -> Floats:
+    delta = noise * _uniform(seed, params.size).reshape(params.shape)
+    out = params + delta
+    p, q = params[:, P], params[:, Q]
+    a = np.hypot(p, q)
+    turned = a > 1e-6  # a shorter vector has no direction; the axes serve
+    safe = np.where(turned, a, 1.0)
+    ux, uy = np.where(turned, p / safe, 1.0), np.where(turned, q / safe, 0.0)
+    out[:, P] = p + ux * delta[:, P] - uy * delta[:, Q]
+    out[:, Q] = q + uy * delta[:, P] + ux * delta[:, Q]
+    return out
+
+
 class ReferenceFitSession:
     """`FitSession` over the functions of this module; float64 inside, exact top K every time."""
 
@@ -127,7 +151,9 @@ class ReferenceFitSession:
     def refresh(self, cut: float = DEFAULT_CUT) -> None:
         """Do nothing: every evaluation looks at all sites."""
 
-    def gradient(self, phase: int | None = None) -> float:
+    def gradient(
+        self, phase: int | None = None, noise: NDArray[np.float32] | None = None, seed: int = 0
+    ) -> float:
         """Compute loss and gradients over all pixels or one phase of them."""
         pixels = None
         if phase is not None:
@@ -136,7 +162,8 @@ class ReferenceFitSession:
             row, column = PHASES[phase]
             height, width, _ = self._target.shape
             pixels = np.arange(height * width).reshape(height, width)[row::2, column::2].ravel()
-        loss, self._gradients = gradients(self._params, self._target, self._k, pixels)
+        at = self._params if noise is None else _disturbed(self._params, noise, seed)
+        loss, self._gradients = gradients(at, self._target, self._k, pixels)
         return loss
 
     def adam(

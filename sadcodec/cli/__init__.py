@@ -1,6 +1,7 @@
 """The command ``sad``: Click commands, nothing else.
 
-Exit status: 0 done, 1 a one-line error, 2 wrong usage, 3 some of several images failed, 130 interrupted.
+Exit status: 0 done, 1 a one-line error, 2 wrong usage, 3 some of several images failed,
+130 interrupted.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from typing import NoReturn
 
 import click
 
-from .. import __version__
-from .common import one_line
-from .decode import decode
-from .encode import encode
-from .evaluate import evaluate
-from .info import info
+from sadcodec import __version__
+from sadcodec.cli.common import one_line
+from sadcodec.cli.decode import decode
+from sadcodec.cli.encode import encode
+from sadcodec.cli.evaluate import evaluate
+from sadcodec.cli.info import info
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 

@@ -11,8 +11,8 @@ from typing import IO, Any, TypeVar
 
 import click
 
-from .. import files
-from ..errors import SadError
+from sadcodec import files
+from sadcodec.errors import SadError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -24,27 +24,28 @@ class Finite(click.FloatRange):
     """A float range that also refuses NaN and infinity."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Convert as Click does, then check."""
         number = super().convert(value, param, ctx)
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number.", param, ctx)
         return number
 
 
-class NumberList(click.ParamType):
-    """Numbers separated by commas, each of one type; a list of floats without repetitions."""
+Number = click.FloatRange | click.IntRange
 
-    name = "list"
 
-    def __init__(self, item: click.ParamType) -> None:
-        self.item = item
+def number_list(item: Number) -> Callable[..., list[float] | None]:
+    """Give an option callback: numbers of one type, separated by commas, repetitions dropped."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[float]:
-        if isinstance(value, list):
-            return value
-        parts = [part.strip() for part in str(value).split(",") if part.strip()]
+    def parse(ctx: click.Context, param: click.Parameter, value: str | None) -> list[float] | None:
+        if value is None:
+            return None
+        parts = [part.strip() for part in value.split(",") if part.strip()]
         if not parts:
-            self.fail("a comma-separated list of numbers is needed.", param, ctx)
-        return list(dict.fromkeys(float(self.item.convert(part, param, ctx)) for part in parts))
+            raise click.BadParameter("a comma-separated list of numbers is needed.", ctx, param)
+        return list(dict.fromkeys(float(item(part, param, ctx)) for part in parts))
+
+    return parse
 
 
 QUALITY = Finite(0, 100)
@@ -62,24 +63,32 @@ class Failure(click.ClickException):
         super().__init__(f"{name}: {cause}")
 
     def show(self, file: IO[Any] | None = None) -> None:
+        """Print the line."""
         click.echo(one_line(f"sad: {self.message}"), file=file, err=file is None)
 
 
 def one_line(text: str) -> str:
     """Text with line breaks and control characters (of odd file names) made visible."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text
+    )
 
 
 @contextlib.contextmanager
 def blame(path: str, standard: str = "stdin") -> Iterator[None]:
     """Turn this package's errors, and a lack of memory, into a Failure that names the file."""
-    name = standard if path == files.STANDARD else click.format_filename(path)
+    name = shown(path, standard)
     try:
         yield
     except SadError as error:
         raise Failure(name, str(error) or type(error).__name__) from error
     except MemoryError as error:
         raise Failure(name, "not enough memory") from error
+
+
+def shown(path: str, standard: str = "stdin") -> str:
+    """A file as people are told of it."""
+    return standard if path == files.STANDARD else click.format_filename(path)
 
 
 def output_beside(path: str, suffix: str) -> str:
@@ -114,7 +123,7 @@ def _plain(value: Any) -> Any:
 
 
 def report_json(record: dict[str, Any], data_on_stdout: bool) -> None:
-    """Print a JSON line on standard output, or on standard error where the data itself goes to standard output."""
+    """Print a JSON line on standard output, or on standard error if the data itself goes there."""
     line = json_line(record)
     if data_on_stdout:
         with contextlib.suppress(OSError):
@@ -133,7 +142,8 @@ def effort_option(command: F) -> F:
         default=5,
         show_default=True,
         metavar="E",
-        help="Time spent on the search, 1..9: 1 = draft, 3 = fast, 5 = normal, 7 = slow, 9 = for the last tenth of a dB.",
+        help="Time spent on the search: 1 = draft, 3 = fast, 5 = normal, 7 = slow, "
+        "9 = for the last tenth of a dB.",
     )(command)
 
 
@@ -145,7 +155,7 @@ def seed_option(command: F) -> F:
         default=0,
         show_default=True,
         metavar="N",
-        help="Seed of the random numbers, 0..2^32-1. One seed gives one file, for any number of threads.",
+        help="Seed of the random numbers. One seed gives one file, for any number of threads.",
     )(command)
 
 
@@ -156,7 +166,7 @@ def threads_option(command: F) -> F:
         type=click.IntRange(1, 1024),
         default=None,
         metavar="N",
-        help="Threads, 1..1024. Default: one per core. The result does not depend on it.",
+        help="Threads. Default: one per core. The result does not depend on it.",
     )(command)
 
 
@@ -167,7 +177,8 @@ def backend_option(command: F) -> F:
         type=click.Choice(BACKENDS),
         default="auto",
         show_default=True,
-        help="auto = the fastest present, cpu = native code, reference = the slow definition in NumPy.",
+        help="auto = the fastest present, cpu = native code, "
+        "reference = the slow definition in NumPy.",
     )(command)
 
 
@@ -178,17 +189,22 @@ def coder_option(command: F) -> F:
         type=click.Choice(CODERS),
         default="range",
         show_default=True,
-        help="Entropy coder: range = smallest, zstd = larger, simpler to read from other languages.",
+        help="Entropy coder: range = smallest, zstd = larger, simpler to read elsewhere.",
     )(command)
 
 
 def quiet_option(command: F) -> F:
     """``--quiet``."""
-    return click.option("--quiet", is_flag=True, help="Print nothing but errors and what is asked for.")(command)
+    return click.option(
+        "--quiet", is_flag=True, help="Print nothing but errors and what is asked for."
+    )(command)
 
 
 def force_option(command: F) -> F:
     """``--force``."""
-    return click.option("-f", "--force", is_flag=True, help="Replace an existing file; allow binary data on a terminal.")(
-        command
-    )
+    return click.option(
+        "-f",
+        "--force",
+        is_flag=True,
+        help="Replace an existing file; allow binary data on a terminal.",
+    )(command)

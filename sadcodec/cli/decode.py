@@ -6,8 +6,8 @@ import time
 
 import click
 
-from .. import files
-from . import common
+from sadcodec import files
+from sadcodec.cli import common
 
 
 @click.command(short_help=".sad file to image.")
@@ -24,12 +24,17 @@ from . import common
     type=common.COUNT,
     default=None,
     metavar="N",
-    help="Refuse larger images before memory is taken, >= 1. Default: 2^28 = 268435456.",
+    help="Refuse larger images before memory is taken. Default: 2^28 = 268435456.",
 )
 @common.threads_option
 @common.backend_option
 @common.force_option
-@click.option("--json", "as_json", is_flag=True, help="Report one line of JSON on stdout (stderr if OUT is -).")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Report one line of JSON on stdout (stderr if OUT is -).",
+)
 @common.quiet_option
 def decode(
     source: str,
@@ -43,16 +48,16 @@ def decode(
 ) -> None:
     """Decode IN.sad to an image file.
 
-    An image of 16 bits goes to png, pgm, ppm, pam, pnm (gray also to tif); alpha goes to all formats but
-    jpg, bmp, pgm and ppm. What a format cannot hold is refused, not dropped.
+    An image of 16 bits goes to png, pgm, ppm, pam, pnm (gray also to tif); alpha goes to all
+    formats but jpg, bmp, pgm and ppm. What a format cannot hold is refused, not dropped.
     """
     target = output if output is not None else common.output_beside(source, ".png")
-    from .. import image_io
+    from sadcodec import image_io
 
     with common.blame(target, "stdout"):
         kind = image_io.format_of(target)
         files.check_output(target, force=force, source=source)
-    from .. import codec
+    from sadcodec import codec
 
     with common.blame(source):
         data = files.read_input(source)
@@ -77,5 +82,6 @@ def decode(
         }
         common.report_json(record, target == files.STANDARD)
     else:
-        name = "stdout" if target == files.STANDARD else click.format_filename(target)
-        common.note(f"{name}: {width} x {height}, {channels} channels of {bit_depth} bits, {1000 * seconds:.0f} ms", quiet)
+        name = common.shown(target, "stdout")
+        shape = f"{width} x {height}, {channels} channels of {bit_depth} bits"
+        common.note(f"{name}: {shape}, {1000 * seconds:.0f} ms", quiet)

@@ -7,40 +7,48 @@ from typing import Any
 
 import click
 
-from .. import files
-from ..progress import ProgressBar
-from . import common
+from sadcodec import files
+from sadcodec.progress import ProgressBar
+from sadcodec.cli import common
 
 
 @click.command(short_help="Image to .sad file.")
 @click.argument("source", metavar="IN")
-@click.option("-o", "--output", metavar="OUT.sad", help="Default: IN with the suffix .sad, beside it; - for -.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="OUT.sad",
+    help="Default: IN with the suffix .sad, beside it; - for -.",
+)
 @click.option(
     "-q",
     "--quality",
     type=common.QUALITY,
     metavar="Q",
-    help="Target quality, 0..100, higher is better. Default: 75, unless another target is given. "
+    help="Target quality, higher is better. Default: 75, unless another target is given. "
     "Anchors: 25 = rough, 50 = small, 75 = good, 90 = high.",
 )
 @click.option(
     "--bpp",
     type=common.BPP,
     metavar="R",
-    help="Target rate in bits per pixel, > 0, of the whole file. Anchors: 0.1 = rough, 0.3 = web, 0.5 = good, 1 = high.",
+    help="Target rate in bits per pixel, of the whole file. "
+    "Anchors: 0.1 = rough, 0.3 = web, 0.5 = good, 1 = high.",
 )
-@click.option("--size", type=common.COUNT, metavar="BYTES", help="Target size of the file in bytes, >= 1.")
+@click.option(
+    "--size", type=common.COUNT, metavar="BYTES", help="Target size of the file in bytes."
+)
 @click.option(
     "--psnr",
     type=common.PSNR,
     metavar="DB",
-    help="Target PSNR in dB, 0..100. Anchors: 28 = rough, 32 = fair, 36 = good, 40 = hard to tell apart.",
+    help="Target PSNR in dB. Anchors: 28 = rough, 32 = fair, 36 = good, 40 = hard to tell apart.",
 )
 @click.option(
     "--sites",
     type=common.COUNT,
     metavar="N",
-    help="Number of sites, >= 1. Anchors for 768 x 512: 1500 = about 0.14 bpp, 5000 = 0.45, 12000 = 1.",
+    help="Number of sites. Anchors for 768 x 512: 1500 = about 0.14 bpp, 5000 = 0.45, 12000 = 1.",
 )
 @common.effort_option
 @common.seed_option
@@ -48,7 +56,12 @@ from . import common
 @common.backend_option
 @common.coder_option
 @common.force_option
-@click.option("--json", "as_json", is_flag=True, help="Report one line of JSON on stdout (stderr if OUT is -).")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Report one line of JSON on stdout (stderr if OUT is -).",
+)
 @common.quiet_option
 def encode(
     source: str,
@@ -70,16 +83,19 @@ def encode(
     """Encode the image IN as a .sad file.
 
     IN is a PNG, JPEG, WebP, TIFF, BMP, GIF, PGM, PPM, PAM, QOI or TGA file of 8 or 16 bits: gray or
-    RGB, with or without alpha. At most one of --quality, --bpp, --size, --psnr, --sites sets the target.
+    RGB, with or without alpha. At most one of --quality, --bpp, --size, --psnr, --sites sets the
+    target.
     """
     targets = {"quality": quality, "bpp": bpp, "size": size, "psnr": psnr, "sites": sites}
     given = [name for name, value in targets.items() if value is not None]
     if len(given) > 1:
-        raise click.UsageError(f"{' and '.join('--' + name for name in given)} exclude each other: give one target.")
+        raise click.UsageError(
+            f"{' and '.join('--' + name for name in given)} exclude each other: give one target."
+        )
     target = output if output is not None else common.output_beside(source, ".sad")
     with common.blame(target, "stdout"):
         files.check_output(target, force=force, source=source)
-    from .. import codec, image_io  # here: only now is it worth the time to load them
+    from sadcodec import codec, image_io  # here: only now is it worth the time to load them
 
     with common.blame(source):
         image = image_io.decode_image(files.read_input(source))
@@ -101,14 +117,18 @@ def encode(
     with common.blame(target, "stdout"):
         files.write_output(target, data, force=force)
     if report.warning:
-        common.note(f"sad: {click.format_filename(source)}: warning: {report.warning}", quiet)
+        common.note(f"sad: {common.shown(source)}: warning: {report.warning}", quiet)
     if as_json:
-        common.report_json(_record(source, target, image, effort, seed, coder, report), target == files.STANDARD)
+        common.report_json(
+            _record(source, target, image, effort, seed, coder, report), target == files.STANDARD
+        )
     else:
         common.note(_sentence(target, report), quiet)
 
 
-def _record(source: str, target: str, image: Any, effort: int, seed: int, coder: str, report: Any) -> dict[str, Any]:
+def _record(
+    source: str, target: str, image: Any, effort: int, seed: int, coder: str, report: Any
+) -> dict[str, Any]:
     """The JSON report: names that scripts can rely on, then the rest of the encoder's report."""
     return {
         "input": source,
@@ -124,7 +144,7 @@ def _record(source: str, target: str, image: Any, effort: int, seed: int, coder:
 
 
 def _sentence(target: str, report: Any) -> str:
-    name = "stdout" if target == files.STANDARD else click.format_filename(target)
+    name = common.shown(target, "stdout")
     return (
         f"{name}: {report.bytes} bytes, {report.bpp:.4f} bpp, {report.sites} sites, "
         f"{report.psnr:.2f} dB, {report.seconds:.1f} s"

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from .. import files
-from ..progress import ProgressBar
-from . import common
+from sadcodec import files
+from sadcodec.progress import ProgressBar
+from sadcodec.cli import common
 
 _DEFAULT_BPP = [0.1, 0.2, 0.3, 0.5, 1.0]
 _FAILED = 3  # exit status when some images failed
@@ -20,21 +20,48 @@ _FAILED = 3  # exit status when some images failed
 @click.argument("sources", metavar="IMAGES...", nargs=-1, required=True)
 @click.option(
     "--bpp",
-    type=common.NumberList(common.BPP),
+    callback=common.number_list(common.BPP),
     metavar="LIST",
-    help="Rates in bits per pixel, e.g. 0.2,0.5,1. Default: 0.1,0.2,0.3,0.5,1, unless another list is given.",
+    help="Rates in bits per pixel, e.g. 0.2,0.5,1. "
+    "Default: 0.1,0.2,0.3,0.5,1, unless another list is given.",
 )
-@click.option("--sites", type=common.NumberList(common.COUNT), metavar="LIST", help="Numbers of sites, e.g. 1500,5000.")
-@click.option("-q", "--quality", type=common.NumberList(common.QUALITY), metavar="LIST", help="Qualities, 0..100.")
-@click.option("--psnr", type=common.NumberList(common.PSNR), metavar="LIST", help="PSNR targets in dB, 0..100.")
+@click.option(
+    "--sites",
+    callback=common.number_list(common.COUNT),
+    metavar="LIST",
+    help="Numbers of sites, e.g. 1500,5000.",
+)
+@click.option(
+    "-q",
+    "--quality",
+    callback=common.number_list(common.QUALITY),
+    metavar="LIST",
+    help="Qualities, 0..100.",
+)
+@click.option(
+    "--psnr",
+    callback=common.number_list(common.PSNR),
+    metavar="LIST",
+    help="PSNR targets in dB, 0..100.",
+)
 @common.effort_option
 @common.seed_option
 @common.threads_option
 @common.backend_option
-@click.option("-o", "--out", metavar="FILE.csv", help="Write one row per coded file as CSV; - for stdout, without table.")
+@click.option(
+    "-o",
+    "--out",
+    metavar="FILE.csv",
+    help="Write one row per coded file as CSV; - for stdout, without table.",
+)
 @click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
 @common.force_option
-@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON per coded file instead of the table.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print one line of JSON per coded file instead of the table.",
+)
 @click.option("--quiet", is_flag=True, help="No progress bar; with --out, no table either.")
 def evaluate(
     sources: tuple[str, ...],
@@ -54,21 +81,25 @@ def evaluate(
 ) -> int:
     """Encode and decode IMAGES at a list of targets; print bytes, bpp, PSNR, SSIM and times.
 
-    At most one of --bpp, --sites, --quality, --psnr gives the list. An image that fails is reported on
-    stderr and left out; the others go on, and the exit status is 3.
+    At most one of --bpp, --sites, --quality, --psnr gives the list. An image that fails is
+    reported on stderr and left out; the others go on, and the exit status is 3.
     """
     lists = {"bpp": bpp, "sites": sites, "quality": quality, "psnr": psnr}
     given = [(kind, values) for kind, values in lists.items() if values is not None]
     if len(given) > 1:
-        raise click.UsageError(f"{' and '.join('--' + kind for kind, _ in given)} exclude each other: give one list.")
+        raise click.UsageError(
+            f"{' and '.join('--' + kind for kind, _ in given)} exclude each other: give one list."
+        )
     if markdown and as_json:
         raise click.UsageError("--markdown and --json exclude each other.")
     kind, values = given[0] if given else ("bpp", _DEFAULT_BPP)
     if out is not None and out != files.STANDARD:  # a CSV may well go to a terminal
         with common.blame(out):
             files.check_output(out, force=force)
-    rows, failed = _sweep(sources, kind, values, as_json, out, quiet, effort, seed, threads, backend)
-    from ..evaluate import table
+    rows, failed = _sweep(
+        sources, kind, values, as_json, out, quiet, effort, seed, threads, backend
+    )
+    from sadcodec.evaluate import table
 
     if out is not None:
         text = io.StringIO(newline="")
@@ -95,7 +126,7 @@ def _sweep(
     backend: str,
 ) -> tuple[list[Any], bool]:
     """Rows of all images that succeed, and whether any failed."""
-    from ..evaluate import sweep
+    from sadcodec.evaluate import sweep
 
     rows: list[Any] = []
     failed = False

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from .. import files
-from . import common
+from sadcodec import files
+from sadcodec.cli import common
+
+if TYPE_CHECKING:
+    from sadcodec.bitstream import FileInfo
 
 
 @click.command(short_help="What a .sad file holds.")
@@ -20,18 +23,64 @@ def info(source: str, as_json: bool, quiet: bool) -> None:
 
     All CRCs are checked; --quiet does only that, and the exit status tells.
     """
-    from .. import codec
+    from sadcodec import codec
 
     with common.blame(source):
-        data = files.read_input(source)
-        found = codec.info(data)
+        found = codec.info(files.read_input(source))
     if as_json:
-        record = {"input": source, "bytes": len(data), **dataclasses.asdict(found)}
-        common.report_json(record, data_on_stdout=False)
+        common.report_json(_record(source, found), data_on_stdout=False)
     elif not quiet:
         with common.blame(files.STANDARD, "stdout"):
-            files.write_stdout(_text(source, len(data), found).encode())
+            files.write_stdout(_text(source, found).encode(errors="backslashreplace"))
 
 
-def _text(source: str, size: int, found: Any) -> str:
-    return f"{source}: {size} bytes\n"
+_KIND = {1: "gray", 2: "gray and alpha", 3: "RGB", 4: "RGB and alpha"}
+
+
+def _record(source: str, found: FileInfo) -> dict[str, Any]:
+    """The JSON report: names that scripts can rely on."""
+    header = found.header
+    return {
+        "input": source,
+        "bytes": found.file_bytes,
+        "bpp": found.bits_per_pixel,
+        "width": header.width,
+        "height": header.height,
+        "channels": header.channels,
+        "bit_depth": header.bit_depth,
+        "sites": header.site_count,
+        "k": header.k,
+        "coder": header.coder,
+        "quantizer": dataclasses.asdict(header.quantizer),
+        "columns": [
+            {
+                "name": column.name,
+                "bytes": column.bytes,
+                "bits": column.bits,
+                "bits_per_site": column.bits_per_site,
+            }
+            for column in found.columns
+        ],
+        "chunks": [dataclasses.asdict(chunk) for chunk in found.chunks],
+    }
+
+
+def _text(source: str, found: FileInfo) -> str:
+    header = found.header
+    image = f"{header.width} x {header.height}, {_KIND[header.channels]}"
+    lines = [
+        f"{common.shown(source)}: {found.file_bytes} bytes, {found.bits_per_pixel:.4f} bpp",
+        f"image    {image}, {header.bit_depth} bits a channel",
+        f"sites    {header.site_count}, K = {header.k}, coder {header.coder}",
+        "column                bytes  bits/site",
+    ]
+    bits = sum(column.bits for column in found.columns)
+    rows = [(column.name, column.bytes, column.bits_per_site) for column in found.columns]
+    rows.append(("all", bits / 8, bits / header.site_count))
+    lines += [f"{name:<15} {size:11.1f} {per_site:10.3f}" for name, size, per_site in rows]
+    lines.append("chunk  offset      bytes  CRC-32")
+    lines += [
+        f"{chunk.type:<5} {chunk.offset:7} {chunk.length:10}  {chunk.crc:08x} right"
+        for chunk in found.chunks
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,7 +1,8 @@
 """PNG where Pillow falls short: strict checks, and 16 bits a channel in colour.
 
 Pillow accepts a file whose last chunks are missing, and keeps the high byte alone of 16-bit colour.
-Source: Portable Network Graphics (PNG) Specification, third edition, W3C; section numbers below are its.
+Source: Portable Network Graphics (PNG) Specification, third edition, W3C; the section numbers below
+are its own.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import InputError
+from sadcodec.errors import InputError
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CHANNELS_OF_COLOR_TYPE = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # 11.2.1; type 3 is a palette index
@@ -48,7 +49,9 @@ def check(data: bytes) -> PngHeader:
         if end > len(data):
             raise InputError("PNG is cut short")
         if zlib.crc32(data[at + 4 : end - 4]) != struct.unpack_from(">I", data, end - 4)[0]:
-            raise InputError(f"PNG is damaged: CRC of chunk {kind.decode('latin-1')!r} does not match")
+            raise InputError(
+                f"PNG is damaged: CRC of chunk {kind.decode('latin-1')!r} does not match"
+            )
         body = data[at + 8 : end - 4]
         if header is None:
             header = _header(kind, body)
@@ -77,7 +80,9 @@ def encode_16bit(image: np.ndarray) -> bytes:
     """
     height, width, channels = image.shape
     pixel_bytes = 2 * channels
-    rows = np.ascontiguousarray(image, dtype=">u2").view(np.uint8).reshape(height, width * pixel_bytes)
+    rows = (
+        np.ascontiguousarray(image, dtype=">u2").view(np.uint8).reshape(height, width * pixel_bytes)
+    )
     compressor = zlib.compressobj(6)
     packed = []
     band = max(1, _BAND_BYTES // rows.shape[1])

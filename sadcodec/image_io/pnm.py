@@ -1,7 +1,7 @@
 """Netpbm files of 8 and 16 bits: PGM (P5), PPM (P6) and PAM (P7).
 
-Source: the pgm(5), ppm(5) and pam(5) pages of the Netpbm manual. Own code because Pillow scales deep
-colour down to 8 bits and cannot read PAM.
+Source: the pgm(5), ppm(5) and pam(5) pages of the Netpbm manual. Own code because Pillow scales
+deep colour down to 8 bits and does not write PAM.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 
 import numpy as np
 
-from ..errors import InputError, LimitError, OutputError
+from sadcodec.errors import InputError, LimitError, OutputError
 
 MAGICS = (b"P5", b"P6", b"P7")
 _SPACE = rb"(?:\s|#[^\n]*\n)"
@@ -30,7 +30,9 @@ def decode(data: bytes, max_pixels: int) -> np.ndarray:
     ------
     InputError, LimitError
     """
-    width, height, channels, maximum, start = _pam_header(data) if data[:2] == b"P7" else _header(data)
+    width, height, channels, maximum, start = (
+        _pam_header(data) if data[:2] == b"P7" else _header(data)
+    )
     if width == 0 or height == 0:
         raise InputError(f"image of {width} x {height} pixels is empty")
     if width * height > max_pixels:
@@ -52,7 +54,7 @@ def decode(data: bytes, max_pixels: int) -> np.ndarray:
 
 
 def is_deep_text(data: bytes) -> bool:
-    """Whether this is a plain-text PGM or PPM (P2, P3) of more than 8 bits, which Pillow would scale down."""
+    """Whether this is a plain-text PGM or PPM (P2, P3) of more than 8 bits: Pillow cuts these."""
     match = _HEADER.match(data) if data[:2] in (b"P2", b"P3") else None
     return match is not None and int(match.group(3)) > 255
 
@@ -78,10 +80,16 @@ def _pam_header(data: bytes) -> tuple[int, int, int, int, int]:
             break
         fields[key] = value.strip()
     try:
-        width, height, channels, maximum = (int(fields[key]) for key in (b"WIDTH", b"HEIGHT", b"DEPTH", b"MAXVAL"))
+        width, height, channels, maximum = (
+            int(fields[key]) for key in (b"WIDTH", b"HEIGHT", b"DEPTH", b"MAXVAL")
+        )
     except (KeyError, ValueError):
         raise InputError("PAM header lacks a valid WIDTH, HEIGHT, DEPTH or MAXVAL") from None
-    if min(width, height) < 0 or channels not in _TUPLE_OF_CHANNELS or b"CMYK" in fields.get(b"TUPLTYPE", b""):
+    if (
+        min(width, height) < 0
+        or channels not in _TUPLE_OF_CHANNELS
+        or b"CMYK" in fields.get(b"TUPLTYPE", b"")
+    ):
         raise InputError("PAM is neither gray nor RGB")
     return width, height, channels, maximum, at
 
@@ -113,4 +121,7 @@ def encode(image: np.ndarray, kind: str) -> bytes:
         header = f"{'P5' if channels == 1 else 'P6'}\n{width} {height}\n{maximum}\n"
     else:
         raise OutputError(f"{kind} cannot hold {channels} channels; write a .pam or a .png instead")
-    return header.encode() + np.ascontiguousarray(image, ">u2" if maximum > 255 else np.uint8).tobytes()
+    return (
+        header.encode()
+        + np.ascontiguousarray(image, ">u2" if maximum > 255 else np.uint8).tobytes()
+    )

@@ -8,19 +8,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InputError, LimitError, SadError
-from . import png, pnm
+from sadcodec.errors import InputError, LimitError, SadError
+from sadcodec.image_io import png, pnm
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_PIXELS = 1 << 28
 
-# Only decoders that hand over the pixels as stored. Others are left out on purpose: AVIF and JPEG 2000
-# because Pillow cuts them to 8 bits without a word, EPS because it runs Ghostscript.
+# Only decoders that hand over the pixels as stored. Others are left out on purpose: AVIF and
+# JPEG 2000 because Pillow cuts them to 8 bits without a word, EPS because it runs Ghostscript.
 _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "QOI", "TGA")
 _KNOWN = "PNG, JPEG, WebP, TIFF, BMP, GIF, PGM, PPM, PAM, QOI, TGA"
-_KEEP = {"L": "L", "LA": "LA", "RGB": "RGB", "RGBA": "RGBA", "1": "L", "RGBX": "RGB", "La": "LA", "RGBa": "RGBA"}
+_KEEP = {
+    "L": "L",
+    "LA": "LA",
+    "RGB": "RGB",
+    "RGBA": "RGBA",
+    "1": "L",
+    "RGBX": "RGB",
+    "La": "LA",
+    "RGBa": "RGBA",
+}
 _GRAY_16 = ("I;16", "I;16L", "I;16B")
 _TIFF_BITS, _TIFF_PHOTOMETRIC = 258, 262  # tag numbers of TIFF 6.0
 
@@ -47,8 +56,8 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     Raises
     ------
     InputError
-        If the file is empty, damaged or cut short, or of a kind that is not supported (CMYK, floating
-        point, more than 16 bits, 16-bit colour in TIFF, animations and multi-page files).
+        If the file is empty, damaged or cut short, or of a kind that is not supported (CMYK,
+        floating point, more than 16 bits, 16-bit colour in TIFF, animations and multi-page files).
     LimitError
         If the image is larger than the limits.
     """
@@ -108,9 +117,13 @@ def _pixels(image: Image) -> np.ndarray:
     if image.mode in _GRAY_16:
         return np.asarray(image).astype(np.uint16)[:, :, None]
     if image.mode in ("P", "PA"):
-        image = image.convert("RGBA" if image.mode == "PA" or "transparency" in image.info else "RGB")
+        image = image.convert(
+            "RGBA" if image.mode == "PA" or "transparency" in image.info else "RGB"
+        )
     if image.mode not in _KEEP:
-        kind = {"CMYK": "CMYK", "F": "floating-point", "I": "32-bit", "LAB": "Lab"}.get(image.mode, image.mode)
+        kind = {"CMYK": "CMYK", "F": "floating-point", "I": "32-bit", "LAB": "Lab"}.get(
+            image.mode, image.mode
+        )
         raise InputError(f"{kind} images are not supported; convert to RGB or gray of 8 or 16 bits")
     wanted = _KEEP[image.mode]
     pixels = np.array(image if image.mode == wanted else image.convert(wanted))
@@ -121,8 +134,8 @@ def _check_tiff(image: Any) -> None:
     bits = set(image.tag_v2.get(_TIFF_BITS, (1,)))
     if not bits <= {1, 2, 4, 8, 16} or (16 in bits and image.mode not in _GRAY_16):
         raise InputError(
-            f"TIFF with {max(bits)} bits a channel and {len(image.getbands())} channels is not supported; "
-            "convert it to PNG"
+            f"TIFF with {max(bits)} bits a channel and {len(image.getbands())} channels "
+            "is not supported; convert it to PNG"
         )
     if 16 in bits and image.tag_v2.get(_TIFF_PHOTOMETRIC) == 0:
         raise InputError("16-bit TIFF with white as zero is not supported; convert it to PNG")
@@ -131,14 +144,15 @@ def _check_tiff(image: Any) -> None:
 def _png_16bit(image: Any, data: bytes, header: png.PngHeader) -> np.ndarray:
     """All 16 bits of a PNG, which Pillow delivers for gray alone.
 
-    Pillow unpacks 16-bit colour by a "raw mode" that names which byte of each value to keep. Decoding
-    with the big-endian mode gives the high bytes, with the little-endian mode the low ones. Gray and
-    alpha of 16 bits are laid out like RGBA of 8.
+    Pillow unpacks 16-bit colour by a "raw mode" that says which byte of each value to keep: the
+    big-endian mode gives the high bytes, the little-endian mode the low ones. Gray and alpha of
+    16 bits are laid out like RGBA of 8.
     """
     if header.color_type == 0:
         return np.asarray(image).astype(np.uint16)[:, :, None]
     if header.color_type == 4:
-        high, low = (lambda p: (p[:, :, 0::2], p[:, :, 1::2]))(_decoded_as(data, "RGBA"))
+        octets = _decoded_as(data, "RGBA")
+        high, low = octets[:, :, 0::2], octets[:, :, 1::2]
     else:
         mode = "RGB" if header.color_type == 2 else "RGBA"
         high, low = _decoded_as(data, f"{mode};16B"), _decoded_as(data, f"{mode};16L")
@@ -149,13 +163,14 @@ def _decoded_as(data: bytes, raw_mode: str) -> np.ndarray:
     from PIL import Image
 
     image: Any = Image.open(io.BytesIO(data), formats=("PNG",))
-    image.tile = [tile._replace(args=raw_mode) for tile in image.tile]
+    image.tile = [(*tile[:3], raw_mode) for tile in image.tile]
     image.load()
-    return np.asarray(image)
+    pixels: np.ndarray = np.asarray(image)
+    return pixels
 
 
 def _with_alpha(pixels: np.ndarray, header: png.PngHeader) -> np.ndarray:
-    """Append an alpha channel that is 0 where the pixel has the one transparent colour of tRNS, section 11.3.1.1."""
+    """Append alpha: 0 where the pixel has the one colour that tRNS names (section 11.3.1.1)."""
     channels = pixels.shape[2]
     if len(header.transparent) != 2 * channels:
         raise InputError("PNG has an invalid tRNS chunk")

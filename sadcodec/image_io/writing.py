@@ -7,8 +7,8 @@ import os
 
 import numpy as np
 
-from ..errors import OutputError
-from . import png, pnm
+from sadcodec.errors import OutputError
+from sadcodec.image_io import png, pnm
 
 # Suffix -> format. Pillow's name, or "pnm" and its kinds for our own writer.
 _FORMAT_OF_SUFFIX = {
@@ -26,7 +26,9 @@ _FORMAT_OF_SUFFIX = {
 }
 FORMATS = ("png", "pgm", "ppm", "pam", "pnm", "tiff", "jpeg", "webp", "bmp")
 _PILLOW_OPTIONS: dict[str, dict[str, object]] = {
-    "png": {"compress_level": 3},  # photographs get no larger than with the default 6, in half the time
+    "png": {
+        "compress_level": 3
+    },  # photographs get no larger than with the default 6, in half the time
     "jpeg": {"quality": 95, "subsampling": 0},
     "webp": {"lossless": True, "exact": True},  # exact: keep the colour of transparent pixels
     "tiff": {"compression": "tiff_adobe_deflate"},
@@ -64,18 +66,21 @@ def encode_image(image: np.ndarray, kind: str) -> bytes:
     Raises
     ------
     OutputError
-        If the format cannot hold this image. Depth, alpha and colour are never dropped without a word:
-        16 bits go to png, pgm, ppm, pam, pnm, and gray ones also to tiff; alpha to all but jpeg, bmp, pgm and ppm.
+        If the format cannot hold this image: depth, alpha and colour are never dropped. 16 bits go
+        to png, pgm, ppm, pam, pnm, gray ones also to tiff; alpha to all but jpeg, bmp, pgm, ppm.
     """
     if kind in ("pgm", "ppm", "pam", "pnm"):
         return pnm.encode(image, kind)
-    height, width, channels = image.shape
+    channels = image.shape[2]
     if image.dtype == np.uint16 and kind == "png":
         return png.encode_16bit(image)
     if image.dtype == np.uint16 and (kind, channels) != ("tiff", 1):
         colour = " in colour or with alpha" if kind == "tiff" else ""
         raise OutputError(f"{kind} cannot hold 16 bits{colour}; write a .png or a .pam instead")
-    if channels in (2, 4) and kind in ("jpeg", "bmp"):  # Pillow writes alpha to BMP, but few read it, Pillow included
+    if channels in (2, 4) and kind in (
+        "jpeg",
+        "bmp",
+    ):  # Pillow writes alpha to BMP, but few read it, Pillow included
         raise OutputError(f"{kind} cannot hold alpha; write a .png instead")
     return _encode_with_pillow(image, kind)
 
@@ -87,6 +92,10 @@ def _encode_with_pillow(image: np.ndarray, kind: str) -> bytes:
     buffer = io.BytesIO()
     try:
         picture.save(buffer, kind, **_PILLOW_OPTIONS[kind])
-    except (OSError, ValueError, OverflowError) as error:  # a side beyond the format's limit, mostly
+    except (
+        OSError,
+        ValueError,
+        OverflowError,
+    ) as error:  # a side beyond the format's limit, mostly
         raise OutputError(f"{kind}: {' '.join(str(error).split())}") from error
     return buffer.getvalue()

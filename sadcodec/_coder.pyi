@@ -1,0 +1,48 @@
+# Types of the compiled module `_coder` (kernels/coder).
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Ints: TypeAlias = NDArray[np.int32]
+_Encoded: TypeAlias = tuple[bytes, _Ints, NDArray[np.float64]]
+_Decoded: TypeAlias = tuple[
+    _Ints, _Ints, _Ints, _Ints, _Ints, _Ints | None, _Ints, NDArray[np.float64]
+]
+
+def encode(
+    width: int,
+    height: int,
+    quantizer: Sequence[int],
+    x: _Ints,
+    y: _Ints,
+    log_tau: _Ints,
+    log_anisotropy: _Ints,
+    angle: _Ints,
+    radius: _Ints | None,
+    color: _Ints,
+) -> _Encoded: ...
+def decode(
+    payload: bytes, count: int, channels: int, width: int, height: int, quantizer: Sequence[int]
+) -> _Decoded: ...
+def residuals(
+    width: int,
+    height: int,
+    quantizer: Sequence[int],
+    x: _Ints,
+    y: _Ints,
+    log_tau: _Ints,
+    log_anisotropy: _Ints,
+    angle: _Ints,
+    radius: _Ints | None,
+    color: _Ints,
+) -> _Encoded: ...
+def from_residuals(
+    payload: bytes, count: int, channels: int, width: int, height: int, quantizer: Sequence[int]
+) -> _Decoded: ...
+def color_classes(
+    x: _Ints, y: _Ints, log_tau: _Ints, width: int, height: int, quantizer: Sequence[int]
+) -> NDArray[np.int8]: ...
+def angle_levels(count: int, step_log_anisotropy: int, step_angle: int) -> _Ints: ...

@@ -1,0 +1,163 @@
+"""The CPU backend: SIMD tiles in C++ (kernels/cpu), on all cores.
+
+The instruction set is chosen at run time (baseline, AVX2, AVX-512); all of them, and any number of
+threads, give the same bits. Rendering runs in float32 with a bound on its own error and repeats in
+float64 the pixels where that bound could matter, so that it takes the reference's top K.
+"""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sadcodec import _core
+from sadcodec.backends.base import DEFAULT_CUT, DEFAULT_K, MAX_K, STATISTICS_CUT
+from sadcodec.errors import OptionError
+from sadcodec.sites import Sites
+
+__all__ = ["CpuBackend", "CpuFitSession", "default_threads"]
+
+Floats = NDArray[np.float32]
+
+
+def default_threads() -> int:
+    """Return the number of processors this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every platform
+        return os.cpu_count() or 1
+
+
+def _check(k: int, width: int = 1, height: int = 1) -> None:
+    if not 1 <= k <= MAX_K:
+        raise OptionError(f"K must be 1..{MAX_K}, not {k}")
+    if width < 1 or height < 1:
+        raise OptionError(f"an image of {width} x {height} pixels cannot be rendered")
+
+
+class CpuFitSession:
+    """`sadcodec.backends.base.FitSession` over the C++ core."""
+
+    def __init__(
+        self, target: Floats, params: Floats, k: int, threads: int, isa: str = ""
+    ) -> None:
+        _check(k)
+        if target.ndim != 3 or params.ndim != 2 or params.shape[1] != 6 + target.shape[2]:
+            raise OptionError("target [H, W, C] and params [N, 6 + C] do not fit together")
+        Sites(np.ascontiguousarray(params, np.float32))  # checks values
+        self._fit = _core.Fit(
+            np.ascontiguousarray(target, np.float32),
+            np.ascontiguousarray(params, np.float32),
+            k,
+            threads,
+            isa,
+        )
+        self._cut = DEFAULT_CUT
+        self._listed_cut = 0.0  # of the present lists; 0 when they must be rebuilt
+        self._evaluated = False
+
+    @property
+    def params(self) -> Floats:
+        """float32 [N, 6 + C]: a copy of the current parameters."""
+        return self._fit.params
+
+    @property
+    def site_count(self) -> int:
+        """Number of sites N."""
+        return self._fit.count
+
+    @property
+    def gradients(self) -> Floats:
+        """float32 [N, 6 + C]: a copy of dMSE/dparams from the last `gradient` call."""
+        return self._fit.gradients
+
+    def refresh(self, cut: float = DEFAULT_CUT) -> None:
+        """Rebuild the candidate lists; see the protocol."""
+        self._cut = cut
+        self._fit.refresh(cut)
+        self._listed_cut = cut
+
+    def gradient(
+        self, phase: int | None = None, noise: Floats | None = None, seed: int = 0
+    ) -> float:
+        """Compute loss and gradients; see the protocol.
+
+        Parameters
+        ----------
+        phase : int or None
+        noise : float32 [N, 6 + C], optional
+            Half-widths of a uniform disturbance of every parameter, at which the gradient is taken;
+            columns p and q mean along and across the vector (p, q).
+        seed : int
+            Of the disturbance.
+        """
+        if self._listed_cut == 0.0:
+            self.refresh(self._cut)
+        return self._fit.gradient(-1 if phase is None else phase, noise, seed)
+
+    def adam(self, rates: Floats, beta1: float, beta2: float, epsilon: float = 1e-8) -> None:
+        """Take one Adam step; see the protocol."""
+        self._fit.adam(np.ascontiguousarray(rates, np.float32), beta1, beta2, epsilon)
+
+    def _statistics(self) -> Floats:
+        # Lists with a shorter cut would lack sites that matter once another is gone.
+        if self._listed_cut < STATISTICS_CUT:
+            self._fit.refresh(STATISTICS_CUT)
+            self._listed_cut = 0.0
+        return self._fit.statistics()
+
+    def statistics(self) -> tuple[Floats, Floats]:
+        """Return mass and responsibility-weighted squared error of each site."""
+        values = self._statistics()
+        return values[:, 0].copy(), values[:, 1].copy()
+
+    def removal_deltas(self) -> Floats:
+        """Return by how much the squared error would rise without each site."""
+        return self._statistics()[:, 2].copy()
+
+    def keep(self, index: NDArray[np.integer]) -> None:
+        """Keep the sites `index`, in this order."""
+        self._fit.keep(np.ascontiguousarray(index, np.int32))
+        self._listed_cut = 0.0
+
+    def append(self, params: Floats) -> None:
+        """Add sites with zero moments."""
+        self._fit.append(np.ascontiguousarray(params, np.float32))
+        self._listed_cut = 0.0
+
+
+class CpuBackend:
+    """`sadcodec.backends.base.Backend` on the CPU.
+
+    Parameters
+    ----------
+    threads : int, optional
+        1..1024; all processors of the process by default. Has no influence on any result.
+    isa : str
+        Instruction set by name, for tests; the best one by default.
+    """
+
+    name = "cpu"
+
+    def __init__(self, threads: int | None = None, isa: str = "") -> None:
+        if threads is not None and not 1 <= threads <= 1024:
+            raise OptionError(f"threads must be 1..1024, not {threads}")
+        self.threads = threads or default_threads()
+        self.isa = isa
+
+    def render(
+        self, sites: Sites, width: int, height: int, k: int = DEFAULT_K, *, exact: bool = False
+    ) -> Floats:
+        """Evaluate a diagram at every pixel: float32 [H, W, C], not clamped.
+
+        With `exact` every pixel is computed in float64 (about ten times slower); without it only
+        those whose top K float32 cannot decide. Within 1/255 of the reference either way.
+        """
+        _check(k, width, height)
+        return _core.render(sites.params, width, height, k, exact, self.threads, self.isa)
+
+    def fit_session(self, target: Floats, params: Floats, k: int = DEFAULT_K) -> CpuFitSession:
+        """Start fitting; see the protocol."""
+        return CpuFitSession(target, params, k, self.threads, self.isa)

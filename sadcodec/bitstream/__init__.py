@@ -1,0 +1,34 @@
+"""The ``.sad`` file format, version 1: integer symbols to bytes and back (docs/FORMAT.md).
+
+Nothing here knows floating-point sites or pixels: ``quantize`` turns sites into `Symbols`.
+"""
+
+from __future__ import annotations
+
+from .container import Chunk
+from .header import CODERS, Header, Limits
+from .payload import Payload, decode_payload, encode_payload
+from .sadfile import ChunkInfo, ColumnInfo, FileInfo, file_size, inspect, metadata, read, write
+from .symbols import QuantizerParameters, Symbols, angle_levels, color_classes
+
+__all__ = [
+    "CODERS",
+    "Chunk",
+    "ChunkInfo",
+    "ColumnInfo",
+    "FileInfo",
+    "Header",
+    "Limits",
+    "Payload",
+    "QuantizerParameters",
+    "Symbols",
+    "angle_levels",
+    "color_classes",
+    "decode_payload",
+    "encode_payload",
+    "file_size",
+    "inspect",
+    "metadata",
+    "read",
+    "write",
+]

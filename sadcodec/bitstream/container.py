@@ -1,0 +1,82 @@
+"""Chunks: length, type, data and CRC-32, after the manner of PNG."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from sadcodec.errors import BitstreamError, OptionError
+
+__all__ = ["CHUNK_OVERHEAD", "Chunk", "chunk_type", "iterate_chunks", "pack_chunk"]
+
+CHUNK_OVERHEAD = 12
+MAX_CHUNK = (1 << 31) - 1
+
+
+class Chunk(NamedTuple):
+    """One chunk as it lies in the file."""
+
+    type: bytes  # four ASCII letters
+    data: bytes
+    offset: int  # of its length field, from the start of the file
+    crc: int
+
+    @property
+    def critical(self) -> bool:
+        """Whether a reader that does not know the type must refuse the file."""
+        return not self.type[0] & 0x20
+
+
+def chunk_type(name: bytes) -> bytes:
+    """Check a chunk type: four ASCII letters, the third upper-case (lower-case is reserved).
+
+    Raises
+    ------
+    OptionError
+        If `name` is none.
+    """
+    if len(name) != 4 or not (name.isascii() and name.isalpha()) or name[2] & 0x20:
+        raise OptionError(f"bad chunk type {name!r}")
+    return name
+
+
+def pack_chunk(name: bytes, data: bytes) -> bytes:
+    """Length, type, data and CRC-32 (over length, type and data).
+
+    Raises
+    ------
+    OptionError
+        If the type is malformed or the data too long.
+    """
+    if len(data) > MAX_CHUNK:
+        raise OptionError(f"chunk of {len(data)} bytes exceeds {MAX_CHUNK}")
+    body = struct.pack("<I", len(data)) + chunk_type(name) + data
+    return body + struct.pack("<I", zlib.crc32(body))
+
+
+def iterate_chunks(data: bytes, offset: int) -> Iterator[Chunk]:
+    """The chunks from `offset` to the end of the file.
+
+    Raises
+    ------
+    BitstreamError
+        If a chunk is cut short, has a malformed type, or fails its CRC.
+    """
+    while offset < len(data):
+        if len(data) - offset < CHUNK_OVERHEAD:
+            raise BitstreamError("file ends inside a chunk header")
+        length = int.from_bytes(data[offset : offset + 4], "little")
+        end = offset + 8 + length
+        if end + 4 > len(data):
+            raise BitstreamError("file ends inside a chunk, or a chunk length is damaged")
+        crc = zlib.crc32(memoryview(data)[offset:end])
+        if crc != int.from_bytes(data[end : end + 4], "little"):
+            raise BitstreamError(f"chunk at byte {offset} does not match its checksum")
+        try:
+            name = chunk_type(data[offset + 4 : offset + 8])
+        except OptionError as error:
+            raise BitstreamError(str(error)) from None
+        yield Chunk(name, data[offset + 8 : end], offset, crc)
+        offset = end + 4

@@ -1,0 +1,199 @@
+"""Quantized sites as integer columns, and the quantizer that gives the integers a meaning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sadcodec import _coder
+from sadcodec.errors import OptionError
+
+__all__ = ["QuantizerParameters", "Symbols", "angle_levels", "color_classes"]
+
+_STEPS = ("step_position", "step_log_tau", "step_log_anisotropy", "step_angle", "step_radius")
+_GAINS = ("class_distance_gain", "class_tau_gain")
+_COLUMNS = ("x", "y", "log_tau", "log_anisotropy", "angle", "radius")
+
+
+@dataclass(frozen=True)
+class QuantizerParameters:
+    """Quantization steps and the gains of the colour step classes; all integers.
+
+    Parameters
+    ----------
+    step_position, step_log_tau, step_log_anisotropy, step_angle : int, 1..65535
+        Steps in units of 1/1024 (px, dimensionless, dimensionless, rad).
+    step_radius : int, 0..65535
+        In 1/1024 px; 0 means that there is no radius column.
+    step_color : tuple of C ints, 1..65535, C = 1..4
+        One base step per transformed colour axis, in units of 1/16384.
+    class_distance_gain, class_tau_gain : int, 0..255
+        In units of 1/128: how fast a site's colour step falls with the distance to its neighbours
+        and grows with its sharpness.
+
+    Raises
+    ------
+    OptionError
+        If a value lies outside its range.
+    """
+
+    step_position: int
+    step_log_tau: int
+    step_log_anisotropy: int
+    step_angle: int
+    step_radius: int
+    step_color: tuple[int, ...]
+    class_distance_gain: int = 128
+    class_tau_gain: int = 58
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.step_color) <= 4:
+            raise OptionError(f"step_color has {len(self.step_color)} values; it needs 1 to 4")
+        for name in _STEPS:
+            _check_range(name, getattr(self, name), 0 if name == "step_radius" else 1, 65535)
+        for name in _GAINS:
+            _check_range(name, getattr(self, name), 0, 255)
+        for value in self.step_color:
+            _check_range("step_color", value, 1, 65535)
+
+    @property
+    def channels(self) -> int:
+        """Number of colour axes."""
+        return len(self.step_color)
+
+    def as_tuple(self) -> tuple[int, ...]:
+        """The order that the coder expects: five steps, two gains, the colour steps."""
+        fields = [int(getattr(self, name)) for name in _STEPS + _GAINS]
+        return (*fields, *(int(step) for step in self.step_color))
+
+    @classmethod
+    def from_tuple(cls, fields: tuple[int, ...]) -> QuantizerParameters:
+        """Inverse of `as_tuple`."""
+        position, log_tau, log_anisotropy, angle, radius, distance_gain, tau_gain, *color = fields
+        return cls(
+            position, log_tau, log_anisotropy, angle, radius, tuple(color), distance_gain, tau_gain
+        )
+
+    def grid_size(self, width: int, height: int) -> tuple[int, int]:
+        """Cells of the position grid along x and y for an image of width x height px."""
+        step = self.step_position
+        return -(-width * 1024 // step), -(-height * 1024 // step)
+
+
+@dataclass(frozen=True, eq=False)
+class Symbols:
+    """Integer columns of N sites.
+
+    Parameters
+    ----------
+    x, y : int32 [N]
+        Cell of the position grid; the site lies at its centre.
+    log_tau : int32 [N]
+        Multiples of the step; the value's magnitude is at most 10.
+    log_anisotropy : int32 [N], >= 0
+        Multiples of the step; the value is at most 6.
+    angle : int32 [N]
+        0 <= angle < n, n from `angle_levels` of the site's log_anisotropy.
+    radius : int32 [N] or None
+        Multiples of the step, at most 1024 px; None without a radius column.
+    color : int32 [N, C]
+        Multiples of the site's own step on the transformed axes (`color_classes`).
+
+    Raises
+    ------
+    OptionError
+        If a column has the wrong dtype, shape or memory order. Values are checked by the coder.
+    """
+
+    x: NDArray[np.int32]
+    y: NDArray[np.int32]
+    log_tau: NDArray[np.int32]
+    log_anisotropy: NDArray[np.int32]
+    angle: NDArray[np.int32]
+    radius: NDArray[np.int32] | None
+    color: NDArray[np.int32]
+
+    def __post_init__(self) -> None:
+        count = len(self.x)
+        for name in _COLUMNS:
+            column = getattr(self, name)
+            if name == "radius" and column is None:
+                continue
+            if column.dtype != np.int32 or column.shape != (count,):
+                raise OptionError(
+                    f"column {name} is {column.dtype} {column.shape}, not int32 ({count},)"
+                )
+        if self.color.dtype != np.int32 or self.color.ndim != 2 or len(self.color) != count:
+            raise OptionError(
+                f"column color is {self.color.dtype} {self.color.shape}, not int32 ({count}, C)"
+            )
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def take(self, index: NDArray[np.integer]) -> Symbols:
+        """The sites of `index`, in that order."""
+        radius = None if self.radius is None else self.radius[index]
+        return Symbols(
+            self.x[index],
+            self.y[index],
+            self.log_tau[index],
+            self.log_anisotropy[index],
+            self.angle[index],
+            radius,
+            self.color[index],
+        )
+
+
+def color_classes(
+    symbols: Symbols, width: int, height: int, quantizer: QuantizerParameters
+) -> NDArray[np.int8]:
+    """Colour step class of every site: its step is the base step times 2^(class / 2).
+
+    Only positions and log_tau of `symbols` are used.
+
+    Returns
+    -------
+    int8 [N], -8..8
+
+    Raises
+    ------
+    OptionError
+        If a position or a log_tau symbol is out of range.
+    """
+    try:
+        return _coder.color_classes(
+            np.ascontiguousarray(symbols.x),
+            np.ascontiguousarray(symbols.y),
+            np.ascontiguousarray(symbols.log_tau),
+            width,
+            height,
+            quantizer.as_tuple(),
+        )
+    except ValueError as error:
+        raise OptionError(str(error)) from None
+
+
+def angle_levels(count: int, quantizer: QuantizerParameters) -> NDArray[np.int32]:
+    """Number of directions for the log_anisotropy symbols 0..count-1.
+
+    Returns
+    -------
+    int32 [count], 1..4096
+
+    Raises
+    ------
+    OptionError
+        If `count` exceeds the number of symbols up to a log anisotropy of 6.
+    """
+    try:
+        return _coder.angle_levels(count, quantizer.step_log_anisotropy, quantizer.step_angle)
+    except ValueError as error:
+        raise OptionError(str(error)) from None
+
+
+def _check_range(name: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise OptionError(f"{name} is {value}; it must lie in {low}..{high}")

@@ -1,0 +1,107 @@
+"""Rates, pruning and sampling of a fit as functions of the iteration: data, no computation.
+
+Defaults are the measured recipe of docs/FITTING.md: a dense start, rates that scale with the mean
+spacing s = sqrt(W H / N), held for half the run and then decaying, and pruning to the budget over
+the first 60 %.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sadcodec.sites import COLOR, GEOMETRY_COLUMNS, LOG_TAU, RADIUS, P, Q, X, Y
+
+__all__ = ["FitOptions", "decay", "learning_rates", "pruned_count"]
+
+SMALL, LARGE = 20_000, 50_000  # site counts between which the peak rates are interpolated
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """What a fit does, apart from the image and the number of sites.
+
+    Attributes
+    ----------
+    iterations : int, >= 1
+    start_ratio : float, >= 1
+        Sites at the start, as a multiple of the budget; pruned to the budget. 0: chosen by the
+        budget (2, falling to 1.5 where a site has under 4 px).
+    split_share : float, 0..0.2
+        Share of the sites split at each densification step; 0: none. Splitting starts from
+        `start_ratio` and stops at the budget.
+    radius : bool
+        Fit the radius; otherwise it stays 0.
+    subsample : bool
+        One pixel of every 2 x 2 an iteration while sites are large enough for it.
+    list_interval : int
+        Iterations between refreshes of the candidate lists.
+    seed : int
+    """
+
+    iterations: int = 500
+    start_ratio: float = 0.0
+    split_share: float = 0.0
+    radius: bool = True
+    subsample: bool = True
+    list_interval: int = 14
+    seed: int = 0
+    rate_scale: float = 1.0
+
+    def with_(self, **changes: object) -> FitOptions:
+        """Return a copy with some fields changed."""
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+
+# Where pruning ends, where rates begin to fall and to what, where all pixels are used.
+PRUNE_END = 0.6
+HOLD = 0.5
+FINAL_RATE = 0.07
+FULL_FROM = 0.8
+DENSITY_INTERVAL = 20  # iterations between pruning (or splitting) steps
+MIN_PIXELS_PER_SITE = 36.0  # below it every pixel is used
+
+
+def learning_rates(
+    width: int, height: int, sites: int, channels: int, *, radius: bool
+) -> NDArray[np.float32]:
+    """Return Adam's peak rate of every column.
+
+    Parameters
+    ----------
+    width, height : int, px
+    sites : int
+        The budget.
+    channels : int
+    radius : bool
+        False: the radius is held.
+
+    Returns
+    -------
+    float32 [6 + C]
+        In the columns' units.
+    """
+    spacing = np.sqrt(width * height / sites)
+    t = float(np.clip((sites * 393216.0 / (width * height) - SMALL) / (LARGE - SMALL), 0.0, 1.0))
+    rates = np.empty(GEOMETRY_COLUMNS + channels, np.float32)
+    rates[[X, Y]] = (0.059 + t * (0.15 - 0.059)) * spacing
+    rates[LOG_TAU] = 0.07 + t * (0.063 - 0.07)
+    rates[RADIUS] = 0.28 * spacing / 8.87 if radius else 0.0
+    rates[[P, Q]] = 0.26 + t * (0.34 - 0.26)
+    rates[COLOR:] = 0.042 + t * (0.036 - 0.042)
+    return rates
+
+
+def decay(progress: float) -> float:
+    """Return the factor on the peak rates at `progress` (0..1) of the run."""
+    if progress <= HOLD:
+        return 1.0
+    return float(FINAL_RATE ** ((progress - HOLD) / (1.0 - HOLD)))
+
+
+def pruned_count(start: int, budget: int, progress: float) -> int:
+    """Return how many sites are left at `progress` of the run: geometric, then the budget."""
+    t = min(1.0, progress / PRUNE_END)
+    return max(budget, int(start * (budget / start) ** t))

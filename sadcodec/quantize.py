@@ -1,0 +1,166 @@
+"""Sites to integer symbols and back: the float side of docs/FORMAT.md, "Dequantization"."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sadcodec.bitstream import QuantizerParameters, Symbols, angle_levels, color_classes
+from sadcodec.errors import BitstreamError, SiteError
+from sadcodec.sites import LOG_TAU_RANGE, Sites
+
+__all__ = [
+    "COLOR_UNIT",
+    "STEP_UNIT",
+    "color_axes",
+    "color_steps",
+    "dequantize",
+    "from_table",
+    "levels_for",
+    "quantize",
+    "to_table",
+]
+
+STEP_UNIT = 1.0 / 1024.0  # of all geometry steps
+COLOR_UNIT = 1.0 / 16384.0  # of the base colour steps
+MAX_LOG_ANISOTROPY = 6.0  # largest coded value
+_HALF_OCTAVE = tuple(round(2 ** (k / 2) * 4096) for k in range(-8, 9))  # Q12
+
+
+def color_axes(channels: int) -> NDArray[np.float64]:
+    """Return the colour axes: row j holds axis j in image channels; rows are orthonormal.
+
+    1 channel: gray. 2: gray, alpha. 3: Y = (R + G + B)/sqrt 3, Co = (R - B)/sqrt 2,
+    Cg = (-R + 2 G - B)/sqrt 6. 4: the same and alpha.
+    """
+    axes = np.eye(channels)
+    if channels >= 3:
+        axes[:3, :3] = [
+            np.array([1.0, 1.0, 1.0]) / np.sqrt(3.0),
+            np.array([1.0, 0.0, -1.0]) / np.sqrt(2.0),
+            np.array([-1.0, 2.0, -1.0]) / np.sqrt(6.0),
+        ]
+    return axes
+
+
+def color_steps(
+    symbols: Symbols, width: int, height: int, quantizer: QuantizerParameters
+) -> NDArray[np.float64]:
+    """Return each site's colour steps, float64 [N, C]: the base steps times 2^(class / 2)."""
+    classes = color_classes(symbols, width, height, quantizer)
+    factor = np.asarray(_HALF_OCTAVE, np.float64)[classes.astype(np.int64) + 8] / 4096.0
+    return factor[:, None] * (np.asarray(quantizer.step_color, np.float64) * COLOR_UNIT)
+
+
+def levels_for(quantizer: QuantizerParameters) -> NDArray[np.int32]:
+    """Return the number of directions of every log_anisotropy symbol that may be coded."""
+    top = int(MAX_LOG_ANISOTROPY / (quantizer.step_log_anisotropy * STEP_UNIT))
+    return angle_levels(top + 1, quantizer)
+
+
+def _round(values: NDArray[np.floating]) -> NDArray[np.int32]:
+    return np.floor(np.asarray(values, np.float64) + 0.5).astype(np.int32)
+
+
+def quantize(sites: Sites, width: int, height: int, quantizer: QuantizerParameters) -> Symbols:
+    """Round sites to symbols, column by column.
+
+    Parameters
+    ----------
+    sites : Sites
+    width, height : int, px
+        Of the image; positions are clamped to it.
+    quantizer : QuantizerParameters
+
+    Returns
+    -------
+    Symbols
+        In the order of `sites`.
+    """
+    if sites.channels != quantizer.channels:
+        raise SiteError(f"{sites.channels} channels do not fit {quantizer.channels} colour steps")
+    cells = quantizer.grid_size(width, height)
+    step = quantizer.step_position * STEP_UNIT
+    grid = np.floor(sites.position.astype(np.float64) / step)
+    grid = np.clip(grid, 0, np.asarray(cells) - 1).astype(np.int32)
+    tau_step = quantizer.step_log_tau * STEP_UNIT
+    log_tau = _round(np.clip(sites.log_tau, *LOG_TAU_RANGE) / tau_step)
+
+    levels = levels_for(quantizer)
+    a = sites.log_anisotropy.astype(np.float64)
+    log_anisotropy = _round(a / (quantizer.step_log_anisotropy * STEP_UNIT))
+    log_anisotropy = np.clip(log_anisotropy, 0, len(levels) - 1)
+    n = levels[log_anisotropy]
+    turn = np.arctan2(sites.anisotropy[:, 1], sites.anisotropy[:, 0]).astype(np.float64)
+    angle = _round(turn / (2.0 * np.pi) * n) % n  # t = angle of (p, q) / 2, modulo pi
+
+    radius = None
+    if quantizer.step_radius:
+        radius = _round(sites.radius / (quantizer.step_radius * STEP_UNIT))
+    bare = Symbols(
+        np.ascontiguousarray(grid[:, 0]),
+        np.ascontiguousarray(grid[:, 1]),
+        log_tau,
+        log_anisotropy.astype(np.int32),
+        angle.astype(np.int32),
+        radius,
+        np.zeros((len(sites), sites.channels), np.int32),
+    )
+    values = sites.color.astype(np.float64) @ color_axes(sites.channels).T
+    color = _round(values / color_steps(bare, width, height, quantizer))
+    return Symbols(bare.x, bare.y, bare.log_tau, bare.log_anisotropy, bare.angle, radius, color)
+
+
+def dequantize(
+    symbols: Symbols, width: int, height: int, quantizer: QuantizerParameters
+) -> Sites:
+    """Return the sites that symbols stand for; computed in float64, rounded once to float32.
+
+    Raises
+    ------
+    BitstreamError
+        If the symbols do not give finite sites.
+    """
+    count, channels = len(symbols), quantizer.channels
+    step = quantizer.step_position * STEP_UNIT
+    a = symbols.log_anisotropy * (quantizer.step_log_anisotropy * STEP_UNIT)
+    levels = angle_levels(int(symbols.log_anisotropy.max(initial=0)) + 1, quantizer)
+    turn = (2.0 * np.pi) * symbols.angle / levels[symbols.log_anisotropy]
+    values = symbols.color * color_steps(symbols, width, height, quantizer)
+    params = np.empty((count, 6 + channels), np.float32)
+    params[:, 0] = (symbols.x + 0.5) * step
+    params[:, 1] = (symbols.y + 0.5) * step
+    params[:, 2] = symbols.log_tau * (quantizer.step_log_tau * STEP_UNIT)
+    params[:, 3] = 0.0
+    if symbols.radius is not None:
+        params[:, 3] = symbols.radius * (quantizer.step_radius * STEP_UNIT)
+    params[:, 4] = a * np.cos(turn)
+    params[:, 5] = a * np.sin(turn)
+    params[:, 6:] = values @ color_axes(channels)
+    try:
+        return Sites(params)
+    except SiteError as error:
+        raise BitstreamError(f"symbols do not give valid sites: {error}") from None
+
+
+def to_table(symbols: Symbols) -> NDArray[np.int32]:
+    """Return symbols as one int32 [N, 6 + C] table: x, y, log_tau, log_anisotropy, angle,
+    radius (0 without that column), colours.
+    """
+    count, channels = symbols.color.shape
+    table = np.zeros((count, 6 + channels), np.int32)
+    table[:, 0], table[:, 1] = symbols.x, symbols.y
+    table[:, 2], table[:, 3] = symbols.log_tau, symbols.log_anisotropy
+    table[:, 4] = symbols.angle
+    if symbols.radius is not None:
+        table[:, 5] = symbols.radius
+    table[:, 6:] = symbols.color
+    return table
+
+
+def from_table(table: NDArray[np.int32], *, radius: bool) -> Symbols:
+    """Inverse of `to_table`; `radius` says whether there is a radius column."""
+    columns = [np.ascontiguousarray(table[:, j]) for j in range(6)]
+    return Symbols(
+        *columns[:5], columns[5] if radius else None, np.ascontiguousarray(table[:, 6:])
+    )

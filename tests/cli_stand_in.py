@@ -1,0 +1,124 @@
+"""A stand-in for the codec, and the command line run inside the test process."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import math
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import sadcodec
+from sadcodec import cli, image_io
+from sadcodec.bitstream import ChunkInfo, ColumnInfo, FileInfo, Header, QuantizerParameters
+
+INFO = FileInfo(
+    header=Header(4, 3, 1, 8, 8, 2, QuantizerParameters(100, 100, 100, 100, 0, (1000,))),
+    file_bytes=60,
+    chunks=(ChunkInfo("SITE", 46, 2, critical=True, crc=0xAB),),
+    columns=(ColumnInfo("position", 12.0, 6.0), ColumnInfo("gray", 4.0, 2.0)),
+)
+
+
+@dataclasses.dataclass
+class Report:
+    sites: int = 7
+    iterations: int = 10
+    fit_psnr: float = 40.5
+    psnr: float = math.inf
+    bytes: int = 4
+    bpp: float = 0.25
+    seconds: float = 0.1
+    warning: str | None = None
+
+
+@dataclasses.dataclass
+class Codec:
+    """Stands in for sadcodec.codec: keeps what it was called with."""
+
+    calls: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    result: bytes = b"SAD!"
+    report: Report = dataclasses.field(default_factory=Report)
+    image: np.ndarray = dataclasses.field(
+        default_factory=lambda: np.arange(36, dtype=np.uint8).reshape(3, 4, 3)
+    )
+    error: BaseException | None = None
+
+    def encode_with_report(self, image: np.ndarray, **options: Any) -> tuple[bytes, Report]:
+        options["progress"](0.5, "half")
+        self.calls.append({"image": image, **options})
+        if self.error:
+            raise self.error
+        return self.result, self.report
+
+    def decode(self, data: bytes, **options: Any) -> np.ndarray:
+        self.calls.append({"data": data, **options})
+        if self.error:
+            raise self.error
+        return self.image
+
+    def info(self, data: bytes) -> FileInfo:
+        self.calls.append({"data": data})
+        if self.error:
+            raise self.error
+        return INFO
+
+
+@pytest.fixture(name="codec")
+def codec_fixture(monkeypatch: pytest.MonkeyPatch) -> Codec:
+    fake = Codec()
+    monkeypatch.setitem(sys.modules, "sadcodec.codec", fake)  # type: ignore[arg-type]
+    monkeypatch.setattr(sadcodec, "codec", fake, raising=False)
+    return fake
+
+
+@dataclasses.dataclass
+class Result:
+    status: int
+    out: bytes
+    err: str
+
+
+Sad = Callable[..., Result]
+
+
+@pytest.fixture(name="sad")
+def sad_fixture(
+    codec: Codec,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> Sad:
+    """Runs ``sad`` in a folder that holds in.png (4 x 3, RGB) and in.sad."""
+    monkeypatch.chdir(tmp_path)
+    Path("in.png").write_bytes(image_io.encode_image(codec.image, "png"))
+    Path("in.sad").write_bytes(b"stored")
+
+    def run(*arguments: str, stdin: bytes = b"") -> Result:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        with pytest.raises(SystemExit) as caught:
+            cli.main(arguments)
+        out, err = capfdbinary.readouterr()
+        assert b"Traceback" not in err
+        return Result(int(caught.value.code or 0), out, err.decode())
+
+    return run
+
+
+def names() -> list[str]:
+    return sorted(os.listdir())
+
+
+def assert_one_line_error(result: Result, *words: str) -> None:
+    assert result.status == 1
+    assert result.out == b""
+    assert result.err.startswith("sad: ")
+    assert result.err.count("\n") == 1
+    for word in words:
+        assert word in result.err

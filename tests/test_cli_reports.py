@@ -1,0 +1,166 @@
+"""What the command line prints: info, eval, progress bar; around a stand-in for the codec."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_stand_in import (
+    Codec,
+    Sad,
+    assert_one_line_error,
+    codec_fixture,  # noqa: F401
+    sad_fixture,  # noqa: F401
+)
+
+import sadcodec
+from sadcodec import image_io
+from sadcodec.errors import BitstreamError
+
+
+def test_info(sad: Sad, codec: Codec) -> None:
+    result = sad("info", "in.sad")
+    assert (result.status, result.err) == (0, "")
+    lines = result.out.decode().splitlines()
+    assert lines[0] == "in.sad: 60 bytes, 40.0000 bpp"
+    assert [line.split() for line in lines[4:7]] == [
+        ["position", "1.5", "6.000"],
+        ["gray", "0.5", "2.000"],
+        ["all", "2.0", "8.000"],
+    ]
+    assert lines[8].split() == ["SITE", "46", "2", "000000ab", "right"]
+    assert sad("info", "-", stdin=b"stored").out.startswith(b"stdin: 60 bytes")
+    assert codec.calls[-1] == {"data": b"stored"}
+    assert sad("info", "in.sad", "--quiet").out == b""
+
+
+def test_json_of_info(sad: Sad) -> None:
+    report = json.loads(sad("info", "in.sad", "--json").out)
+    assert report["quantizer"]["step_color"] == [1000]
+    expected = {"input": "in.sad", "bytes": 60, "bpp": 40.0, "width": 4, "height": 3}
+    expected |= {"channels": 1, "bit_depth": 8, "sites": 2, "k": 8, "coder": "range"}
+    expected["chunks"] = [
+        {"type": "SITE", "offset": 46, "length": 2, "critical": True, "crc": 0xAB}
+    ]
+    expected["columns"] = [
+        {"name": "position", "bytes": 1.5, "bits": 12.0, "bits_per_site": 6.0},
+        {"name": "gray", "bytes": 0.5, "bits": 4.0, "bits_per_site": 2.0},
+    ]
+    del report["quantizer"]
+    assert report == expected
+
+
+def test_info_of_a_damaged_file(sad: Sad, codec: Codec) -> None:
+    codec.error = BitstreamError("chunk at byte 46 does not match its checksum")
+    assert_one_line_error(sad("info", "in.sad"), "sad: in.sad: chunk at byte 46")
+
+
+@dataclasses.dataclass
+class Row:
+    image: str
+    bytes: int
+
+
+@pytest.fixture
+def evaluation(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """A stand-in for sadcodec.evaluate: one row per image and value, of the image's size."""
+    calls: list[dict[str, Any]] = []
+
+    def run_sweep(paths: list[str], kind: str, values: list[float], **options: Any) -> Any:
+        from sadcodec import files
+
+        options.pop("progress")(0.5, "half")
+        calls.append({"kind": kind, "values": values, **options})
+        for path in paths:
+            image_io.decode_image(files.read_input(path))
+            yield from (Row(path, int(1000 * value)) for value in values)
+
+    def write_csv(rows: list[Row], file: Any) -> None:
+        file.write("image,bytes\n" + "".join(f"{row.image},{row.bytes}\n" for row in rows))
+
+    sweep = types.SimpleNamespace(run_sweep=run_sweep)
+    table = types.SimpleNamespace(
+        write_csv=write_csv,
+        summary=lambda rows: f"{len(rows)} rows\n",
+        markdown=lambda rows: f"| {len(rows)} |",
+    )
+    package = types.SimpleNamespace(sweep=sweep, table=table)
+    monkeypatch.setitem(sys.modules, "sadcodec.evaluate", package)  # type: ignore[arg-type]
+    monkeypatch.setattr(sadcodec, "evaluate", package, raising=False)
+    return calls
+
+
+def test_eval_prints_a_table_and_writes_csv(sad: Sad, evaluation: list[dict[str, Any]]) -> None:
+    result = sad(
+        "eval",
+        "in.png",
+        "in.png",
+        "--bpp",
+        "0.2, 0.5,0.2",
+        "--out",
+        "t.csv",
+        "--effort",
+        "2",
+        "--threads",
+        "1",
+    )
+    assert (result.status, result.out, result.err) == (0, b"4 rows\n", "")
+    assert Path("t.csv").read_text() == "image,bytes\n" + "in.png,200\nin.png,500\n" * 2
+    expected = {
+        "kind": "bpp",
+        "values": [0.2, 0.5],
+        "effort": 2,
+        "seed": 0,
+        "threads": 1,
+        "backend": "auto",
+    }
+    assert evaluation == [expected, expected]
+    assert_one_line_error(sad("eval", "in.png", "--out", "t.csv"), "t.csv: exists already")
+
+
+def test_eval_in_other_forms(sad: Sad, evaluation: list[dict[str, Any]]) -> None:
+    assert sad("eval", "in.png", "--sites", "10", "--markdown").out == b"| 1 |\n"
+    assert evaluation[-1]["kind"] == "sites"
+    lines = sad("eval", "in.png", "--psnr", "30,40", "--json").out.splitlines()
+    assert [json.loads(line)["bytes"] for line in lines] == [30000, 40000]
+    assert (
+        sad("eval", "in.png", "--quality", "50", "--out", "-").out == b"image,bytes\nin.png,50000\n"
+    )
+    result = sad("eval", "-", "--quiet", "--out", "q.csv", stdin=Path("in.png").read_bytes())
+    assert (result.status, result.out, result.err) == (0, b"", "")
+    assert evaluation[-1]["kind"] == "bpp"
+
+
+def test_eval_goes_on_after_a_failure(sad: Sad, evaluation: list[dict[str, Any]]) -> None:
+    result = sad("eval", "none.png", "in.png", "in.sad", "--bpp", "1", "--out", "t.csv")
+    assert result.status == 3
+    assert result.out == b"1 rows\n"
+    lines = result.err.splitlines()
+    assert [line.split(": ")[1] for line in lines] == ["none.png", "in.sad"]
+    assert Path("t.csv").read_text() == "image,bytes\nin.png,1000\n"
+
+
+def test_progress_is_drawn_on_a_terminal_alone(sad: Sad, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "\r" not in sad("encode", "in.png", "-o", "a.sad").err
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    for quiet in ([], ["--quiet"]):
+        terminal = Terminal()
+        monkeypatch.setattr(sys, "stderr", terminal)
+        sad("encode", "in.png", "-o", "a.sad", "--force", *quiet)
+        drawn, _, after = terminal.getvalue().rpartition("\r")
+        if quiet:
+            assert terminal.getvalue() == ""
+        else:
+            assert "[############............]  50 % half" in drawn
+            assert drawn.split("\r")[-1].strip() == ""  # wiped
+            assert after.startswith("a.sad: ")
