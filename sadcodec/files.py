@@ -12,8 +12,12 @@ import os
 import secrets
 import stat
 import sys
+from typing import TYPE_CHECKING, cast
 
 from sadcodec.errors import InputError, OutputError
+
+if TYPE_CHECKING:
+    import io
 
 STANDARD = "-"
 
@@ -30,7 +34,10 @@ def read_input(path: str) -> bytes:
         if path == STANDARD:
             if sys.stdin is None:
                 raise InputError("standard input is closed")
-            return sys.stdin.buffer.read()
+            stream = cast("io.BufferedReader", sys.stdin.buffer)
+            # In pieces: a Ctrl-C that falls between two of the system's reads would wait for the
+            # end of one big read().
+            return b"".join(iter(lambda: stream.read1(1 << 20), b""))
         with open(path, "rb") as file:
             return file.read()
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path

@@ -20,8 +20,8 @@ from cli_stand_in import (
 )
 
 import sadcodec
-from sadcodec import image_io
-from sadcodec.errors import BitstreamError
+from sadcodec import files, image_io
+from sadcodec.errors import BitstreamError, SadError
 
 
 def test_info(sad: Sad, codec: Codec) -> None:
@@ -64,86 +64,86 @@ def test_info_of_a_damaged_file(sad: Sad, codec: Codec) -> None:
 @dataclasses.dataclass
 class Row:
     image: str
-    bytes: int
+    bytes: int | None
+    error: str = ""
 
 
 @pytest.fixture
 def evaluation(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """A stand-in for sadcodec.evaluate: one row per image and value, of the image's size."""
+    """A stand-in for sadcodec.evaluate: reads the images, and counts rows for a table."""
     calls: list[dict[str, Any]] = []
 
     def run_sweep(paths: list[str], kind: str, values: list[float], **options: Any) -> Any:
-        from sadcodec import files
-
         options.pop("progress")(0.5, "half")
         calls.append({"kind": kind, "values": values, **options})
         for path in paths:
-            image_io.decode_image(files.read_input(path))
-            yield from (Row(path, int(1000 * value)) for value in values)
+            error = ""
+            try:
+                image_io.decode_image(files.read_input(path))
+            except SadError as caught:
+                error = str(caught)
+            for value in values:
+                yield Row(path, None if error else int(1000 * value), error)
 
     def write_csv(rows: list[Row], file: Any) -> None:
         file.write("image,bytes\n" + "".join(f"{row.image},{row.bytes}\n" for row in rows))
 
-    sweep = types.SimpleNamespace(run_sweep=run_sweep)
-    table = types.SimpleNamespace(
-        write_csv=write_csv,
-        summary=lambda rows: f"{len(rows)} rows\n",
-        markdown=lambda rows: f"| {len(rows)} |",
-    )
-    package = types.SimpleNamespace(sweep=sweep, table=table)
+    def summary(rows: list[Row], peers: object) -> str:
+        return f"{len(rows)} rows, {peers}"
+
+    def markdown(rows: list[Row], peers: object) -> str:
+        return f"| {len(rows)} | {peers} |"
+
+    parts = {
+        "sweep": types.SimpleNamespace(run_sweep=run_sweep),
+        "table": types.SimpleNamespace(write_csv=write_csv, summary=summary, markdown=markdown),
+        "peers": types.SimpleNamespace(read_peers=str.upper),
+    }
+    package = types.SimpleNamespace(**parts)
     monkeypatch.setitem(sys.modules, "sadcodec.evaluate", package)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "sadcodec.evaluate.peers", parts["peers"])  # type: ignore[arg-type]
     monkeypatch.setattr(sadcodec, "evaluate", package, raising=False)
     return calls
 
 
 def test_eval_prints_a_table_and_writes_csv(sad: Sad, evaluation: list[dict[str, Any]]) -> None:
-    result = sad(
-        "eval",
-        "in.png",
-        "in.png",
-        "--bpp",
-        "0.2, 0.5,0.2",
-        "--out",
-        "t.csv",
-        "--effort",
-        "2",
-        "--threads",
-        "1",
-    )
-    assert (result.status, result.out, result.err) == (0, b"4 rows\n", "")
+    options = ["--bpp=0.2, 0.5,0.2", "--out=t.csv", "--effort=2", "--threads=1"]
+    result = sad("eval", "in.png", "in.png", *options)
+    assert (result.status, result.out, result.err) == (0, b"4 rows, None\n", "")
     assert Path("t.csv").read_text() == "image,bytes\n" + "in.png,200\nin.png,500\n" * 2
-    expected = {
-        "kind": "bpp",
-        "values": [0.2, 0.5],
-        "effort": 2,
-        "seed": 0,
-        "threads": 1,
-        "backend": "auto",
-    }
-    assert evaluation == [expected, expected]
+    expected = {"effort": 2, "seed": 0, "threads": 1, "backend": "auto"}
+    assert evaluation == [{"kind": "bpp", "values": [0.2, 0.5], **expected}]
     assert_one_line_error(sad("eval", "in.png", "--out", "t.csv"), "t.csv: exists already")
 
 
 def test_eval_in_other_forms(sad: Sad, evaluation: list[dict[str, Any]]) -> None:
-    assert sad("eval", "in.png", "--sites", "10", "--markdown").out == b"| 1 |\n"
+    assert sad("eval", "in.png", "--sites", "10", "--markdown").out == b"| 1 | None |\n"
     assert evaluation[-1]["kind"] == "sites"
     lines = sad("eval", "in.png", "--psnr", "30,40", "--json").out.splitlines()
     assert [json.loads(line)["bytes"] for line in lines] == [30000, 40000]
-    assert (
-        sad("eval", "in.png", "--quality", "50", "--out", "-").out == b"image,bytes\nin.png,50000\n"
-    )
-    result = sad("eval", "-", "--quiet", "--out", "q.csv", stdin=Path("in.png").read_bytes())
+    result = sad("eval", "in.png", "--quality", "50", "--out", "-")
+    assert result.out == b"image,bytes\nin.png,50000\n"
+    png = Path("in.png").read_bytes()
+    result = sad("eval", "-", "--quiet", "--out", "q.csv", stdin=png)
     assert (result.status, result.out, result.err) == (0, b"", "")
     assert evaluation[-1]["kind"] == "bpp"
 
 
+def test_eval_beside_other_codecs(sad: Sad, evaluation: list[dict[str, Any]]) -> None:
+    Path("peers.csv").write_text("jpeg")
+    assert sad("eval", "in.png", "--size=9", "--peers=peers.csv").out == b"1 rows, JPEG\n"
+    assert_one_line_error(sad("eval", "in.png", "--peers=none.csv"), "none.csv: No such file")
+    assert [call["kind"] for call in evaluation] == ["size"]
+
+
 def test_eval_goes_on_after_a_failure(sad: Sad, evaluation: list[dict[str, Any]]) -> None:
-    result = sad("eval", "none.png", "in.png", "in.sad", "--bpp", "1", "--out", "t.csv")
+    images = ["none.png", "in.png", "in.sad"]
+    result = sad("eval", *images, "--bpp", "1,2", "--out", "t.csv")
     assert result.status == 3
-    assert result.out == b"1 rows\n"
-    lines = result.err.splitlines()
-    assert [line.split(": ")[1] for line in lines] == ["none.png", "in.sad"]
-    assert Path("t.csv").read_text() == "image,bytes\nin.png,1000\n"
+    assert result.out == b"6 rows, None\n"
+    lines = result.err.splitlines()  # one for each image, not for each target
+    assert [line.split(": ")[:2] for line in lines] == [["sad", "none.png"], ["sad", "in.sad"]]
+    assert "in.png,1000\nin.png,2000\n" in Path("t.csv").read_text()
 
 
 def test_progress_is_drawn_on_a_terminal_alone(sad: Sad, monkeypatch: pytest.MonkeyPatch) -> None:

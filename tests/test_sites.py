@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from sadcodec import sites as module
+from sadcodec.backends import base
 from sadcodec.errors import SadError, SiteError
 from sadcodec.sites import Sites
+
+HEADER = Path(__file__).resolve().parent.parent / "kernels" / "sad_core.h"
 
 
 def rows(count: int = 5, channels: int = 3) -> np.ndarray:
@@ -100,3 +107,26 @@ def test_from_fields_refuses_shapes_that_do_not_fit(change):
     assert len(Sites.from_fields(**fields)) == 1
     with pytest.raises(SiteError):
         Sites.from_fields(**(fields | change))
+
+
+def test_bounds_and_columns_are_those_of_the_kernels():
+    text = HEADER.read_text(encoding="utf-8")
+    found = {name: float(value) for name, value in re.findall(r"\b(k\w+) = (-?[\d.]+)f?\b", text)}
+    expected = {
+        "kMinLogTau": module.LOG_TAU_RANGE[0],
+        "kMaxLogTau": module.LOG_TAU_RANGE[1],
+        "kMaxRadius": module.RADIUS_RANGE[1],
+        "kMaxAnisotropy": module.MAX_LOG_ANISOTROPY,
+        "kMinColor": module.COLOR_RANGE[0],
+        "kMaxColor": module.COLOR_RANGE[1],
+        "kMaxChannels": module.MAX_CHANNELS,
+        "kMaxK": base.MAX_K,
+        "kX": module.X,
+        "kY": module.Y,
+        "kLogTau": module.LOG_TAU,
+        "kRadius": module.RADIUS,
+        "kP": module.P,
+        "kQ": module.Q,
+        "kColor": module.COLOR,
+    }
+    assert {name: found.get(name) for name in expected} == expected

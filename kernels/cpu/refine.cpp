@@ -11,6 +11,7 @@ constexpr int kList = kDescentList;
 // Blocks of this side are visited at once when they do not touch: 2 x 2 colours, so two blocks of a
 // colour are a block apart, and a site whose pixels reach further than half of that goes last.
 constexpr int kBlock = 128;
+constexpr double kMaxAxis = 4.0;  // largest colour on one axis; the bitstream allows 8
 
 }  // namespace
 
@@ -255,6 +256,10 @@ int Refine::visit(int site, double lambda, bool geometry, Worker& worker) {
   double cost = kernels_.descent_error(pixels, groups, best, worker.best_logits.data());
   cost += rate(symbols);
   const auto attempt = [&](const int32_t* trial) {
+    for (int j = 0; j < channels_; ++j)
+      if (std::abs(static_cast<double>(trial[kSymColor + j]) *
+                   quantizer_.color_steps[static_cast<size_t>(site) * channels_ + j]) > kMaxAxis)
+        return false;
     PreparedSite candidate;
     dequantize(site, trial, &candidate);
     const double c =

@@ -8,7 +8,6 @@ result; the other backends compute in float32 and say below where they may diffe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -100,7 +99,7 @@ class FitSession(Protocol):
 
     def adam(
         self,
-        rates: NDArray[np.float32] | Sequence[float],
+        rates: NDArray[np.float32],
         beta1: float,
         beta2: float,
         epsilon: float = 1e-8,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -168,7 +167,7 @@ class ReferenceFitSession:
 
     def adam(
         self,
-        rates: NDArray[np.float32] | Sequence[float],
+        rates: NDArray[np.float32],
         beta1: float,
         beta2: float,
         epsilon: float = 1e-8,

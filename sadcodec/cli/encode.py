@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from sadcodec import files
-from sadcodec.progress import ProgressBar
 from sadcodec.cli import common
+from sadcodec.progress import ProgressBar
 
 
 @click.command(short_help="Image to .sad file.")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from sadcodec import files
-from sadcodec.progress import ProgressBar
 from sadcodec.cli import common
+
+if TYPE_CHECKING:
+    from sadcodec.evaluate.peers import Peers
+from sadcodec.progress import ProgressBar
 
 _DEFAULT_BPP = [0.1, 0.2, 0.3, 0.5, 1.0]
 _FAILED = 3  # exit status when some images failed
@@ -24,6 +27,12 @@ _FAILED = 3  # exit status when some images failed
     metavar="LIST",
     help="Rates in bits per pixel, e.g. 0.2,0.5,1. "
     "Default: 0.1,0.2,0.3,0.5,1, unless another list is given.",
+)
+@click.option(
+    "--size",
+    callback=common.number_list(common.COUNT),
+    metavar="LIST",
+    help="File sizes in bytes.",
 )
 @click.option(
     "--sites",
@@ -54,6 +63,12 @@ _FAILED = 3  # exit status when some images failed
     metavar="FILE.csv",
     help="Write one row per coded file as CSV; - for stdout, without table.",
 )
+@click.option(
+    "--peers",
+    metavar="PEERS.csv",
+    help="Add the PSNR of other codecs at the same rates to the table, "
+    "from points with the columns codec, image, bpp, psnr.",
+)
 @click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
 @common.force_option
 @click.option(
@@ -66,6 +81,7 @@ _FAILED = 3  # exit status when some images failed
 def evaluate(
     sources: tuple[str, ...],
     bpp: list[float] | None,
+    size: list[float] | None,
     sites: list[float] | None,
     quality: list[float] | None,
     psnr: list[float] | None,
@@ -74,6 +90,7 @@ def evaluate(
     threads: int | None,
     backend: str,
     out: str | None,
+    peers: str | None,
     markdown: bool,
     force: bool,
     as_json: bool,
@@ -81,83 +98,58 @@ def evaluate(
 ) -> int:
     """Encode and decode IMAGES at a list of targets; print bytes, bpp, PSNR, SSIM and times.
 
-    At most one of --bpp, --sites, --quality, --psnr gives the list. An image that fails is
-    reported on stderr and left out; the others go on, and the exit status is 3.
+    At most one of --bpp, --size, --sites, --quality, --psnr gives the list. An image that fails is
+    reported on stderr and left out of the means; the others go on, and the exit status is 3.
     """
-    lists = {"bpp": bpp, "sites": sites, "quality": quality, "psnr": psnr}
+    lists = {"bpp": bpp, "size": size, "sites": sites, "quality": quality, "psnr": psnr}
     given = [(kind, values) for kind, values in lists.items() if values is not None]
     if len(given) > 1:
-        raise click.UsageError(
-            f"{' and '.join('--' + kind for kind, _ in given)} exclude each other: give one list."
-        )
+        names = " and ".join("--" + kind for kind, _ in given)
+        raise click.UsageError(f"{names} exclude each other: give one list.")
     if markdown and as_json:
         raise click.UsageError("--markdown and --json exclude each other.")
     kind, values = given[0] if given else ("bpp", _DEFAULT_BPP)
     if out is not None and out != files.STANDARD:  # a CSV may well go to a terminal
         with common.blame(out):
             files.check_output(out, force=force)
-    rows, failed = _sweep(
-        sources, kind, values, as_json, out, quiet, effort, seed, threads, backend
-    )
-    from sadcodec.evaluate import table
+    others = None if peers is None else _peers(peers)
+    from sadcodec.evaluate import sweep, table
 
+    rows: list[sweep.Row] = []
+    with ProgressBar(enabled=False if quiet else None) as bar:
+        coded = sweep.run_sweep(
+            sources,
+            kind,
+            values,
+            effort=effort,
+            seed=seed,
+            threads=threads,
+            backend=backend,
+            progress=bar,
+        )
+        for row in coded:
+            bar.clear()
+            # An image that fails at every target for one reason is told of once.
+            index, nth = divmod(len(rows), len(values))
+            if row.error and (nth == 0 or rows[-1].error != row.error):
+                common.Failure(common.shown(sources[index]), row.error).show()
+            if as_json:
+                common.report_json(dataclasses.asdict(row), out == files.STANDARD)
+            rows.append(row)
     if out is not None:
         text = io.StringIO(newline="")
         table.write_csv(rows, text)
         with common.blame(out, "stdout"):
             files.write_output(out, text.getvalue().encode(), force=force)
-    if rows and not as_json and out != files.STANDARD and not (quiet and out is not None):
-        lines = table.markdown(rows) if markdown else table.summary(rows)
+    if not (as_json or out == files.STANDARD or (quiet and out is not None)):
+        lines = (table.markdown if markdown else table.summary)(rows, others)
         with common.blame(files.STANDARD, "stdout"):
-            files.write_stdout(lines.rstrip("\n").encode() + b"\n")
-    return _FAILED if failed else 0
+            files.write_stdout(lines.encode() + b"\n")
+    return _FAILED if any(row.error for row in rows) else 0
 
 
-def _sweep(
-    sources: tuple[str, ...],
-    kind: str,
-    values: list[float],
-    as_json: bool,
-    out: str | None,
-    quiet: bool,
-    effort: int,
-    seed: int,
-    threads: int | None,
-    backend: str,
-) -> tuple[list[Any], bool]:
-    """Rows of all images that succeed, and whether any failed."""
-    from sadcodec.evaluate import sweep
+def _peers(path: str) -> Peers:
+    from sadcodec.evaluate.peers import read_peers
 
-    rows: list[Any] = []
-    failed = False
-    with ProgressBar(enabled=False if quiet else None) as bar:
-        for index, source in enumerate(sources):
-
-            def progress(fraction: float, message: str = "", index: int = index) -> None:
-                bar((index + fraction) / len(sources), message)
-
-            try:
-                with common.blame(source):
-                    done = list(
-                        sweep.run_sweep(
-                            [source],
-                            kind,
-                            values,
-                            effort=effort,
-                            seed=seed,
-                            threads=threads,
-                            backend=backend,
-                            progress=progress,
-                        )
-                    )
-            except common.Failure as error:
-                bar.clear()
-                error.show()
-                failed = True
-                continue
-            rows += done
-            if as_json:
-                bar.clear()
-                for row in done:
-                    common.report_json(dataclasses.asdict(row), out == files.STANDARD)
-    return rows, failed
+    with common.blame(path):
+        return read_peers(files.read_input(path).decode(errors="replace"))

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from sadcodec import files
 from sadcodec.cli import common
-
-if TYPE_CHECKING:
-    from sadcodec.bitstream import FileInfo
 
 
 @click.command(short_help="What a .sad file holds.")
@@ -37,7 +34,7 @@ def info(source: str, as_json: bool, quiet: bool) -> None:
 _KIND = {1: "gray", 2: "gray and alpha", 3: "RGB", 4: "RGB and alpha"}
 
 
-def _record(source: str, found: FileInfo) -> dict[str, Any]:
+def _record(source: str, found: Any) -> dict[str, Any]:
     """The JSON report: names that scripts can rely on."""
     header = found.header
     return {
@@ -65,7 +62,7 @@ def _record(source: str, found: FileInfo) -> dict[str, Any]:
     }
 
 
-def _text(source: str, found: FileInfo) -> str:
+def _text(source: str, found: Any) -> str:
     header = found.header
     image = f"{header.width} x {header.height}, {_KIND[header.channels]}"
     lines = [

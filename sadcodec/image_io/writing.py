@@ -37,16 +37,17 @@ _PILLOW_OPTIONS: dict[str, dict[str, object]] = {
 
 
 def format_of(path: str) -> str:
-    """The format that a file name asks for by its suffix; ``png`` for ``-``.
+    """The format that a file name asks for by its suffix; ``png`` for ``-``, devices and pipes.
 
     Raises
     ------
     OutputError
         If the suffix is missing or unknown.
     """
-    if path == "-":
-        return "png"
     suffix = os.path.splitext(path)[1].lower()
+    special = os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+    if path == "-" or (special and not suffix):
+        return "png"
     if suffix not in _FORMAT_OF_SUFFIX:
         known = ", ".join(_FORMAT_OF_SUFFIX)
         what = f"suffix {suffix} is not known" if suffix else "the name has no suffix"

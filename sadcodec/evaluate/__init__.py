@@ -1,0 +1,1 @@
+"""Rate and distortion over many images: `sweep` measures, `table` prints, `peers` compares."""
