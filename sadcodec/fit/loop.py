@@ -11,21 +11,29 @@ from numpy.typing import NDArray
 from sadcodec.backends.base import Backend, FitSession
 from sadcodec.fit.initialize import initialize
 from sadcodec.fit.schedule import (
+    BUDGET_AT,
     DENSITY_INTERVAL,
     FULL_FROM,
     MIN_PIXELS_PER_SITE,
+    NOISE_FINAL_RATE,
+    NOISE_INTERVAL,
+    NOISE_LISTS,
+    NOISE_RATE,
     FitOptions,
     decay,
     learning_rates,
     pruned_count,
 )
 
-__all__ = ["FitResult", "fit", "prune"]
+__all__ = ["FitResult", "fine_tune", "fit", "prune"]
 
 Floats = NDArray[np.float32]
 Progress = Callable[[float], None]
+Budget = Callable[[Floats, float], int]
+Noise = Callable[[Floats], Floats]
 
 BETA1, BETA2 = 0.9, 0.95
+_PHASES = (0, 3, 1, 2)  # diagonal first, so that two iterations already see both rows and columns
 
 
 @dataclass
@@ -60,6 +68,7 @@ def fit(
     options: FitOptions,
     *,
     k: int = 8,
+    budget: Budget | None = None,
     progress: Progress | None = None,
 ) -> FitResult:
     """Fit a diagram of `sites` sites to an image.
@@ -71,6 +80,9 @@ def fit(
     sites : int, 1..H*W
     options : FitOptions
     k : int
+    budget : callable, optional
+        Asked once, half way, with the parameters and the mean squared error: the number of sites
+        to end with, at most `sites`. This is how a rate target becomes a site count.
     progress : callable, optional
         Called with the share done, 0..1.
 
@@ -85,12 +97,14 @@ def fit(
     params = initialize(target, start, power=power, radius=options.radius, seed=options.seed)
     session = backend.fit_session(target, params, k)
     rates = learning_rates(width, height, sites, channels, radius=options.radius)
-    rates *= options.rate_scale
-    phases = (0, 3, 1, 2)
-    stale = 0
+    rates *= np.float32(options.rate_scale)
+    stale, mse = 0, 1.0
     for i in range(options.iterations):
         done = i / options.iterations
         if i and i % DENSITY_INTERVAL == 0:
+            if budget is not None and done >= BUDGET_AT:
+                sites = min(sites, max(1, budget(session.params, mse)))
+                budget = None
             count = pruned_count(start, sites, done)
             if session.site_count > count:
                 prune(session, count)
@@ -99,17 +113,73 @@ def fit(
             session.refresh()
             stale = options.list_interval
         stale -= 1
-        sampled = (
-            options.subsample
-            and done < FULL_FROM
-            and width * height / session.site_count > MIN_PIXELS_PER_SITE
-            and min(width, height) >= 2
-        )
-        session.gradient(phases[i % 4] if sampled else None)
-        session.adam(rates * decay(done), BETA1, BETA2)
+        sampled = options.subsample and done < FULL_FROM
+        loss = session.gradient(_phase(i, width, height, session, sampled=sampled))
+        session.adam(rates * np.float32(decay(done)), BETA1, BETA2)
+        mse = loss if i % 16 == 0 else mse + (loss - mse) / 8
         if progress is not None and i % 8 == 0:
             progress(done)
     prune(session, sites)
     session.refresh()
-    mse = session.gradient(None)
-    return FitResult(session.params, mse)
+    return FitResult(session.params, session.gradient(None))
+
+
+def _phase(i: int, width: int, height: int, session: FitSession, *, sampled: bool) -> int | None:
+    """Pixels of iteration i: a phase where sites are large enough to be seen by a quarter."""
+    large = width * height > MIN_PIXELS_PER_SITE * session.site_count
+    return _PHASES[i % 4] if sampled and large and min(width, height) >= 2 else None
+
+
+def fine_tune(
+    backend: Backend,
+    target: Floats,
+    params: Floats,
+    iterations: int,
+    *,
+    noise: Noise,
+    radius: bool = False,
+    k: int = 8,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> FitResult:
+    """Prepare a diagram for rounding: go on fitting under uniform noise of the quantizer's size.
+
+    The optimum under noise is one whose neighbourhood is flat, which rounding then costs less.
+
+    Parameters
+    ----------
+    backend, target, k, progress
+        As in `fit`.
+    params : float32 [N, 6 + C]
+    iterations : int
+    noise : callable
+        Half-widths of the noise, float32 [N, 6 + C], for given parameters (columns p and q: along
+        and across the vector (p, q)).
+    radius : bool
+        Fit the radius as well.
+    seed : int
+        Of the noise.
+
+    Returns
+    -------
+    FitResult
+        Its error is without noise.
+    """
+    height, width, channels = target.shape
+    session = backend.fit_session(target, params, k)
+    rates = learning_rates(width, height, len(params), channels, radius=radius)
+    for i in range(iterations):
+        done = i / iterations
+        if i % NOISE_LISTS == 0:
+            session.refresh(8.0)
+        if i % NOISE_INTERVAL == 0:
+            widths = noise(session.params)
+        session.gradient(
+            _phase(i, width, height, session, sampled=done < FULL_FROM), widths, seed + i
+        )
+        rate = NOISE_RATE * (NOISE_FINAL_RATE / NOISE_RATE) ** done
+        session.adam(rates * np.float32(rate), BETA1, BETA2)
+        if progress is not None and i % 8 == 0:
+            progress(done)
+    session.refresh()
+    return FitResult(session.params, session.gradient(None))

@@ -1,0 +1,307 @@
+"""Encode and decode: composes fitting, quantization, bitstream and backends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sadcodec import bitstream
+from sadcodec.backends import get_backend
+from sadcodec.backends.base import DEFAULT_K, Backend
+from sadcodec.bitstream import CODERS, FileInfo, Header, Limits, QuantizerParameters, Symbols
+from sadcodec.effort import DEFAULT_EFFORT, effort_for
+from sadcodec.errors import InputError, LimitError, OptionError
+from sadcodec.quantize import dequantize
+from sadcodec.rate import (
+    Encoding,
+    Job,
+    encode_to_psnr,
+    encode_to_sites,
+    encode_to_size,
+    quality_sites,
+)
+from sadcodec.sites import Sites
+
+__all__ = ["EncodeReport", "decode", "encode", "encode_with_report", "info"]
+
+DEFAULT_QUALITY = 75.0
+MAX_PIXELS = 1 << 28  # of a decode, unless the caller allows more
+MAX_ENCODE_PIXELS = 1 << 26
+
+Progress = Callable[[float, str], None]
+Image = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class EncodeReport:
+    """What an encode did.
+
+    Attributes
+    ----------
+    bytes : int
+        Size of the file, header included.
+    bpp : float
+        8 x bytes / pixels.
+    psnr : float
+        PSNR in dB of the decoded file against the image, over all channels of the code values;
+        infinite for equal images.
+    fit_psnr : float
+        The same for the fitted diagram before quantization.
+    sites : int
+    iterations : int
+        Of the fit.
+    seconds, fit_seconds : float
+        Of the whole encode and of the fit alone.
+    target, value : str, float
+        Kind and value of the target: "quality", "bpp", "size", "psnr" or "sites".
+    backend : str
+    warning : str or None
+        Why a target was not met.
+    """
+
+    bytes: int
+    bpp: float
+    psnr: float
+    fit_psnr: float
+    sites: int
+    iterations: int
+    seconds: float
+    fit_seconds: float
+    target: str
+    value: float
+    backend: str
+    warning: str | None = None
+
+
+def _check_image(image: Image) -> Image:
+    """Return the image as [H, W, C], uint8 or uint16."""
+    image = np.asarray(image)
+    if image.ndim == 2:
+        image = image[:, :, None]
+    if image.ndim != 3 or not 1 <= image.shape[2] <= 4 or 0 in image.shape:
+        raise InputError(f"an image is [H, W] or [H, W, C] with C = 1..4, not {image.shape}")
+    if image.dtype not in (np.uint8, np.uint16):
+        raise InputError(f"an image is uint8 or uint16, not {image.dtype}")
+    if image.shape[0] * image.shape[1] > MAX_ENCODE_PIXELS:
+        raise LimitError(f"{image.shape[1]} x {image.shape[0]} pixels are too many to encode")
+    return image
+
+
+def _target(given: dict[str, float | None]) -> tuple[str, float]:
+    """Return the one target that was given, or the default."""
+    chosen = [(name, value) for name, value in given.items() if value is not None]
+    if len(chosen) > 1:
+        raise OptionError(f"only one of {', '.join(name for name, _ in chosen)} can be given")
+    if not chosen:
+        return "quality", DEFAULT_QUALITY
+    name, value = chosen[0]
+    value = float(value)
+    bounds = {"quality": (0.0, 100.0), "psnr": (1.0, 100.0)}
+    low, high = bounds.get(name, (0.0, float("inf")))
+    if not low <= value <= high or (value == 0.0 and name != "quality") or value == float("inf"):
+        raise OptionError(f"{name} is {value:g}, which is out of range")
+    return name, value
+
+
+def _run(job: Job, kind: str, value: float) -> Encoding:
+    if kind == "bpp":
+        return encode_to_size(job, max(1, int(value * job.pixels / 8)))
+    if kind == "size":
+        return encode_to_size(job, int(value))
+    if kind == "psnr":
+        return encode_to_psnr(job, value)
+    if kind == "sites":
+        return encode_to_sites(job, max(1, int(value)), radius=True)
+    return encode_to_sites(job, quality_sites(job, quality=value), radius=False)
+
+
+def encode_with_report(
+    image: Image,
+    *,
+    quality: float | None = None,
+    bpp: float | None = None,
+    size: int | None = None,
+    psnr: float | None = None,
+    sites: int | None = None,
+    effort: int = DEFAULT_EFFORT,
+    seed: int = 0,
+    threads: int | None = None,
+    backend: str = "auto",
+    coder: str = "range",
+    progress: Progress | None = None,
+) -> tuple[bytes, EncodeReport]:
+    """Encode an image; like `encode`, with a report.
+
+    Returns
+    -------
+    data : bytes
+    report : EncodeReport
+    """
+    start = perf_counter()
+    image = _check_image(image)
+    kind, value = _target(
+        {"quality": quality, "bpp": bpp, "size": size, "psnr": psnr, "sites": sites}
+    )
+    if coder not in CODERS:
+        raise OptionError(f"coder must be one of {', '.join(CODERS)}, not {coder!r}")
+    if not 0 <= seed < 1 << 32:
+        raise OptionError(f"seed must be 0..2^32 - 1, not {seed}")
+    engine = get_backend(backend, threads)
+    height, width, channels = image.shape
+    white = np.iinfo(image.dtype).max
+    header = Header(
+        width=width,
+        height=height,
+        channels=channels,
+        bit_depth=8 if white == 255 else 16,
+        k=DEFAULT_K,
+        site_count=1,
+        quantizer=QuantizerParameters(1024, 1024, 1024, 1024, 0, (1024,) * channels),
+        coder=coder,
+    )
+    job = Job(
+        backend=engine,
+        target=image.astype(np.float32) / np.float32(white),
+        header=header,
+        effort=effort_for(effort),
+        seed=seed,
+        progress=progress,
+    )
+    encoding = _run(job, kind, value)
+    refinement = encoding.refinement
+    symbols = refinement.symbols
+    data = bitstream.write(refinement.header, symbols)
+    decoded = _draw(engine, refinement.header, symbols)
+    fitted = _code_values(
+        engine.render(Sites(encoding.fit_params), width, height, header.k), header.bit_depth
+    )
+    job.report(1.0, "done")
+    report = EncodeReport(
+        bytes=len(data),
+        bpp=8.0 * len(data) / (width * height),
+        psnr=_psnr(image, decoded),
+        fit_psnr=_psnr(image, fitted),
+        sites=len(symbols),
+        iterations=job.effort.iterations,
+        seconds=perf_counter() - start,
+        fit_seconds=encoding.fit_seconds,
+        target=kind,
+        value=value,
+        backend=engine.name,
+        warning=encoding.warning,
+    )
+    return data, report
+
+
+def encode(image: Image, **options: Any) -> bytes:
+    """Encode an image into the bytes of a ``.sad`` file.
+
+    Parameters
+    ----------
+    image : uint8 or uint16 [H, W] or [H, W, C], C = 1..4
+        Gray, gray + alpha, RGB or RGB + alpha.
+    quality : float, 0..100
+        Price of a site; higher is better. The default target, at 75.
+    bpp : float, > 0
+        Bits per pixel of the whole file: met from below, within 0.5 %.
+    size : int, > 0
+        The same in bytes.
+    psnr : float
+        PSNR to reach, dB.
+    sites : int, >= 1
+        Number of sites; they then have a radius as well.
+    effort : int, 1..9
+    seed : int, 0..2^32 - 1
+    threads : int, optional
+        All processors by default. Has no influence on the bytes.
+    backend : str
+        "auto", "cpu" or "reference".
+    coder : str
+        "range", or "zstd" for a payload that any zstd library unpacks.
+    progress : callable(share, message), optional
+
+    Returns
+    -------
+    bytes
+        The same for the same image, options, seed and backend.
+
+    Raises
+    ------
+    OptionError
+        If an option is out of range or more than one target is given.
+    InputError
+        If the image has another shape or type.
+    LimitError
+        If the image has more than 2^26 pixels.
+    BackendError
+        If the backend is not available.
+    """
+    return encode_with_report(image, **options)[0]
+
+
+def _psnr(a: Image, b: Image) -> float:
+    peak = float(np.iinfo(a.dtype).max)
+    difference = a.astype(np.float64) - b
+    mse = float(np.mean(difference * difference))
+    return float("inf") if mse == 0.0 else 10.0 * float(np.log10(peak * peak / mse))
+
+
+def _code_values(picture: NDArray[Any], bit_depth: int) -> Image:
+    """Round to code values: floor(clamp(y, 0, 1) * M + 0.5)."""
+    white = (1 << bit_depth) - 1
+    picture = np.clip(picture, 0.0, 1.0)
+    picture *= white
+    picture += 0.5
+    return picture.astype(np.uint8 if bit_depth == 8 else np.uint16)
+
+
+def _draw(engine: Backend, header: Header, symbols: Symbols) -> Image:
+    sites = dequantize(symbols, header.width, header.height, header.quantizer)
+    exact = {"exact": True} if header.bit_depth == 16 and engine.name == "cpu" else {}
+    picture = engine.render(sites, header.width, header.height, header.k, **exact)
+    return _code_values(picture, header.bit_depth)
+
+
+def decode(
+    data: bytes,
+    *,
+    backend: str = "auto",
+    threads: int | None = None,
+    max_pixels: int | None = None,
+) -> Image:
+    """Decode the bytes of a ``.sad`` file.
+
+    Parameters
+    ----------
+    data : bytes
+    backend : str
+        "auto", "cpu" or "reference"; all agree to within 1 code value.
+    threads : int, optional
+    max_pixels : int, optional
+        Largest width x height to accept; 2^28 by default.
+
+    Returns
+    -------
+    uint8 or uint16 [H, W, C]
+
+    Raises
+    ------
+    BitstreamError
+        If the file is damaged, cut short or of an unknown version.
+    LimitError
+        If it is larger than the limits.
+    """
+    engine = get_backend(backend, threads)
+    limits = Limits(max_pixels=MAX_PIXELS if max_pixels is None else max_pixels)
+    header, symbols = bitstream.read(data, limits)
+    return _draw(engine, header, symbols)
+
+
+def info(data: bytes) -> FileInfo:
+    """Return what a ``.sad`` file holds, all checksums checked; see `bitstream.inspect`."""
+    return bitstream.inspect(data)

@@ -1,0 +1,56 @@
+"""What --effort means: how long each stage of an encode works."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sadcodec.errors import OptionError
+
+__all__ = ["DEFAULT_EFFORT", "Effort", "effort_for"]
+
+DEFAULT_EFFORT = 5
+
+
+@dataclass(frozen=True)
+class Effort:
+    """Work of one encode.
+
+    Attributes
+    ----------
+    iterations : int
+        Of the fit.
+    tune_iterations : int
+        Of fine-tuning under noise.
+    sweeps : int
+        Of the integer descent.
+    """
+
+    iterations: int
+    tune_iterations: int
+    sweeps: int
+
+
+_EFFORTS = {
+    1: Effort(60, 20, 1),
+    2: Effort(100, 40, 1),
+    3: Effort(150, 60, 2),
+    4: Effort(250, 100, 3),
+    5: Effort(400, 160, 4),
+    6: Effort(600, 240, 4),
+    7: Effort(1000, 400, 5),
+    8: Effort(1600, 600, 6),
+    9: Effort(2500, 1000, 8),
+}
+
+
+def effort_for(level: int) -> Effort:
+    """Return the work of an effort level, 1 (fastest) to 9 (smallest files).
+
+    Raises
+    ------
+    OptionError
+        If there is no such level.
+    """
+    if level not in _EFFORTS:
+        raise OptionError(f"effort must be 1..9, not {level}")
+    return _EFFORTS[level]

@@ -1,0 +1,272 @@
+"""Targets: from bytes, PSNR, quality or a site count to the diagram that meets it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sadcodec.backends.base import Backend
+from sadcodec.bitstream import Header
+from sadcodec.effort import Effort
+from sadcodec.fit.loop import fine_tune, fit
+from sadcodec.fit.schedule import FitOptions
+from sadcodec.quantize import quantize
+from sadcodec.refine import (
+    Refinement,
+    choose_quantizer,
+    coded_size,
+    noise_widths,
+    start_refiner,
+)
+from sadcodec.sites import Sites
+
+__all__ = ["Encoding", "Job", "encode_to_psnr", "encode_to_sites", "encode_to_size", "quality_sites"]
+
+Floats = NDArray[np.float32]
+
+OVERHEAD = 60  # bytes of a file that are not sites, about
+_FEWEST_BITS = 30.5  # bits a site that the first guess assumes: low, since a fit can only prune
+_HIGH = 1.006  # rounded diagrams are made this much larger than a size target, then trimmed
+_NEAR = 0.995  # a size target is met from here to 1
+_SCALES = (0.35, 3.0)  # quantizer scales that a size target may use
+_DB_PER_OCTAVE = 2.3  # measured gain of PSNR when the sites double
+_RESTARTS = 3  # fits that a target may cost
+
+
+@dataclass(frozen=True)
+class Job:
+    """What stays the same while a target is sought.
+
+    Attributes
+    ----------
+    target : float32 [H, W, C], display-referred 0..1
+    header : Header
+        Its site count and quantizer are placeholders.
+    """
+
+    backend: Backend
+    target: Floats
+    header: Header
+    effort: Effort
+    seed: int = 0
+    progress: Callable[[float, str], None] | None = None
+
+    @property
+    def pixels(self) -> int:
+        """Width x height."""
+        return self.header.width * self.header.height
+
+    def report(self, share: float, message: str) -> None:
+        """Tell the progress callback, if there is one."""
+        if self.progress is not None:
+            self.progress(share, message)
+
+
+@dataclass
+class Encoding:
+    """A refined diagram and how it came about."""
+
+    refinement: Refinement
+    fit_params: Floats  # before any quantization or noise
+    fit_seconds: float = 0.0
+    warning: str | None = None
+    notes: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def psnr(self) -> float:
+        """PSNR in dB of the refined diagram before rounding to code values."""
+        header = self.refinement.header
+        samples = header.width * header.height * header.channels
+        return float(-10.0 * np.log10(max(self.refinement.error / samples, 1e-12)))
+
+
+def _header(job: Job, mse: float, sites: int, scale: float, *, radius: bool) -> Header:
+    h = job.header
+    quantizer = choose_quantizer(
+        mse, h.width, h.height, sites, h.channels, scale=scale, radius=radius
+    )
+    return replace(h, site_count=sites, quantizer=quantizer)
+
+
+def _rounded_size(job: Job, params: Floats, header: Header) -> int:
+    return coded_size(header, quantize(Sites(params), header.width, header.height, header.quantizer))
+
+
+@dataclass
+class _Tuned:
+    """A fit made ready for rounding."""
+
+    fit_params: Floats
+    params: Floats
+    mse: float
+    seconds: float
+
+
+def _fit(job: Job, sites: int, *, radius: bool, size: int | None) -> _Tuned:
+    """Fit and fine-tune; with `size`, prune half way to what the bytes will hold."""
+    start = perf_counter()
+    header = job.header
+
+    def budget(params: Floats, mse: float) -> int:
+        assert size is not None
+        coded = _rounded_size(job, params, _header(job, mse, len(params), 1.0, radius=radius))
+        bits = 8.0 * max(coded - OVERHEAD, 1) / len(params)
+        return round(8.0 * max(size - OVERHEAD, 1) / bits)
+
+    fitted = fit(
+        job.backend,
+        job.target,
+        sites,
+        FitOptions(iterations=job.effort.iterations, radius=radius, seed=job.seed),
+        k=header.k,
+        budget=budget if size is not None else None,
+        progress=lambda share: job.report(0.05 + 0.5 * share, "fitting"),
+    )
+    seconds = perf_counter() - start
+    quantizer = _header(job, fitted.mse, len(fitted.params), 1.0, radius=radius).quantizer
+    tuned = fine_tune(
+        job.backend,
+        job.target,
+        fitted.params,
+        job.effort.tune_iterations,
+        noise=lambda params: noise_widths(params, header.width, header.height, quantizer),
+        radius=radius,
+        k=header.k,
+        seed=job.seed,
+        progress=lambda share: job.report(0.55 + 0.2 * share, "fine-tuning"),
+    )
+    return _Tuned(fitted.params, tuned.params, fitted.mse, seconds)
+
+
+def _scale_for(job: Job, tuned: _Tuned, size: float, *, radius: bool) -> float:
+    """Quantizer scale whose rounded diagram takes `size` bytes, by bisection."""
+    low, high = _SCALES
+    for _ in range(10):
+        middle = float(np.sqrt(low * high))
+        header = _header(job, tuned.mse, len(tuned.params), middle, radius=radius)
+        if _rounded_size(job, tuned.params, header) > size:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _refine(job: Job, tuned: _Tuned, header: Header) -> Refinement:
+    refinement = start_refiner(job.backend, job.target, tuned.params, header)
+    for i in range(job.effort.sweeps):
+        job.report(0.75 + 0.2 * i / job.effort.sweeps, "refining")
+        refinement.descend(1)
+    return refinement
+
+
+def encode_to_sites(job: Job, sites: int, *, radius: bool) -> Encoding:
+    """Encode with a given number of sites, at quantizer scale 1."""
+    sites = min(sites, job.pixels)
+    tuned = _fit(job, sites, radius=radius, size=None)
+    header = _header(job, tuned.mse, len(tuned.params), 1.0, radius=radius)
+    return Encoding(_refine(job, tuned, header), tuned.fit_params, tuned.seconds)
+
+
+def encode_to_size(job: Job, size: int) -> Encoding:
+    """Encode into at most `size` bytes, and at least 99.5 % of them where that can be.
+
+    The rounded diagram is made a little too large, by the quantizer's scale; then the sites that
+    matter least go until it fits.
+    """
+    sites = int(np.clip(8.0 * (size - OVERHEAD) / _FEWEST_BITS, 1, job.pixels))
+    for attempt in range(_RESTARTS):
+        tuned = _fit(job, sites, radius=False, size=size)
+        scale = _scale_for(job, tuned, size * _HIGH, radius=False)
+        if scale > 0.7 or sites >= job.pixels or attempt == _RESTARTS - 1:
+            break
+        sites = min(job.pixels, max(sites + 1, int(sites * min(1.0 / scale, 2.0) ** 0.5)))
+    header = _header(job, tuned.mse, len(tuned.params), scale, radius=False)
+    refinement = _refine(job, tuned, header)
+    trim_to_size(job, refinement, size)
+    encoding = Encoding(refinement, tuned.fit_params, tuned.seconds)
+    final = refinement.size()
+    if final > size:
+        encoding.warning = f"cannot be encoded in {size} bytes; the smallest file takes {final}"
+    elif final < _NEAR * size:
+        encoding.warning = f"more than {final} bytes bring nothing that the encoder can use"
+    return encoding
+
+
+def trim_to_size(job: Job, refinement: Refinement, size: int) -> None:
+    """Remove the least important sites until the file takes at most `size` bytes."""
+    for sweeps in (1, 1, 0, 0, 0, 0, 0, 0):
+        now = refinement.size()
+        count = refinement.header.site_count
+        if now <= size or count == 1:
+            return
+        bits = 8.0 * max(now - OVERHEAD, 1) / count
+        refinement.remove(max(1, int(np.ceil(8.0 * (now - size) / bits))))
+        job.report(0.97, "meeting the target")
+        if sweeps:
+            refinement.descend(sweeps)
+
+
+def encode_to_psnr(job: Job, psnr: float) -> Encoding:
+    """Encode to at least `psnr` dB, with as few sites as that takes."""
+    sites = quality_sites(job, psnr=psnr)
+    best: Encoding | None = None
+    for _ in range(_RESTARTS + 1):
+        encoding = encode_to_sites(job, sites, radius=False)
+        reached = encoding.psnr
+        if reached >= psnr and (best is None or sites < len(best.fit_params)):
+            best = encoding
+        if psnr <= reached <= psnr + 0.5 or (reached < psnr and sites >= job.pixels):
+            break
+        octaves = float(np.clip((psnr + 0.1 - reached) / _DB_PER_OCTAVE, -3.0, 3.0))
+        following = int(np.clip(np.ceil(sites * 2.0**octaves), 1, job.pixels))
+        if following == sites:
+            break
+        sites = following
+    if best is None:
+        encoding.warning = f"{psnr:g} dB is out of reach; {reached:.2f} dB is the nearest"
+        return encoding
+    _trim_to_psnr(best, psnr)
+    return best
+
+
+def _trim_to_psnr(encoding: Encoding, psnr: float) -> None:
+    """Remove the least important sites while the PSNR stays at or above the target."""
+    refinement = encoding.refinement
+    share = 1.0 - 2.0 ** ((psnr - encoding.psnr) / _DB_PER_OCTAVE)
+    while share > 0.0005:
+        before = refinement.symbols
+        refinement.remove(max(1, int(share * len(before))))
+        if encoding.psnr < psnr + 0.005:  # leaves room for rounding to code values
+            refinement.set_symbols(before)
+            share /= 2.0
+        else:
+            share = min(share, 1.0 - 2.0 ** ((psnr - encoding.psnr) / _DB_PER_OCTAVE))
+        if refinement.header.site_count == 1 or share * len(before) < 1:
+            return
+
+
+def quality_sites(job: Job, *, quality: float | None = None, psnr: float | None = None) -> int:
+    """Return the number of sites for a quality (0..100) or a PSNR, from a short trial fit.
+
+    The trial gives the squared error D at N sites; D falls as N^-g with 10 g log10(2) = 2.3 dB.
+    Quality sets the price of a site: N is where one site more would lower the squared error (in
+    code values, summed over pixels, mean over channels) by 1000 * 2^((75 - quality) / 5).
+    """
+    pixels = job.pixels
+    trial = int(np.clip(pixels / 100, min(64, pixels), 20_000))
+    job.report(0.0, "measuring")
+    options = FitOptions(iterations=60, radius=False, seed=job.seed)
+    mse = fit(job.backend, job.target, trial, options, k=job.header.k).mse
+    mse = max(mse, 1e-8)
+    exponent = _DB_PER_OCTAVE / (10.0 * np.log10(2.0))
+    if psnr is not None:
+        octaves = (psnr + 0.5 + 10.0 * np.log10(mse)) / _DB_PER_OCTAVE
+        return int(np.clip(trial * 2.0 ** np.clip(octaves, -10, 10), 1, pixels))
+    assert quality is not None
+    price = 1000.0 * 2.0 ** ((75.0 - quality) / 5.0) / 255.0**2
+    gain = exponent * mse * pixels / trial
+    return int(np.clip(trial * (gain / price) ** (1.0 / (1.0 + exponent)), 1, pixels))
