@@ -172,14 +172,21 @@ class Refinement:
         return coded_size(self.header, self.symbols)
 
     def remove(self, count: int) -> None:
-        """Remove the `count` sites that raise the squared error least."""
-        symbols = self.symbols
+        """Remove the `count` sites that raise the squared error least.
+
+        The others' colours are rounded to the steps that they have without them.
+        """
+        symbols, h = self.symbols, self.header
         count = min(count, len(symbols) - 1)
         if count <= 0:
             return
         order = np.argsort(self.refiner.removal_deltas(), kind="stable")
         keep = np.sort(order[count:])
-        self.set_symbols(symbols.take(keep))
+        left = symbols.take(keep)
+        before = color_steps(symbols, h.width, h.height, h.quantizer)[keep]
+        after = color_steps(left, h.width, h.height, h.quantizer)
+        color = np.floor(left.color * (before / after) + 0.5).astype(np.int32)
+        self.set_symbols(replace(left, color=color))
 
 
 

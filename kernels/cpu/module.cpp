@@ -204,6 +204,11 @@ NB_MODULE(_core, m) {
              require(symbols.shape(1) == 6 + axes.shape(0) && axes.shape(0) == axes.shape(1) &&
                          color_steps.shape(1) == axes.shape(0),
                      "symbols, colour steps and axes differ in channels");
+             require(axes.shape(0) == static_cast<size_t>(r.channels()),
+                     "axes and target differ in channels");
+             require(symbols.shape(0) >= 1 && symbols.shape(0) <= (1u << 24), "1 to 2^24 sites");
+             for (size_t i = 0; i < angle_levels.shape(0); ++i)
+               require(angle_levels.data()[i] >= 1, "angle_levels must be positive");
              for (size_t i = 0; i < symbols.shape(0); ++i) {
                const int32_t* s = symbols.data() + i * symbols.shape(1);
                require(s[sad::kSymAnisotropy] >= 0 &&
@@ -220,6 +225,10 @@ NB_MODULE(_core, m) {
            [](sad::Refine& r, int column, const IntRow& prediction, const ByteRow& klass,
               const FloatTable& table) {
              sad::ColumnCost cost;
+             const size_t n = static_cast<size_t>(r.count());
+             require(column >= 0 && column < sad::kSymColor + r.channels(), "no such column");
+             require(prediction.shape(0) == n && klass.shape(0) == n,
+                     "prediction and klass must have one value a site");
              require(table.shape(1) % 2 == 1, "the cost table must have 2 R + 1 columns");
              cost.prediction.assign(prediction.data(), prediction.data() + prediction.size());
              cost.klass.assign(klass.data(), klass.data() + klass.size());
@@ -229,18 +238,22 @@ NB_MODULE(_core, m) {
              r.set_cost(column, std::move(cost));
            })
       .def("set_color_steps",
-           [](sad::Refine& r, const FloatTable& steps) { r.set_color_steps(steps.data()); })
+           [](sad::Refine& r, const FloatTable& steps) {
+             require(steps.shape(0) == static_cast<size_t>(r.count()) &&
+                         steps.shape(1) == static_cast<size_t>(r.channels()),
+                     "one row of colour steps a site");
+             r.set_color_steps(steps.data());
+           })
       .def_prop_ro("symbols",
                    [](const sad::Refine& r) {
                      const auto& s = r.symbols();
-                     const size_t n = static_cast<size_t>(r.count());
-                     return to_numpy(s, {n, s.size() / n});
+                     return to_numpy(s, {static_cast<size_t>(r.count()),
+                                         static_cast<size_t>(sad::kSymColor + r.channels())});
                    }, nb::rv_policy::automatic)
       .def_prop_ro("params",
                    [](const sad::Refine& r) {
-                     auto p = r.params();
-                     const size_t n = static_cast<size_t>(r.count()), columns = p.size() / n;
-                     return to_numpy(std::move(p), {n, columns});
+                     return to_numpy(r.params(), {static_cast<size_t>(r.count()),
+                                                  static_cast<size_t>(sad::kColor + r.channels())});
                    }, nb::rv_policy::automatic)
       .def("build_lists", &sad::Refine::build_lists, nb::call_guard<nb::gil_scoped_release>())
       .def("solve_colors", &sad::Refine::solve_colors, nb::arg("iterations"),

@@ -38,7 +38,8 @@ Refine::Refine(const Kernels& kernels, const float* target, int width, int heigh
       costs_(kSymColor + channels) {
   const size_t pixels = static_cast<size_t>(width) * height;
   if (pixels > INT32_MAX / kList) throw std::length_error("image too large to refine");
-  if (k > kList) throw std::invalid_argument("k is larger than the descent's lists");
+  // One listed site must be left to take the place of another.
+  if (k >= kList) throw std::invalid_argument("k must be under the length of the descent's lists");
   target_.assign(target, target + pixels * channels);
   list_ids_.resize(pixels * kList);
   list_logits_.resize(pixels * kList);
@@ -56,6 +57,11 @@ void Refine::set_sites(const int32_t* symbols, int count, const Quantizer& quant
                sites_.data() + i);
     std::copy_n(sites_.data()[i].color, kMaxChannels, colors_.begin() + i * kMaxChannels);
   }
+  // Lists of other sites must not be used: until build_lists, no pixel knows a site.
+  std::fill(list_ids_.begin(), list_ids_.end(), -1);
+  std::fill(list_logits_.begin(), list_logits_.end(), -1e30f);
+  site_offsets_.assign(static_cast<size_t>(count_) + 1, 0);
+  for (auto& group : groups_) group.clear();
 }
 
 void Refine::set_cost(int column, ColumnCost cost) { costs_.at(column) = std::move(cost); }
@@ -105,7 +111,9 @@ std::vector<float> Refine::params() const {
 
 double Refine::build_lists() {
   const DescentLists lists{list_ids_.data(), list_logits_.data()};
-  visit_tiles(kernels_, sites_, width_, height_, FilterOptions{kList, 30.0f}, pool_, scratch_,
+  // Nothing is cut by weight: one step of a sharp site moves its logits by more than any cut, and
+  // a pixel must know who takes over where a site goes.
+  visit_tiles(kernels_, sites_, width_, height_, FilterOptions{kList, 1e30f}, pool_, scratch_,
               [&](int, int x0, int y0, const int32_t* ids, int n, UnitScratch* memory) {
                 kernels_.list_tile(sites_.data(), x0, y0, width_, height_, ids, n, lists,
                                    memory->work);
@@ -521,7 +529,11 @@ void Refine::removal_deltas(double* out) {
     kernels_.descent_setup(pixels, &memory, &worker.scratch->work);
     PreparedSite gone = sites_.data()[site];
     const double with_site = kernels_.descent_error(pixels, memory.data, gone, nullptr);
-    gone.radius = -1e9f;  // a logit under every threshold
+    if (count_ == 1) {  // nobody takes over: an error of 1 everywhere
+      out[site] = static_cast<double>(pixels.count) * channels_ - with_site;
+      return;
+    }
+    gone.radius = -1e30f;  // a logit under every threshold
     gone.tau = 1.0f;
     out[site] = kernels_.descent_error(pixels, memory.data, gone, nullptr) - with_site;
   });

@@ -36,6 +36,7 @@ class Refine {
   void set_cost(int column, ColumnCost cost);
   void set_color_steps(const float* steps);  // [N, C]; symbols are rounded to the new steps
   int count() const { return count_; }
+  int channels() const { return channels_; }
   const std::vector<int32_t>& symbols() const { return symbols_; }
   std::vector<float> params() const;
 

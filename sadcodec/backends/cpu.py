@@ -13,11 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sadcodec import _core
-from sadcodec.backends.base import DEFAULT_CUT, DEFAULT_K, MAX_K, STATISTICS_CUT
+from sadcodec.backends.base import DEFAULT_CUT, DEFAULT_K, MAX_K, PHASES, STATISTICS_CUT
+from sadcodec.backends.quantization import (
+    ColumnCost,
+    Quantization,
+    check_cost_column,
+    check_lambda,
+    checked_target,
+)
 from sadcodec.errors import OptionError
 from sadcodec.sites import Sites
 
-__all__ = ["CpuBackend", "CpuFitSession", "default_threads"]
+__all__ = ["CpuBackend", "CpuFitSession", "CpuRefiner", "default_threads"]
 
 Floats = NDArray[np.float32]
 
@@ -54,6 +61,7 @@ class CpuFitSession:
             threads,
             isa,
         )
+        self._columns = params.shape[1]
         self._cut = DEFAULT_CUT
         self._listed_cut = 0.0  # of the present lists; 0 when they must be rebuilt
         self._evaluated = False
@@ -93,13 +101,22 @@ class CpuFitSession:
         seed : int
             Of the disturbance.
         """
+        if phase is not None and not 0 <= phase < len(PHASES):
+            raise OptionError(f"phase must be None or 0..{len(PHASES) - 1}, not {phase}")
+        if noise is not None:
+            noise = np.ascontiguousarray(noise, np.float32)
+            if noise.shape != (self.site_count, self._columns):
+                raise OptionError(f"noise of shape {list(noise.shape)} is not that of the sites")
         if self._listed_cut == 0.0:
             self.refresh(self._cut)
         return self._fit.gradient(-1 if phase is None else phase, noise, seed)
 
     def adam(self, rates: Floats, beta1: float, beta2: float, epsilon: float = 1e-8) -> None:
         """Take one Adam step; see the protocol."""
-        self._fit.adam(np.ascontiguousarray(rates, np.float32), beta1, beta2, epsilon)
+        steps = np.ascontiguousarray(rates, np.float32)
+        if steps.shape != (self._columns,):
+            raise OptionError(f"Adam needs {self._columns} rates, one a column")
+        self._fit.adam(steps, beta1, beta2, epsilon)
 
     def _statistics(self) -> Floats:
         # Lists with a shorter cut would lack sites that matter once another is gone.
@@ -119,13 +136,114 @@ class CpuFitSession:
 
     def keep(self, index: NDArray[np.integer]) -> None:
         """Keep the sites `index`, in this order."""
-        self._fit.keep(np.ascontiguousarray(index, np.int32))
+        kept = np.ascontiguousarray(index, np.int32)
+        if kept.ndim != 1 or len(kept) == 0 or kept.min() < 0 or kept.max() >= self.site_count:
+            raise OptionError(f"the sites to keep must be one or more of 0..{self.site_count - 1}")
+        self._fit.keep(kept)
         self._listed_cut = 0.0
 
     def append(self, params: Floats) -> None:
         """Add sites with zero moments."""
-        self._fit.append(np.ascontiguousarray(params, np.float32))
+        added = Sites(np.ascontiguousarray(params, np.float32))  # checks values
+        if added.params.shape[1] != self._columns:
+            raise OptionError("appended sites must have as many channels as the others")
+        self._fit.append(added.params)
         self._listed_cut = 0.0
+
+
+class CpuRefiner:
+    """`sadcodec.backends.base.Refiner` over the C++ core."""
+
+    def __init__(self, target: Floats, k: int, threads: int, isa: str = "") -> None:
+        image = checked_target(target, k)
+        self._channels = image.shape[2]
+        self._refine = _core.Refine(image, k, threads, isa)
+        self._quantization: Quantization | None = None
+        self._listed = False
+
+    def _steps(self) -> Quantization:
+        if self._quantization is None:
+            raise OptionError("set_sites comes first")
+        return self._quantization
+
+    def _lists(self) -> None:
+        if not self._listed:
+            self.build_lists()
+
+    def set_sites(
+        self,
+        symbols: NDArray[np.int32],
+        position: float,
+        log_tau: float,
+        anisotropy: float,
+        radius: float,
+        angle_levels: NDArray[np.int32],
+        color_steps: Floats,
+        axes: Floats,
+    ) -> None:
+        """Start from these symbols; see the protocol."""
+        steps = Quantization(position, log_tau, anisotropy, radius, angle_levels, color_steps, axes)
+        table = steps.checked_symbols(symbols, self._channels)
+        self._refine.set_sites(
+            table,
+            position,
+            log_tau,
+            anisotropy,
+            radius,
+            steps.angle_levels,
+            steps.color_steps,
+            steps.axes,
+        )
+        self._quantization = steps
+        self._listed = False
+
+    def set_cost(
+        self, column: int, prediction: NDArray[np.int32], klass: NDArray[np.uint8], table: Floats
+    ) -> None:
+        """Say what the symbols of one column cost; see the protocol."""
+        count = len(self._steps().color_steps)
+        check_cost_column(column, self._channels)
+        cost = ColumnCost.checked(prediction, klass, table, count)
+        self._refine.set_cost(column, cost.prediction, cost.klass, cost.table)
+
+    def set_color_steps(self, steps: Floats) -> None:
+        """Replace the colour steps; see the protocol."""
+        self._quantization = self._steps().with_color_steps(steps)
+        self._refine.set_color_steps(self._quantization.color_steps)
+
+    @property
+    def symbols(self) -> NDArray[np.int32]:
+        """int32 [N, 6 + C]: a copy of the current symbols."""
+        self._steps()
+        return self._refine.symbols
+
+    @property
+    def params(self) -> Floats:
+        """float32 [N, 6 + C]: the parameters that they stand for."""
+        self._steps()
+        return self._refine.params
+
+    def build_lists(self) -> float:
+        """Find each pixel's best sites; return the squared error of the picture."""
+        self._steps()
+        self._listed = True
+        return self._refine.build_lists()
+
+    def solve_colors(self, iterations: int) -> None:
+        """Set all colours to the least-squares optimum, by conjugate gradients."""
+        self._lists()
+        self._refine.solve_colors(iterations)
+
+    def sweep(self, lambda_: float, geometry: bool) -> int:
+        """Visit every site once; return how many moves were taken."""
+        check_lambda(lambda_)
+        self._lists()
+        return self._refine.sweep(lambda_, geometry)
+
+    def removal_deltas(self) -> NDArray[np.float64]:
+        """Return by how much the squared error would rise without each site."""
+        self._lists()
+        return self._refine.removal_deltas()
 
 
 class CpuBackend:
@@ -161,3 +279,7 @@ class CpuBackend:
     def fit_session(self, target: Floats, params: Floats, k: int = DEFAULT_K) -> CpuFitSession:
         """Start fitting; see the protocol."""
         return CpuFitSession(target, params, k, self.threads, self.isa)
+
+    def refiner(self, target: Floats, k: int = DEFAULT_K) -> CpuRefiner:
+        """Start refining symbols; see the protocol."""
+        return CpuRefiner(target, k, self.threads, self.isa)

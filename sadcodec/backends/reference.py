@@ -40,6 +40,7 @@ from sadcodec.sites import (
 
 if TYPE_CHECKING:
     from sadcodec.backends.reference_fit import ReferenceFitSession
+    from sadcodec.backends.reference_refine import ReferenceRefiner
 
 __all__ = [
     "Blend",
@@ -294,3 +295,9 @@ class ReferenceBackend:
         from sadcodec.backends.reference_fit import ReferenceFitSession  # imports this module
 
         return ReferenceFitSession(target, params, k)
+
+    def refiner(self, target: NDArray[np.float32], k: int = DEFAULT_K) -> ReferenceRefiner:
+        """Start refining symbols: see `Backend.refiner`."""
+        from sadcodec.backends.reference_refine import ReferenceRefiner  # imports this module
+
+        return ReferenceRefiner(target, k)
