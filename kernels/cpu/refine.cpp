@@ -12,6 +12,7 @@ constexpr int kList = kDescentList;
 // colour are a block apart, and a site whose pixels reach further than half of that goes last.
 constexpr int kBlock = 128;
 constexpr double kMaxAxis = 4.0;  // largest colour on one axis; the bitstream allows 8
+constexpr double kGain = 1e-6;    // share of the cost a move must save: less is float's rounding
 
 }  // namespace
 
@@ -272,7 +273,7 @@ int Refine::visit(int site, double lambda, bool geometry, Worker& worker) {
     dequantize(site, trial, &candidate);
     const double c =
         kernels_.descent_error(pixels, groups, candidate, worker.logits.data()) + rate(trial);
-    if (!(c < cost * (1.0 - 1e-7))) return false;
+    if (!(c < cost * (1.0 - kGain))) return false;
     cost = c;
     best = candidate;
     worker.best_logits.swap(worker.logits);

@@ -282,8 +282,9 @@ class Refiner(Protocol):
         columns of squares), by index within a square, then those with a pixel more than 64 px
         outside their square. For each site: log_tau, log_anisotropy (the angle goes with it),
         angle, x, y, radius, up by one, then down if that was no better; then each colour axis to
-        its least-squares symbol. A move is taken if it lowers the site's cost by more than 1e-7 of
-        it.
+        its least-squares symbol. A move is taken if it lowers the site's cost by more than 1e-6 of
+        it. The error of these lists falls with every move; that of the picture does too but for
+        sites that the lists leave out, which count where a pixel has more than 12 near it.
 
         Parameters
         ----------

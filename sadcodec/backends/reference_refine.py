@@ -38,7 +38,7 @@ _GEOMETRY_ORDER = (_LOG_TAU, _LOG_ANISOTROPY, _ANGLE, _X, _Y, _RADIUS)
 # As in kernels/cpu/refine.cpp.
 _BLOCK = 128  # px
 _MAX_AXIS = 4.0  # largest colour on one axis
-_GAIN = 1e-7  # share of the cost that a move must save
+_GAIN = 1e-6  # share of the cost that a move must save
 _RIDGE = 1e-4
 _MAX_COLOR_STEP = 64  # symbols
 _LEAST_SQUARE = 1e-12  # sum of squared weights under which a site is not seen

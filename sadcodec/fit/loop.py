@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sadcodec.backends.base import Backend, FitSession
+from sadcodec.fit.density import prune, split
 from sadcodec.fit.initialize import initialize
 from sadcodec.fit.schedule import (
     BUDGET_AT,
@@ -19,13 +20,14 @@ from sadcodec.fit.schedule import (
     NOISE_INTERVAL,
     NOISE_LISTS,
     NOISE_RATE,
+    SPLIT_END,
     FitOptions,
     decay,
     learning_rates,
     pruned_count,
 )
 
-__all__ = ["FitResult", "fine_tune", "fit", "prune"]
+__all__ = ["FitResult", "fine_tune", "fit"]
 
 Floats = NDArray[np.float32]
 Progress = Callable[[float], None]
@@ -42,14 +44,6 @@ class FitResult:
 
     params: Floats
     mse: float
-
-
-def prune(session: FitSession, count: int) -> None:
-    """Drop the sites whose removal raises the squared error least, down to `count`."""
-    if session.site_count <= count:
-        return
-    order = np.argsort(session.removal_deltas(), kind="stable")
-    session.keep(np.sort(order[session.site_count - count :]).astype(np.int32))
 
 
 def start_count(width: int, height: int, sites: int, options: FitOptions) -> int:
@@ -105,9 +99,7 @@ def fit(
             if budget is not None and done >= BUDGET_AT:
                 sites = min(sites, max(1, budget(session.params, mse)))
                 budget = None
-            count = pruned_count(start, sites, done)
-            if session.site_count > count:
-                prune(session, count)
+            if control_density(session, options, start, sites, done):
                 stale = 0
         if stale == 0:
             session.refresh()
@@ -122,6 +114,26 @@ def fit(
     prune(session, sites)
     session.refresh()
     return FitResult(session.params, session.gradient(None))
+
+
+def control_density(
+    session: FitSession, options: FitOptions, start: int, sites: int, done: float
+) -> bool:
+    """Take one density step of a fit that began with `start` sites; return whether any changed.
+
+    A start above the budget shrinks along the schedule of `pruned_count`, one below it grows by
+    splitting; with both, the split sites compete for the places that pruning leaves.
+    """
+    before = session.site_count
+    most = pruned_count(start, sites, done) if start > sites else sites
+    divided = 0
+    if options.split_share > 0.0 and done < SPLIT_END:
+        divided = int(options.split_share * before) + 1
+        if start <= sites:
+            divided = min(divided, sites - before)
+        split(session, divided)
+    prune(session, most)
+    return divided > 0 or session.site_count != before
 
 
 def _phase(i: int, width: int, height: int, session: FitSession, *, sampled: bool) -> int | None:

@@ -26,12 +26,13 @@ class FitOptions:
     Attributes
     ----------
     iterations : int, >= 1
-    start_ratio : float, >= 1
-        Sites at the start, as a multiple of the budget; pruned to the budget. 0: chosen by the
-        budget (2, falling to 1.5 where a site has under 4 px).
-    split_share : float, 0..0.2
-        Share of the sites split at each densification step; 0: none. Splitting starts from
-        `start_ratio` and stops at the budget.
+    start_ratio : float, >= 0
+        Sites at the start, as a multiple of the budget. Above 1 they are pruned to the budget;
+        0: chosen by the budget (2, falling to 1.5 where a site has 4 px).
+    split_share : float, 0..1
+        Share of the sites split at each density step until `SPLIT_END`; 0: none. With a
+        `start_ratio` under 1 the sites grow to the budget by splitting alone; above 1 splitting
+        and pruning work against each other, as in the paper.
     radius : bool
         Fit the radius; otherwise it stays 0.
     subsample : bool
@@ -57,6 +58,7 @@ class FitOptions:
 
 # Where pruning ends, where rates begin to fall and to what, where all pixels are used.
 PRUNE_END = 0.6
+SPLIT_END = 0.75
 HOLD = 0.5
 FINAL_RATE = 0.07
 FULL_FROM = 0.8
