@@ -25,10 +25,22 @@ ALLOWED: dict[str, set[str]] = {
     "backends": {"errors", "sites", "_core"},
     "quantize": {"errors", "sites", "bitstream"},
     "fit": {"errors", "sites", "backends"},
-    "codec": {"errors", "sites", "bitstream", "backends", "quantize", "fit", "image_io", "metrics"},
-    "evaluate": {"errors", "codec", "bitstream", "image_io", "files", "metrics", "progress"},
+    "effort": {"errors"},
+    "refine": {"errors", "sites", "bitstream", "backends", "quantize", "fit"},
+    "rate": {
+        *("errors", "sites", "bitstream", "backends", "quantize", "fit", "effort", "refine"),
+    },
+    "codec": {
+        *("errors", "sites", "bitstream", "backends", "quantize", "fit", "image_io", "metrics"),
+        *("effort", "refine", "rate"),
+    },
     "__init__": {"errors", "sites", "codec"},
-    "cli": {"__init__", "errors", "codec", "evaluate", "image_io", "files", "progress"},
+    "evaluate": {
+        *("__init__", "errors", "codec", "bitstream", "image_io", "files", "metrics", "progress"),
+    },
+    "cli": {
+        *("__init__", "errors", "codec", "bitstream", "evaluate", "image_io", "files", "progress"),
+    },
     "__main__": {"cli"},
 }
 

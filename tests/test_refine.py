@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -263,12 +264,13 @@ def test_descent_comes_to_rest(any_backend: Backend):
     else:
         pytest.fail("200 sweeps were not enough")
     symbols, error = refiner.symbols, refiner.build_lists()
-    # With 12 sites the lists leave out none, so no single step of any symbol lowers the error.
-    for site, column in np.ndindex(symbols.shape):
+    # With 12 sites the lists leave out none, so no step inside the image lowers the error.
+    cells = [int(np.ceil(24 / case.arguments["position"]))] * 2
+    for site, column in np.ndindex(len(symbols), LOG_TAU + 1):
         for delta in (-1, 1):
             trial = symbols.copy()
             trial[site, column] += delta
-            if column in (LOG_ANISOTROPY, ANGLE, RADIUS):
+            if column < LOG_TAU and not 0 <= trial[site, column] < cells[column]:
                 continue
             other = any_backend.refiner(case.target, case.k)
             other.set_sites(**{**case.arguments, "symbols": trial})
@@ -298,10 +300,8 @@ def test_costs_end_with_their_sites(any_backend: Backend):
     refiner = case.start(any_backend)
     add_costs(refiner, case)
     refiner.set_sites(**case.arguments)
-    assert refiner.sweep(5.0, True) == plain.sweep(0.0, True)
-    assert refiner.sweep(5.0, False) >= 0
-    plain.sweep(0.0, False)
-    np.testing.assert_array_equal(refiner.symbols[:, :COLOR], plain.symbols[:, :COLOR])
+    assert refiner.sweep(5.0, True) == plain.sweep(5.0, True)
+    np.testing.assert_array_equal(refiner.symbols, plain.symbols)
 
 
 def test_new_sites_replace_all_of_the_old(any_backend: Backend):
@@ -395,7 +395,7 @@ def test_new_color_steps_keep_the_colors(any_backend: Backend):
 # ---- Removal ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("case", [CASES[i] for i in (1, 2, 3, 6, 7, 8, 9)])
+@pytest.mark.parametrize("case", [CASES[i] for i in (1, 2, 3, 6, 8, 9)])
 def test_removal_deltas_are_what_removal_does(any_backend: Backend, case: Case):
     refiner = case.start(any_backend)
     refiner.sweep(0.0, True)
@@ -450,7 +450,7 @@ def test_degenerate_descents_are_the_reference(case: Case):
         for geometry in (False, True, True):
             refiner.sweep(0.0, geometry)
             before.append(refiner.build_lists())
-        assert all(b <= a * (1 + 1e-6) for a, b in zip(before, before[1:]))
+        assert all(after <= error * (1 + 1e-6) for error, after in pairwise(before))
         assert before[-1] == pytest.approx(case.error(refiner.params), rel=1e-4, abs=1e-9)
         assert np.isfinite(refiner.removal_deltas()).all()
         refiner.solve_colors(30)
@@ -509,10 +509,10 @@ def test_a_refiner_without_sites_refuses_everything(any_backend: Backend):
     for call in (
         lambda: refiner.symbols,
         lambda: refiner.params,
-        lambda: refiner.build_lists(),
+        refiner.build_lists,
         lambda: refiner.solve_colors(1),
         lambda: refiner.sweep(0.0, True),
-        lambda: refiner.removal_deltas(),
+        refiner.removal_deltas,
         lambda: refiner.set_color_steps(case.arguments["color_steps"]),
         lambda: add_costs(refiner, case),
     ):

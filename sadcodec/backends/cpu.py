@@ -47,9 +47,7 @@ def _check(k: int, width: int = 1, height: int = 1) -> None:
 class CpuFitSession:
     """`sadcodec.backends.base.FitSession` over the C++ core."""
 
-    def __init__(
-        self, target: Floats, params: Floats, k: int, threads: int, isa: str = ""
-    ) -> None:
+    def __init__(self, target: Floats, params: Floats, k: int, threads: int, isa: str = "") -> None:
         _check(k)
         if target.ndim != 3 or params.ndim != 2 or params.shape[1] != 6 + target.shape[2]:
             raise OptionError("target [H, W, C] and params [N, 6 + C] do not fit together")

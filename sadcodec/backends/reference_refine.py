@@ -98,6 +98,17 @@ class _Surroundings:
         return float(np.sum((np.clip(value, 0.0, 1.0) - self.target) ** 2))
 
 
+@dataclass
+class _Visit:
+    """The moves of one site."""
+
+    site: int
+    lambda_: float
+    around: _Surroundings
+    cost: float = 0.0  # of the site's present symbols
+    taken: int = 0
+
+
 class ReferenceRefiner:
     """`Refiner` in float64; images of some thousand pixels take seconds."""
 
@@ -243,50 +254,60 @@ class ReferenceRefiner:
         return sum(self._visit(site, lambda_, geometry) for site in self._order)
 
     def _visit(self, site: int, lambda_: float, geometry: bool) -> int:
-        steps = self._steps()
         around, place = self._surroundings(site)
-        taken = 0
-
-        def cost(symbols: Symbols, row: Floats) -> float:
-            bits = sum(c.bits(site, symbols[column]) for column, c in self._costs.items())
-            return around.error(row) + lambda_ * bits
-
-        best = cost(self._symbols[site], self._params[site])
-
-        def attempt(trial: Symbols | None) -> bool:
-            nonlocal best, taken
-            if trial is None:
-                return False
-            if (np.abs(trial[COLOR:] * steps.color_steps[site].astype(float)) > _MAX_AXIS).any():
-                return False
-            row = _parameters(trial[None], site, steps)[0]
-            value = cost(trial, row)
-            if not value < best * (1.0 - _GAIN):
-                return False
-            best, taken = value, taken + 1
-            self._symbols[site], self._params[site] = trial, row
-            return True
-
+        visit = _Visit(site, lambda_, around)
+        visit.cost = self._cost(visit, self._symbols[site], self._params[site])
         if geometry:
             for column in _GEOMETRY_ORDER:
-                if not attempt(self._moved(site, column, 1)):
-                    attempt(self._moved(site, column, -1))
+                if not self._attempt(visit, self._moved(site, column, 1)):
+                    self._attempt(visit, self._moved(site, column, -1))
         for axis in range(self._channels):
-            ideal = self._ideal_step(site, axis, around)
-            if ideal is None:
-                continue
-            nearest, side = _round(ideal), 1 if ideal > 0.0 else -1
-            if nearest != 0 and attempt(self._recolored(site, axis, nearest)):
-                continue
-            # With a rate, a cheaper symbol beside it may be worth its error.
-            if lambda_ > 0.0 or nearest == 0:
-                if attempt(self._recolored(site, axis, side)) or lambda_ == 0.0:
-                    continue
-                attempt(self._recolored(site, axis, -side))
+            self._recolor(visit, axis)
         rows, columns = np.nonzero(place)
         moved = logits(self._params[site][None], self._points[rows])[:, 0]
         self._logits[rows, columns] = moved
-        return taken
+        return visit.taken
+
+    def _cost(self, visit: _Visit, symbols: Symbols, row: Floats) -> float:
+        bits = sum(cost.bits(visit.site, symbols[column]) for column, cost in self._costs.items())
+        return visit.around.error(row) + visit.lambda_ * bits
+
+    def _attempt(self, visit: _Visit, trial: Symbols | None) -> bool:
+        """Take the symbols `trial` [6 + C] if they cost less than the site's present ones."""
+        steps = self._steps()
+        if trial is None:
+            return False
+        axes = trial[COLOR:] * steps.color_steps[visit.site].astype(np.float64)
+        if (np.abs(axes) > _MAX_AXIS).any():
+            return False
+        row = _parameters(trial[None], visit.site, steps)[0]
+        cost = self._cost(visit, trial, row)
+        if not cost < visit.cost * (1.0 - _GAIN):
+            return False
+        visit.cost = cost
+        visit.taken += 1
+        self._symbols[visit.site], self._params[visit.site] = trial, row
+        return True
+
+    def _recolor(self, visit: _Visit, axis: int) -> None:
+        """Try the best symbol of one colour axis, and those beside it where they may cost less."""
+
+        def attempt(delta: int) -> bool:
+            trial = self._symbols[visit.site].copy()
+            trial[COLOR + axis] += delta
+            return self._attempt(visit, trial)
+
+        ideal = self._ideal_step(visit.site, axis, visit.around)
+        if ideal is None:
+            return
+        nearest, side = _round(ideal), 1 if ideal > 0.0 else -1
+        if nearest != 0 and attempt(nearest):
+            return
+        if visit.lambda_ > 0.0:
+            if not attempt(side):
+                attempt(-side)
+        elif nearest == 0:
+            attempt(side)
 
     def _moved(self, site: int, column: int, delta: int) -> Symbols | None:
         """Return the site's symbols with one of the geometry moved; None where it may not."""
@@ -311,11 +332,6 @@ class ReferenceRefiner:
         else:
             allowed = steps.radius > 0.0 and abs(value * steps.radius) <= RADIUS_RANGE[1]
         return trial if allowed else None
-
-    def _recolored(self, site: int, axis: int, delta: int) -> Symbols:
-        trial = self._symbols[site].copy()
-        trial[COLOR + axis] += delta
-        return trial
 
     def _ideal_step(self, site: int, axis: int, around: _Surroundings) -> float | None:
         """Return by how many symbols one colour axis should change for the least squared error.

@@ -28,7 +28,7 @@ class FitOptions:
     iterations : int, >= 1
     start_ratio : float, >= 0
         Sites at the start, as a multiple of the budget. Above 1 they are pruned to the budget;
-        0: chosen by the budget (2, falling to 1.5 where a site has 4 px).
+        0: chosen by the budget (2, falling to 1.3 where a site has 8 px).
     split_share : float, 0..1
         Share of the sites split at each density step until `SPLIT_END`; 0: none. With a
         `start_ratio` under 1 the sites grow to the budget by splitting alone; above 1 splitting
@@ -93,11 +93,11 @@ def learning_rates(
     spacing = np.sqrt(width * height / sites)
     t = float(np.clip((sites * 393216.0 / (width * height) - SMALL) / (LARGE - SMALL), 0.0, 1.0))
     rates = np.empty(GEOMETRY_COLUMNS + channels, np.float32)
-    rates[[X, Y]] = (0.059 + t * (0.15 - 0.059)) * spacing
-    rates[LOG_TAU] = 0.07 + t * (0.063 - 0.07)
-    rates[RADIUS] = 0.28 * spacing / 8.87 if radius else 0.0
-    rates[[P, Q]] = 0.26 + t * (0.34 - 0.26)
-    rates[COLOR:] = 0.042 + t * (0.036 - 0.042)
+    rates[[X, Y]] = (0.063 + t * (0.195 - 0.063)) * spacing
+    rates[LOG_TAU] = 0.075
+    rates[RADIUS] = 0.041 * spacing if radius else 0.0
+    rates[[P, Q]] = 0.28 + t * (0.44 - 0.28)
+    rates[COLOR:] = 0.045
     return rates
 
 
