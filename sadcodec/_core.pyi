@@ -1,8 +1,12 @@
+from typing import TypeAlias
+
+from typing import TypeAlias
+
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int32]
+Floats: TypeAlias = NDArray[np.float32]
+Ints: TypeAlias = NDArray[np.int32]
 
 def isa() -> str: ...
 def isas() -> list[str]: ...

@@ -23,7 +23,7 @@ from sadcodec.rate import (
     encode_to_psnr,
     encode_to_sites,
     encode_to_size,
-    quality_sites,
+    sites_for_quality,
 )
 from sadcodec.sites import Sites
 
@@ -117,7 +117,7 @@ def _run(job: Job, kind: str, value: float) -> Encoding:
         return encode_to_psnr(job, value)
     if kind == "sites":
         return encode_to_sites(job, max(1, int(value)), radius=True)
-    return encode_to_sites(job, quality_sites(job, quality=value), radius=False)
+    return encode_to_sites(job, sites_for_quality(job, value), radius=False)
 
 
 def encode_with_report(

@@ -111,9 +111,7 @@ def quantize(sites: Sites, width: int, height: int, quantizer: QuantizerParamete
     return Symbols(bare.x, bare.y, bare.log_tau, bare.log_anisotropy, bare.angle, radius, color)
 
 
-def dequantize(
-    symbols: Symbols, width: int, height: int, quantizer: QuantizerParameters
-) -> Sites:
+def dequantize(symbols: Symbols, width: int, height: int, quantizer: QuantizerParameters) -> Sites:
     """Return the sites that symbols stand for; computed in float64, rounded once to float32.
 
     Raises
@@ -144,8 +142,9 @@ def dequantize(
 
 
 def to_table(symbols: Symbols) -> NDArray[np.int32]:
-    """Return symbols as one int32 [N, 6 + C] table: x, y, log_tau, log_anisotropy, angle,
-    radius (0 without that column), colours.
+    """Return symbols as one int32 [N, 6 + C] table.
+
+    Columns: x, y, log_tau, log_anisotropy, angle, radius (0 without that column), colours.
     """
     count, channels = symbols.color.shape
     table = np.zeros((count, 6 + channels), np.int32)
@@ -160,7 +159,8 @@ def to_table(symbols: Symbols) -> NDArray[np.int32]:
 
 def from_table(table: NDArray[np.int32], *, radius: bool) -> Symbols:
     """Inverse of `to_table`; `radius` says whether there is a radius column."""
-    columns = [np.ascontiguousarray(table[:, j]) for j in range(6)]
-    return Symbols(
-        *columns[:5], columns[5] if radius else None, np.ascontiguousarray(table[:, 6:])
+    x, y, log_tau, log_anisotropy, angle, reach = (
+        np.ascontiguousarray(table[:, j]) for j in range(6)
     )
+    color = np.ascontiguousarray(table[:, 6:])
+    return Symbols(x, y, log_tau, log_anisotropy, angle, reach if radius else None, color)

@@ -24,7 +24,14 @@ from sadcodec.refine import (
 )
 from sadcodec.sites import Sites
 
-__all__ = ["Encoding", "Job", "encode_to_psnr", "encode_to_sites", "encode_to_size", "quality_sites"]
+__all__ = [
+    "Encoding",
+    "Job",
+    "encode_to_psnr",
+    "encode_to_sites",
+    "encode_to_size",
+    "sites_for_quality",
+]
 
 Floats = NDArray[np.float32]
 
@@ -92,8 +99,9 @@ def _header(job: Job, mse: float, sites: int, scale: float, *, radius: bool) -> 
     return replace(h, site_count=sites, quantizer=quantizer)
 
 
-def _rounded_size(job: Job, params: Floats, header: Header) -> int:
-    return coded_size(header, quantize(Sites(params), header.width, header.height, header.quantizer))
+def _rounded_size(params: Floats, header: Header) -> int:
+    symbols = quantize(Sites(params), header.width, header.height, header.quantizer)
+    return coded_size(header, symbols)
 
 
 @dataclass
@@ -112,10 +120,9 @@ def _fit(job: Job, sites: int, *, radius: bool, size: int | None) -> _Tuned:
     header = job.header
 
     def budget(params: Floats, mse: float) -> int:
-        assert size is not None
-        coded = _rounded_size(job, params, _header(job, mse, len(params), 1.0, radius=radius))
-        bits = 8.0 * max(coded - OVERHEAD, 1) / len(params)
-        return round(8.0 * max(size - OVERHEAD, 1) / bits)
+        coded = _rounded_size(params, _header(job, mse, len(params), 1.0, radius=radius))
+        share = max((size or 0) - OVERHEAD, 1) / max(coded - OVERHEAD, 1)
+        return round(len(params) * share)
 
     fitted = fit(
         job.backend,
@@ -148,7 +155,7 @@ def _scale_for(job: Job, tuned: _Tuned, size: float, *, radius: bool) -> float:
     for _ in range(10):
         middle = float(np.sqrt(low * high))
         header = _header(job, tuned.mse, len(tuned.params), middle, radius=radius)
-        if _rounded_size(job, tuned.params, header) > size:
+        if _rounded_size(tuned.params, header) > size:
             low = middle
         else:
             high = middle
@@ -212,7 +219,7 @@ def trim_to_size(job: Job, refinement: Refinement, size: int) -> None:
 
 def encode_to_psnr(job: Job, psnr: float) -> Encoding:
     """Encode to at least `psnr` dB, with as few sites as that takes."""
-    sites = quality_sites(job, psnr=psnr)
+    sites = sites_for_psnr(job, psnr)
     best: Encoding | None = None
     for _ in range(_RESTARTS + 1):
         encoding = encode_to_sites(job, sites, radius=False)
@@ -249,24 +256,31 @@ def _trim_to_psnr(encoding: Encoding, psnr: float) -> None:
             return
 
 
-def quality_sites(job: Job, *, quality: float | None = None, psnr: float | None = None) -> int:
-    """Return the number of sites for a quality (0..100) or a PSNR, from a short trial fit.
-
-    The trial gives the squared error D at N sites; D falls as N^-g with 10 g log10(2) = 2.3 dB.
-    Quality sets the price of a site: N is where one site more would lower the squared error (in
-    code values, summed over pixels, mean over channels) by 1000 * 2^((75 - quality) / 5).
-    """
-    pixels = job.pixels
-    trial = int(np.clip(pixels / 100, min(64, pixels), 20_000))
+def _trial(job: Job) -> tuple[int, float]:
+    """Return the sites of a short trial fit and its mean squared error."""
+    sites = int(np.clip(job.pixels / 100, min(64, job.pixels), 20_000))
     job.report(0.0, "measuring")
     options = FitOptions(iterations=60, radius=False, seed=job.seed)
-    mse = fit(job.backend, job.target, trial, options, k=job.header.k).mse
-    mse = max(mse, 1e-8)
+    mse = fit(job.backend, job.target, sites, options, k=job.header.k).mse
+    return sites, max(mse, 1e-8)
+
+
+def sites_for_psnr(job: Job, psnr: float) -> int:
+    """Return about how many sites reach `psnr` dB."""
+    trial, mse = _trial(job)
+    octaves = (psnr + 0.5 + 10.0 * np.log10(mse)) / _DB_PER_OCTAVE
+    return int(np.clip(trial * 2.0 ** np.clip(octaves, -10, 10), 1, job.pixels))
+
+
+def sites_for_quality(job: Job, quality: float) -> int:
+    """Return the number of sites for a quality of 0..100.
+
+    A trial fit gives the squared error D at N sites, and D falls as N^-g with 10 g log10(2) =
+    2.3 dB. Quality is the price of a site: N is where one site more would lower the squared error
+    (in code values, summed over pixels, mean over channels) by 1000 * 2^((75 - quality) / 5).
+    """
+    trial, mse = _trial(job)
     exponent = _DB_PER_OCTAVE / (10.0 * np.log10(2.0))
-    if psnr is not None:
-        octaves = (psnr + 0.5 + 10.0 * np.log10(mse)) / _DB_PER_OCTAVE
-        return int(np.clip(trial * 2.0 ** np.clip(octaves, -10, 10), 1, pixels))
-    assert quality is not None
     price = 1000.0 * 2.0 ** ((75.0 - quality) / 5.0) / 255.0**2
-    gain = exponent * mse * pixels / trial
-    return int(np.clip(trial * (gain / price) ** (1.0 / (1.0 + exponent)), 1, pixels))
+    gain = exponent * mse * job.pixels / trial
+    return int(np.clip(trial * (gain / price) ** (1.0 / (1.0 + exponent)), 1, job.pixels))

@@ -82,9 +82,7 @@ def choose_quantizer(
     )
 
 
-def noise_widths(
-    params: Floats, width: int, height: int, quantizer: QuantizerParameters
-) -> Floats:
+def noise_widths(params: Floats, width: int, height: int, quantizer: QuantizerParameters) -> Floats:
     """Return the half-widths of noise that stand for rounding, float32 [N, 6 + C].
 
     Columns p and q: along the vector (p, q), where the anisotropy is rounded, and across it, where
@@ -120,9 +118,7 @@ class Refinement:
     @property
     def symbols(self) -> Symbols:
         """Current symbols."""
-        return from_table(
-            self.refiner.symbols, radius=self.header.quantizer.step_radius > 0
-        )
+        return from_table(self.refiner.symbols, radius=self.header.quantizer.step_radius > 0)
 
     def rebuild(self) -> None:
         """Rebuild the pixels' lists for the current symbols."""
@@ -152,9 +148,7 @@ class Refinement:
         colours are rounded to the new steps and descend alone.
         """
         symbols = self.symbols
-        steps = color_steps(
-            symbols, self.header.width, self.header.height, self.header.quantizer
-        )
+        steps = color_steps(symbols, self.header.width, self.header.height, self.header.quantizer)
         self.refiner.set_color_steps(np.ascontiguousarray(steps, np.float32))
         for _ in range(sweeps):
             self.refiner.sweep(lambda_, False)
@@ -189,10 +183,7 @@ class Refinement:
         self.set_symbols(replace(left, color=color))
 
 
-
-def start_refiner(
-    backend: Backend, target: Floats, params: Floats, header: Header
-) -> Refinement:
+def start_refiner(backend: Backend, target: Floats, params: Floats, header: Header) -> Refinement:
     """Round a fitted diagram and solve its colours by least squares.
 
     Parameters

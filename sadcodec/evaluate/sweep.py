@@ -174,9 +174,9 @@ def _measure(
     image: NDArray[Any], kind: str, value: float, options: dict[str, Any], progress: Progress
 ) -> dict[str, Any]:
     """Return the measured columns of one row."""
-    target = round(value) if kind in _COUNTS else value
+    target: dict[str, Any] = {kind: round(value) if kind in _COUNTS else value}
     start = time.perf_counter()
-    data, report = codec.encode_with_report(image, **{kind: target}, **options, progress=progress)
+    data, report = codec.encode_with_report(image, **target, **options, progress=progress)
     encoded = time.perf_counter()
     decoded = codec.decode(data, backend=options["backend"], threads=options["threads"])
     end = time.perf_counter()

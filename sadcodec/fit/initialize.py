@@ -1,8 +1,8 @@
 """Where the sites start: density by gradient, even spacing along a Hilbert curve.
 
-The density of sites is a power of the blurred Sobel magnitude of the image. Walking the pixels along
-a Hilbert curve and placing a site whenever the summed density passes the next whole number gives
-equal-mass quantiles: even spacing without rejection, for any count.
+The density of sites is a power of the blurred Sobel magnitude of the image. Walking the pixels
+along a Hilbert curve and placing a site whenever the summed density passes the next whole number
+gives equal-mass quantiles: even spacing without rejection, for any count.
 """
 
 from __future__ import annotations
