@@ -1,7 +1,5 @@
 from typing import TypeAlias
 
-from typing import TypeAlias
-
 import numpy as np
 from numpy.typing import NDArray
 

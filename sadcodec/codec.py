@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from sadcodec import bitstream
 from sadcodec.backends import get_backend
-from sadcodec.backends.base import DEFAULT_K, Backend
-from sadcodec.bitstream import CODERS, FileInfo, Header, Limits, QuantizerParameters, Symbols
+from sadcodec.backends.base import DEFAULT_K
+from sadcodec.bitstream import CODERS, FileInfo, Header, Limits, QuantizerParameters
 from sadcodec.effort import DEFAULT_EFFORT, effort_for
 from sadcodec.errors import InputError, LimitError, OptionError
-from sadcodec.quantize import dequantize
+from sadcodec.quantize import code_values
 from sadcodec.rate import (
     Encoding,
     Job,
@@ -25,6 +25,7 @@ from sadcodec.rate import (
     encode_to_size,
     sites_for_quality,
 )
+from sadcodec.refine import draw
 from sadcodec.sites import Sites
 
 __all__ = ["EncodeReport", "decode", "encode", "encode_with_report", "info"]
@@ -176,8 +177,8 @@ def encode_with_report(
     refinement = encoding.refinement
     symbols = refinement.symbols
     data = bitstream.write(refinement.header, symbols)
-    decoded = _draw(engine, refinement.header, symbols)
-    fitted = _code_values(
+    decoded = draw(engine, refinement.header, symbols)
+    fitted = code_values(
         engine.render(Sites(encoding.fit_params), width, height, header.k), header.bit_depth
     )
     job.report(1.0, "done")
@@ -251,22 +252,6 @@ def _psnr(a: Image, b: Image) -> float:
     return float("inf") if mse == 0.0 else 10.0 * float(np.log10(peak * peak / mse))
 
 
-def _code_values(picture: NDArray[Any], bit_depth: int) -> Image:
-    """Round to code values: floor(clamp(y, 0, 1) * M + 0.5)."""
-    white = (1 << bit_depth) - 1
-    picture = np.clip(picture, 0.0, 1.0)
-    picture *= white
-    picture += 0.5
-    return picture.astype(np.uint8 if bit_depth == 8 else np.uint16)
-
-
-def _draw(engine: Backend, header: Header, symbols: Symbols) -> Image:
-    sites = dequantize(symbols, header.width, header.height, header.quantizer)
-    exact = {"exact": True} if header.bit_depth == 16 and engine.name == "cpu" else {}
-    picture = engine.render(sites, header.width, header.height, header.k, **exact)
-    return _code_values(picture, header.bit_depth)
-
-
 def decode(
     data: bytes,
     *,
@@ -299,7 +284,7 @@ def decode(
     engine = get_backend(backend, threads)
     limits = Limits(max_pixels=MAX_PIXELS if max_pixels is None else max_pixels)
     header, symbols = bitstream.read(data, limits)
-    return _draw(engine, header, symbols)
+    return draw(engine, header, symbols)
 
 
 def info(data: bytes) -> FileInfo:

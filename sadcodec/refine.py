@@ -9,6 +9,7 @@ error, plus lambda times the bits, says.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,10 @@ from sadcodec.bitstream import Header, QuantizerParameters, Symbols, encode_payl
 from sadcodec.quantize import (
     COLOR_UNIT,
     STEP_UNIT,
+    code_values,
     color_axes,
     color_steps,
+    dequantize,
     from_table,
     levels_for,
     quantize,
@@ -27,7 +30,14 @@ from sadcodec.quantize import (
 )
 from sadcodec.sites import Sites
 
-__all__ = ["Refinement", "choose_quantizer", "coded_size", "noise_widths", "start_refiner"]
+__all__ = [
+    "Refinement",
+    "choose_quantizer",
+    "coded_size",
+    "draw",
+    "noise_widths",
+    "start_refiner",
+]
 
 Floats = NDArray[np.float32]
 
@@ -107,6 +117,14 @@ def coded_size(header: Header, symbols: Symbols) -> int:
     return file_size(header, encode_payload(header, symbols))
 
 
+def draw(backend: Backend, header: Header, symbols: Symbols) -> NDArray[Any]:
+    """Return what a file with these symbols decodes to, uint8 or uint16 [H, W, C]."""
+    sites = dequantize(symbols, header.width, header.height, header.quantizer)
+    exact = {"exact": True} if header.bit_depth == 16 and backend.name == "cpu" else {}
+    picture = backend.render(sites, header.width, header.height, header.k, **exact)
+    return code_values(picture, header.bit_depth)
+
+
 @dataclass
 class Refinement:
     """A refiner with the image geometry and the quantizer it works on."""
@@ -165,23 +183,44 @@ class Refinement:
         """Return the bytes of the file with the present symbols."""
         return coded_size(self.header, self.symbols)
 
-    def remove(self, count: int) -> None:
-        """Remove the `count` sites that raise the squared error least.
+    def ranking(self) -> NDArray[np.int64]:
+        """Return the sites, int64 [N], those first whose removal raises the squared error least."""
+        return np.argsort(self.refiner.removal_deltas(), kind="stable")
 
-        The others' colours are rounded to the steps that they have without them.
+    def without(self, dropped: NDArray[np.int64]) -> Symbols:
+        """Return the symbols that are left without the sites `dropped`.
+
+        Their colours are rounded to the steps that they have alone.
         """
         symbols, h = self.symbols, self.header
-        count = min(count, len(symbols) - 1)
-        if count <= 0:
-            return
-        order = np.argsort(self.refiner.removal_deltas(), kind="stable")
-        keep = np.sort(order[count:])
+        keep = np.setdiff1d(np.arange(len(symbols)), dropped)
         left = symbols.take(keep)
         before = color_steps(symbols, h.width, h.height, h.quantizer)[keep]
         after = color_steps(left, h.width, h.height, h.quantizer)
         color = np.floor(left.color * (before / after) + 0.5).astype(np.int32)
-        self.set_symbols(replace(left, color=color))
+        return replace(left, color=color)
 
+    def remove(self, count: int) -> None:
+        """Remove the `count` sites that raise the squared error least, but never the last."""
+        self.set_symbols(self.without(self.ranking()[: min(count, self.header.site_count - 1)]))
+
+    def remove_to_size(self, size: int) -> None:
+        """Remove as few sites, by `ranking`, as bring the file under `size` bytes; keep one."""
+        now = self.size()
+        if now <= size:
+            return
+        ranking = self.ranking()
+        low, high = 0, self.header.site_count - 1  # too large; the most that may go
+        while high - low > 1:
+            bytes_per_site = max(now / (self.header.site_count - low), 1.0)
+            middle = min(max(low + int((now - size) / bytes_per_site), low + 1), high - 1)
+            smaller = self.without(ranking[:middle])
+            coded = coded_size(replace(self.header, site_count=len(smaller)), smaller)
+            if coded > size:
+                low, now = middle, coded
+            else:
+                high = middle
+        self.set_symbols(self.without(ranking[:high]))
 
 def start_refiner(backend: Backend, target: Floats, params: Floats, header: Header) -> Refinement:
     """Round a fitted diagram and solve its colours by least squares.
