@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import numpy as np
@@ -19,6 +19,7 @@ from sadcodec.refine import (
     Refinement,
     choose_quantizer,
     coded_size,
+    draw,
     noise_widths,
     start_refiner,
 )
@@ -39,8 +40,10 @@ OVERHEAD = 60  # bytes of a file that are not sites, about
 _FEWEST_BITS = 30.5  # bits a site that the first guess assumes: low, since a fit can only prune
 _HIGH = 1.006  # rounded diagrams are made this much larger than a size target, then trimmed
 _NEAR = 0.995  # a size target is met from here to 1
-_SCALES = (0.35, 3.0)  # quantizer scales that a size target may use
+_FINEST, _COARSEST = 0.35, 3.0  # quantizer scales that a size target may use
+_SLACK = 8  # bytes under a size target that are no reason to warn: one site more would not fit
 _DB_PER_OCTAVE = 2.3  # measured gain of PSNR when the sites double
+_PSNR_SLACK = 0.02  # dB over a PSNR target that are not worth a file's time
 _RESTARTS = 3  # fits that a target may cost
 
 
@@ -81,15 +84,6 @@ class Encoding:
     fit_params: Floats  # before any quantization or noise
     fit_seconds: float = 0.0
     warning: str | None = None
-    notes: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def psnr(self) -> float:
-        """PSNR in dB of the refined diagram before rounding to code values."""
-        header = self.refinement.header
-        samples = header.width * header.height * header.channels
-        return float(-10.0 * np.log10(max(self.refinement.error / samples, 1e-12)))
-
 
 def _header(job: Job, mse: float, sites: int, scale: float, *, radius: bool) -> Header:
     h = job.header
@@ -151,7 +145,7 @@ def _fit(job: Job, sites: int, *, radius: bool, size: int | None) -> _Tuned:
 
 def _scale_for(job: Job, tuned: _Tuned, size: float, *, radius: bool) -> float:
     """Quantizer scale whose rounded diagram takes `size` bytes, by bisection."""
-    low, high = _SCALES
+    low, high = _FINEST, _COARSEST
     for _ in range(10):
         middle = float(np.sqrt(low * high))
         header = _header(job, tuned.mse, len(tuned.params), middle, radius=radius)
@@ -191,30 +185,38 @@ def encode_to_size(job: Job, size: int) -> Encoding:
         if scale > 0.7 or sites >= job.pixels or attempt == _RESTARTS - 1:
             break
         sites = min(job.pixels, max(sites + 1, int(sites * min(1.0 / scale, 2.0) ** 0.5)))
-    header = _header(job, tuned.mse, len(tuned.params), scale, radius=False)
-    refinement = _refine(job, tuned, header)
+    aim = size * _HIGH
+    for _ in range(2):
+        header = _header(job, tuned.mse, len(tuned.params), scale, radius=False)
+        refinement = _refine(job, tuned, header)
+        refined = refinement.size()
+        if refined >= _NEAR * size or scale <= _FINEST:
+            break
+        aim *= size / refined  # refining made it smaller than rounding alone did
+        scale = _scale_for(job, tuned, aim, radius=False)
     trim_to_size(job, refinement, size)
     encoding = Encoding(refinement, tuned.fit_params, tuned.seconds)
     final = refinement.size()
     if final > size:
         encoding.warning = f"cannot be encoded in {size} bytes; the smallest file takes {final}"
-    elif final < _NEAR * size:
+    elif final < min(_NEAR * size, size - _SLACK):
         encoding.warning = f"more than {final} bytes bring nothing that the encoder can use"
     return encoding
 
 
 def trim_to_size(job: Job, refinement: Refinement, size: int) -> None:
     """Remove the least important sites until the file takes at most `size` bytes."""
-    for sweeps in (1, 1, 0, 0, 0, 0, 0, 0):
-        now = refinement.size()
-        count = refinement.header.site_count
-        if now <= size or count == 1:
+    for _ in range(2):
+        if refinement.size() <= size or refinement.header.site_count == 1:
             return
-        bits = 8.0 * max(now - OVERHEAD, 1) / count
-        refinement.remove(max(1, int(np.ceil(8.0 * (now - size) / bits))))
         job.report(0.97, "meeting the target")
-        if sweeps:
-            refinement.descend(sweeps)
+        before = refinement.symbols
+        refinement.remove_to_size(size)
+        refinement.descend(1)
+        if refinement.size() < _NEAR * size:  # the descent saved more: fewer sites need to go
+            refinement.set_symbols(before)
+            break
+    refinement.remove_to_size(size)
 
 
 def encode_to_psnr(job: Job, psnr: float) -> Encoding:
@@ -223,7 +225,7 @@ def encode_to_psnr(job: Job, psnr: float) -> Encoding:
     best: Encoding | None = None
     for _ in range(_RESTARTS + 1):
         encoding = encode_to_sites(job, sites, radius=False)
-        reached = encoding.psnr
+        reached = _psnr(job, encoding.refinement)
         if reached >= psnr and (best is None or sites < len(best.fit_params)):
             best = encoding
         if psnr <= reached <= psnr + 0.5 or (reached < psnr and sites >= job.pixels):
@@ -236,29 +238,42 @@ def encode_to_psnr(job: Job, psnr: float) -> Encoding:
     if best is None:
         encoding.warning = f"{psnr:g} dB is out of reach; {reached:.2f} dB is the nearest"
         return encoding
-    _trim_to_psnr(best, psnr)
+    _trim_to_psnr(job, best.refinement, psnr)
     return best
 
 
-def _trim_to_psnr(encoding: Encoding, psnr: float) -> None:
+def _psnr(job: Job, refinement: Refinement) -> float:
+    """PSNR in dB of what the file decodes to."""
+    decoded = draw(job.backend, refinement.header, refinement.symbols)
+    white = (1 << job.header.bit_depth) - 1
+    difference = decoded - job.target.astype(np.float64) * white
+    return float(10.0 * np.log10(white * white / max(float(np.mean(difference**2)), 1e-12)))
+
+
+def _trim_to_psnr(job: Job, refinement: Refinement, psnr: float) -> None:
     """Remove the least important sites while the PSNR stays at or above the target."""
-    refinement = encoding.refinement
-    share = 1.0 - 2.0 ** ((psnr - encoding.psnr) / _DB_PER_OCTAVE)
-    while share > 0.0005:
+    reached, most = _psnr(job, refinement), 1.0
+    for _ in range(12):
         before = refinement.symbols
-        refinement.remove(max(1, int(share * len(before))))
-        if encoding.psnr < psnr + 0.005:  # leaves room for rounding to code values
-            refinement.set_symbols(before)
-            share /= 2.0
-        else:
-            share = min(share, 1.0 - 2.0 ** ((psnr - encoding.psnr) / _DB_PER_OCTAVE))
-        if refinement.header.site_count == 1 or share * len(before) < 1:
+        share = min(most, 1.0 - 2.0 ** ((psnr - reached) / _DB_PER_OCTAVE))
+        count = int(share * len(before))
+        if count < 1 or reached < psnr + _PSNR_SLACK:
             return
+        job.report(0.97, "meeting the target")
+        refinement.remove(count)
+        refinement.descend(1)
+        left = _psnr(job, refinement)
+        if left < psnr:
+            refinement.set_symbols(before)
+            most = share / 2.0
+        else:
+            reached = left
 
 
 def _trial(job: Job) -> tuple[int, float]:
     """Return the sites of a short trial fit and its mean squared error."""
-    sites = int(np.clip(job.pixels / 100, min(64, job.pixels), 20_000))
+    fewest = min(64, max(1, job.pixels // 8))
+    sites = int(np.clip(job.pixels / 100, fewest, 20_000))
     job.report(0.0, "measuring")
     options = FitOptions(iterations=60, radius=False, seed=job.seed)
     mse = fit(job.backend, job.target, sites, options, k=job.header.k).mse

@@ -213,7 +213,9 @@ class Refinement:
         low, high = 0, self.header.site_count - 1  # too large; the most that may go
         while high - low > 1:
             bytes_per_site = max(now / (self.header.site_count - low), 1.0)
-            middle = min(max(low + int((now - size) / bytes_per_site), low + 1), high - 1)
+            middle = max(low + int((now - size) / bytes_per_site), low + 1)
+            if middle >= high:
+                middle = (low + high) // 2
             smaller = self.without(ranking[:middle])
             coded = coded_size(replace(self.header, site_count=len(smaller)), smaller)
             if coded > size:
