@@ -46,3 +46,15 @@ def color_classes(
     x: _Ints, y: _Ints, log_tau: _Ints, width: int, height: int, quantizer: Sequence[int]
 ) -> NDArray[np.int8]: ...
 def angle_levels(count: int, step_log_anisotropy: int, step_angle: int) -> _Ints: ...
+def analyze(
+    width: int,
+    height: int,
+    quantizer: Sequence[int],
+    x: _Ints,
+    y: _Ints,
+    log_tau: _Ints,
+    log_anisotropy: _Ints,
+    angle: _Ints,
+    radius: _Ints | None,
+    color: _Ints,
+) -> tuple[_Ints, _Ints]: ...

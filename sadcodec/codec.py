@@ -109,6 +109,20 @@ def _target(given: dict[str, float | None]) -> tuple[str, float]:
     return name, value
 
 
+def _rising(progress: Progress | None) -> Progress | None:
+    """Return the callback such that its share never falls, also where a fit starts anew."""
+    if progress is None:
+        return None
+    highest = 0.0
+
+    def call(share: float, message: str) -> None:
+        nonlocal highest
+        highest = max(highest, share)
+        progress(highest, message)
+
+    return call
+
+
 def _run(job: Job, kind: str, value: float) -> Encoding:
     if kind == "bpp":
         return encode_to_size(job, max(1, int(value * job.pixels / 8)))
@@ -171,7 +185,7 @@ def encode_with_report(
         header=header,
         effort=effort_for(effort),
         seed=seed,
-        progress=progress,
+        progress=_rising(progress),
     )
     encoding = _run(job, kind, value)
     refinement = encoding.refinement
@@ -264,6 +278,7 @@ def decode(
     Parameters
     ----------
     data : bytes
+        Or another object with the buffer interface.
     backend : str
         "auto", "cpu" or "reference"; all agree to within 1 code value.
     threads : int, optional
@@ -283,10 +298,18 @@ def decode(
     """
     engine = get_backend(backend, threads)
     limits = Limits(max_pixels=MAX_PIXELS if max_pixels is None else max_pixels)
-    header, symbols = bitstream.read(data, limits)
+    header, symbols = bitstream.read(_as_bytes(data), limits)
     return draw(engine, header, symbols)
 
 
 def info(data: bytes) -> FileInfo:
     """Return what a ``.sad`` file holds, all checksums checked; see `bitstream.inspect`."""
-    return bitstream.inspect(data)
+    return bitstream.inspect(_as_bytes(data))
+
+
+def _as_bytes(data: Any) -> bytes:
+    """Return anything that has the buffer interface as bytes."""
+    try:
+        return bytes(memoryview(data))
+    except TypeError:
+        raise InputError(f"the content of a file is bytes, not {type(data).__name__}") from None

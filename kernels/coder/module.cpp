@@ -88,6 +88,20 @@ nb::tuple decode(const nb::bytes& payload, int64_t count, int channels, int64_t 
                           to_array(std::move(s.color), {n, static_cast<size_t>(channels)}), bits);
 }
 
+nb::tuple analyze(int64_t width, int64_t height, const std::vector<int64_t>& quantizer, const IntColumn& x, const IntColumn& y,
+                  const IntColumn& log_tau, const IntColumn& log_anisotropy, const IntColumn& angle,
+                  const std::optional<IntColumn>& radius, const IntMatrix& color) {
+    const Quantizer q = Quantizer::make(width, height, quantizer);
+    const SiteColumns sites = to_columns(q, x, y, log_tau, log_anisotropy, angle, radius, color);
+    RecordedSites out;
+    {
+        nb::gil_scoped_release release;
+        out = record(q, sites);
+    }
+    const size_t n = sites.size(), columns = static_cast<size_t>(kColor0 + q.channels());
+    return nb::make_tuple(to_array(std::move(out.residuals), {n, columns}), to_array(std::move(out.contexts), {n, columns}));
+}
+
 nb::object classes(const IntColumn& x, const IntColumn& y, const IntColumn& log_tau, int64_t width, int64_t height,
                    const std::vector<int64_t>& quantizer) {
     const Quantizer q = Quantizer::make(width, height, quantizer);
@@ -124,6 +138,8 @@ NB_MODULE(_coder, m) {
           "log_anisotropy"_a, "angle"_a, "radius"_a.none(), "color"_a, "The zstd profile before compression, as encode().");
     m.def("from_residuals", &decode<decode_residuals>, "payload"_a, "count"_a, "channels"_a, "width"_a, "height"_a, "quantizer"_a,
           "Inverse of residuals(), as decode().");
+    m.def("analyze", &analyze, "width"_a, "height"_a, "quantizer"_a, "x"_a, "y"_a, "log_tau"_a, "log_anisotropy"_a, "angle"_a,
+          "radius"_a.none(), "color"_a, "(residuals, contexts) of the range profile, int32 [N, 5 + C] each, in the order of the input.");
     m.def("color_classes", &classes, "x"_a, "y"_a, "log_tau"_a, "width"_a, "height"_a, "quantizer"_a,
           "Colour step classes, int8 [N], -8..8, in the order of the input.");
     m.def("angle_levels", &levels, "count"_a, "step_log_anisotropy"_a, "step_angle"_a,

@@ -129,6 +129,22 @@ struct VarintReadSink {
     int64_t direction(int64_t, int32_t) { return residual(kAngle, 0, 0, 0); }
 };
 
+// Notes every residual and its context; codes nothing.
+struct RecordSink {
+    int columns;
+    std::vector<int32_t>& residuals;
+    std::vector<int32_t>& contexts;
+    std::array<size_t, kMaxColumns> next{};
+
+    int64_t residual(int column, int context, int, int64_t value) {
+        const size_t at = next[column]++ * columns + column;
+        residuals[at] = static_cast<int32_t>(value);
+        contexts[at] = context;
+        return value;
+    }
+    int64_t direction(int64_t value, int32_t) { return residual(kAngle, 0, 0, value); }
+};
+
 }  // namespace
 
 EncodedSites encode_range(const Quantizer& q, const SiteColumns& input) {
@@ -213,6 +229,27 @@ DecodedSites decode_residuals(const Quantizer& q, int32_t count, const uint8_t* 
     resize_columns(q, sites, count);
     ColumnCoder<VarintReadSink>(sink, q, predictor, near, sites).run();
     require(reader.position() == size, "payload length does not match its content");
+    return out;
+}
+
+RecordedSites record(const Quantizer& q, const SiteColumns& input) {
+    require_valid(q, input);
+    const std::vector<int32_t> order = traversal_order(q, input.x, input.y);
+    SiteColumns sites = permuted(input, order, q.channels());
+    const std::vector<SiteNeighbours> near = find_neighbours(sites.x, sites.y);
+    const TauPredictor predictor = fit_tau_predictor(near, sites.log_tau);
+    const int columns = kColor0 + q.channels();
+    std::vector<int32_t> residuals(order.size() * columns), contexts(order.size() * columns);
+    RecordSink sink{columns, residuals, contexts};
+    ColumnCoder<RecordSink>(sink, q, predictor, near, sites).run();
+    RecordedSites out;
+    out.residuals.resize(residuals.size());
+    out.contexts.resize(contexts.size());
+    for (size_t i = 0; i < order.size(); ++i)
+        for (int c = 0; c < columns; ++c) {
+            out.residuals[size_t(order[i]) * columns + c] = residuals[i * columns + c];
+            out.contexts[size_t(order[i]) * columns + c] = contexts[i * columns + c];
+        }
     return out;
 }
 

@@ -26,6 +26,13 @@ DecodedSites decode_range(const Quantizer& q, int32_t count, const uint8_t* data
 EncodedSites encode_residuals(const Quantizer& q, const SiteColumns& sites);
 DecodedSites decode_residuals(const Quantizer& q, int32_t count, const uint8_t* data, size_t size);
 
+// What the range profile would code for every column after the positions, [N][columns] in the order
+// of the input; the position column is 0. For estimates of what a change of symbol costs.
+struct RecordedSites {
+    std::vector<int32_t> residuals, contexts;
+};
+RecordedSites record(const Quantizer& q, const SiteColumns& sites);
+
 // Colour step classes -8..8 in the order of the input.
 std::vector<int8_t> classes_of(const Quantizer& q, const std::vector<int32_t>& x, const std::vector<int32_t>& y,
                                const std::vector<int32_t>& log_tau);

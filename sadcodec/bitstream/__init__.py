@@ -6,6 +6,7 @@ Nothing here knows floating-point sites or pixels: ``quantize`` turns sites into
 from __future__ import annotations
 
 from .container import Chunk
+from .costs import ColumnCosts, symbol_costs
 from .header import CODERS, Header, Limits
 from .payload import Payload, decode_payload, encode_payload
 from .sadfile import ChunkInfo, ColumnInfo, FileInfo, file_size, inspect, metadata, read, write
@@ -15,6 +16,7 @@ __all__ = [
     "CODERS",
     "Chunk",
     "ChunkInfo",
+    "ColumnCosts",
     "ColumnInfo",
     "FileInfo",
     "Header",
@@ -30,5 +32,6 @@ __all__ = [
     "inspect",
     "metadata",
     "read",
+    "symbol_costs",
     "write",
 ]

@@ -1,0 +1,358 @@
+"""How long encoding and decoding take, and where the time goes; see docs/BENCHMARKS.md.
+
+Prints tables, or with --json one JSON document. Times are wall-clock medians with the least and the
+most in parentheses.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+import sadcodec
+from sadcodec import _core, bitstream, image_io, metrics
+from sadcodec.backends.cpu import CpuBackend
+from sadcodec.codec import encode_with_report
+from sadcodec.effort import DEFAULT_EFFORT, effort_for
+from sadcodec.errors import InputError, SadError
+from sadcodec.fit.loop import BETA1, BETA2, fit
+from sadcodec.fit.schedule import FitOptions, learning_rates
+from sadcodec.quantize import code_values, dequantize
+from sadcodec.refine import choose_quantizer, start_refiner
+from sadcodec.sites import Sites
+
+DATA = Path(__file__).resolve().parent.parent / "data"
+TRIAL_ITERATIONS = 60  # of the fit whose diagram the passes are timed on
+SWEEPS = 3
+
+
+@dataclass(frozen=True)
+class Times:
+    """Milliseconds of several runs."""
+
+    median: float
+    least: float
+    most: float
+    runs: int
+
+    def __str__(self) -> str:
+        digits = 0 if self.median >= 1000 else 1 if self.median >= 20 else 2
+        low, high = f"{self.least:.{digits}f}", f"{self.most:.{digits}f}"
+        return f"{self.median:.{digits}f} ({low}..{high})" if self.runs > 1 else f"{low}"
+
+
+def timed(run: Callable[[], Any], repeats: int, *, warm: bool = True) -> Times:
+    """Time a call several times, after one that does not count."""
+    if warm:
+        run()
+    taken = []
+    for _ in range(repeats):
+        start = perf_counter()
+        run()
+        taken.append(1000 * (perf_counter() - start))
+    return Times(statistics.median(taken), min(taken), max(taken), repeats)
+
+
+def machine(threads: int | None) -> dict[str, Any]:
+    """Return what the figures depend on."""
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next(
+            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
+        )
+    except (OSError, StopIteration):
+        pass
+    return {
+        "cpu": name,
+        "threads": CpuBackend(threads).threads,
+        "instruction_set": _core.isa(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "sadcodec": sadcodec.__version__,
+    }
+
+
+def read(path: str) -> np.ndarray:
+    """Return uint8 or uint16 [H, W, C]."""
+    image = image_io.decode_image(Path(path).read_bytes())
+    return image[:, :, None] if image.ndim == 2 else image
+
+
+def shares(image: np.ndarray) -> np.ndarray:
+    """Return the image as float32 0..1."""
+    return image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
+
+
+def files(path: str, image: np.ndarray, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Encode at each effort; decode the file in this process and as a command."""
+    rows = []
+    for effort in options.effort:
+        made: list[Any] = []
+
+        def encode(effort: int = effort, made: list[Any] = made) -> None:
+            made[:] = encode_with_report(
+                image, bpp=options.bpp, effort=effort, threads=options.threads
+            )
+
+        encoding = timed(encode, options.encodes, warm=False)
+        data, report = made
+        row = {
+            "image": os.path.basename(path),
+            "width": image.shape[1],
+            "height": image.shape[0],
+            "effort": effort,
+            "bytes": len(data),
+            "bpp": report.bpp,
+            "psnr_db": report.psnr,
+            "sites": report.sites,
+            "encode_ms": encoding,
+            "decode_ms": timed(
+                lambda data=data: sadcodec.decode(data, threads=options.threads), options.decodes
+            ),
+            "command_ms": command(data, options.commands, options.threads),
+        }
+        rows.append(row)
+    return rows
+
+
+def command(data: bytes, repeats: int, threads: int | None) -> Times | None:
+    """Time `sad decode` as a process, start-up and writing of the PNG included."""
+    if repeats == 0:
+        return None
+    limit = [] if threads is None else ["--threads", str(threads)]
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder, "in.sad"), Path(folder, "out.png")
+        source.write_bytes(data)
+        words = [sys.executable, "-m", "sadcodec", "decode", str(source), "-o", str(target)]
+        words += ["--quiet", "--force", *limit]
+        return timed(lambda: subprocess.run(words, check=True), repeats)
+
+
+def passes(image: np.ndarray, sites: int, options: argparse.Namespace) -> dict[str, Times]:
+    """Time every pass of fitting, refining and coding on a diagram of this many sites."""
+    height, width, channels = image.shape
+    sites = min(sites, height * width)
+    target, repeats = shares(image), options.repeats
+    backend = CpuBackend(options.threads)
+    fitted = fit(backend, target, sites, FitOptions(iterations=TRIAL_ITERATIONS, radius=False))
+    session = backend.fit_session(target, fitted.params)
+    rates = learning_rates(width, height, sites, channels, radius=False) * np.float32(0.01)
+    found = {
+        "fit: candidate lists": timed(session.refresh, repeats),
+        "fit: gradients, all pixels": timed(lambda: session.gradient(None), repeats),
+    }
+    if min(height, width) >= 2:
+        found["fit: gradients, 1 of 4"] = timed(lambda: session.gradient(0), repeats)
+    found["fit: Adam"] = timed(lambda: session.adam(rates, BETA1, BETA2), repeats)
+    found["fit: statistics, own lists"] = timed(session.removal_deltas, repeats)
+
+    header = bitstream.Header(
+        width=width,
+        height=height,
+        channels=channels,
+        bit_depth=8 * image.itemsize,
+        k=8,
+        site_count=sites,
+        quantizer=choose_quantizer(fitted.mse, width, height, sites, channels),
+    )
+    refinement = start_refiner(backend, target, fitted.params, header)
+    refiner = refinement.refiner
+    found["refine: lists"] = timed(refiner.build_lists, repeats)
+    found["refine: least-squares colours"] = timed(lambda: refiner.solve_colors(12), repeats)
+    sweeps = []
+    for _ in range(SWEEPS):  # each finds less to do than the one before
+        refiner.build_lists()
+        start = perf_counter()
+        refiner.sweep(0.0, True)
+        sweeps.append(1000 * (perf_counter() - start))
+    found["refine: sweep"] = Times(statistics.median(sweeps), min(sweeps), max(sweeps), SWEEPS)
+    found["refine: sweep, colours only"] = timed(lambda: refiner.sweep(0.0, False), repeats)
+    found["refine: removal deltas"] = timed(refiner.removal_deltas, repeats)
+
+    refinement.settle_colors(0)
+    symbols = refinement.symbols
+    data = bitstream.write(header, symbols)
+    restored = dequantize(symbols, width, height, header.quantizer)
+    found["coder: encode"] = timed(lambda: bitstream.write(header, symbols), repeats)
+    found["coder: decode"] = timed(lambda: bitstream.read(data), repeats)
+    found["decode: symbols to sites"] = timed(
+        lambda: dequantize(symbols, width, height, header.quantizer), repeats
+    )
+    found["decode: render"] = timed(lambda: backend.render(restored, width, height), repeats)
+    return found
+
+
+def fits(path: str, image: np.ndarray, options: argparse.Namespace) -> dict[str, Any]:
+    """Fit without quantization: time, PSNR and SSIM of the picture in code values."""
+    height, width, _ = image.shape
+    backend = CpuBackend(options.threads)
+    start = perf_counter()
+    result = fit(
+        backend,
+        shares(image),
+        min(options.sites, width * height),
+        replace(FitOptions(), iterations=options.iterations),
+    )
+    seconds = perf_counter() - start
+    picture = backend.render(Sites(result.params), width, height)
+    decoded = code_values(picture, 8 * image.itemsize)
+    try:
+        similarity = metrics.ssim(image, decoded)
+    except InputError:  # smaller than its window
+        similarity = None
+    return {
+        "image": os.path.basename(path),
+        "sites": len(result.params),
+        "iterations": options.iterations,
+        "seconds": seconds,
+        "psnr_db": metrics.psnr(image, decoded),
+        "ssim": similarity,
+    }
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return rows under a header: the first column to the left, the others to the right."""
+    lines = [header, *rows]
+    widths = [max(len(line[j]) for line in lines) for j in range(len(header))]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if j else cell.ljust(width)
+            for j, (cell, width) in enumerate(zip(line, widths))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def file_table(rows: Sequence[dict[str, Any]]) -> str:
+    header = ("image", "size", "effort", "bytes", "bpp", "PSNR", "sites")
+    header += ("encode ms", "decode ms", "command ms")
+    return table(
+        header,
+        [
+            (
+                row["image"],
+                f"{row['width']}x{row['height']}",
+                str(row["effort"]),
+                str(row["bytes"]),
+                f"{row['bpp']:.3f}",
+                f"{row['psnr_db']:.2f}",
+                str(row["sites"]),
+                *(str(row[name] or "-") for name in ("encode_ms", "decode_ms", "command_ms")),
+            )
+            for row in rows
+        ],
+    )
+
+
+def pass_table(measured: dict[int, dict[str, Times]]) -> str:
+    names = list(dict.fromkeys(name for found in measured.values() for name in found))
+    return table(
+        ("pass, ms", *(f"{sites} sites" for sites in measured)),
+        [(n, *(str(found.get(n, "-")) for found in measured.values())) for n in names],
+    )
+
+
+def fit_table(rows: Sequence[dict[str, Any]]) -> str:
+    lines = [
+        (
+            row["image"],
+            str(row["sites"]),
+            str(row["iterations"]),
+            f"{row['seconds']:.2f}",
+            f"{row['psnr_db']:.2f}",
+            "-" if row["ssim"] is None else f"{row['ssim']:.4f}",
+        )
+        for row in rows
+    ]
+    if len(rows) > 1:
+        similar = [row["ssim"] for row in rows if row["ssim"] is not None]
+        means = [statistics.mean(row[name] for row in rows) for name in ("seconds", "psnr_db")]
+        ssim = f"{statistics.mean(similar):.4f}" if similar else "-"
+        lines.append(("mean", "", "", f"{means[0]:.2f}", f"{means[1]:.2f}", ssim))
+    return table(("image", "sites", "iterations", "fit s", "PSNR", "SSIM"), lines)
+
+
+def numbers(text: str) -> list[int]:
+    return [int(word) for word in text.split(",") if word]
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("images", nargs="*", help="default: the images of data/")
+    parser.add_argument("--bpp", type=float, default=0.5, help="of the files (default 0.5)")
+    parser.add_argument(
+        "--effort", type=numbers, default=[DEFAULT_EFFORT], metavar="LIST", help="e.g. 1,5,9"
+    )
+    parser.add_argument("--threads", type=int, help="default: all processors")
+    parser.add_argument("--encodes", type=int, default=1, help="encodes of a file (default 1)")
+    parser.add_argument("--decodes", type=int, default=20, help="decodes of a file (default 20)")
+    parser.add_argument(
+        "--commands", type=int, default=10, help="decodes as a command (default 10; 0: none)"
+    )
+    parser.add_argument(
+        "--passes",
+        type=numbers,
+        default=[1500, 5000],
+        metavar="LIST",
+        help="site counts at which the passes are timed, on the first image (default 1500,5000)",
+    )
+    parser.add_argument("--repeats", type=int, default=10, help="of each pass (default 10)")
+    parser.add_argument(
+        "--sites", type=int, help="only fit this many sites to each image, without coding them"
+    )
+    parser.add_argument(
+        "--iterations",
+        type=int,
+        default=effort_for(DEFAULT_EFFORT).iterations,
+        help="of the fits of --sites (default: those of the default effort)",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parse(arguments)
+    paths = options.images or sorted(str(path) for path in DATA.glob("*.png"))
+    report: dict[str, Any] = {"machine": machine(options.threads)}
+    try:
+        images = {path: read(path) for path in paths}
+        if options.sites:
+            report["fits"] = [fits(path, image, options) for path, image in images.items()]
+        else:
+            rows = [files(path, image, options) for path, image in images.items()]
+            report["files"] = [row for each in rows for row in each]
+            first = next(iter(images.values()))
+            report["passes"] = {n: passes(first, n, options) for n in options.passes}
+    except (OSError, SadError) as error:
+        print(f"speed: {error}", file=sys.stderr)
+        return 1
+    if options.json:
+        print(json.dumps(report, default=asdict))
+        return 0
+    print("\n".join(f"{name}: {value}" for name, value in report["machine"].items()))
+    if "fits" in report:
+        print("\n" + fit_table(report["fits"]))
+    if "files" in report:
+        print("\n" + file_table(report["files"]))
+    if report.get("passes"):
+        print(f"\npasses on {os.path.basename(paths[0])}\n" + pass_table(report["passes"]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
