@@ -31,7 +31,7 @@ from sadcodec.errors import InputError, SadError
 from sadcodec.fit.loop import BETA1, BETA2, fit
 from sadcodec.fit.schedule import FitOptions, learning_rates
 from sadcodec.quantize import code_values, dequantize
-from sadcodec.refine import choose_quantizer, start_refiner
+from sadcodec.refine import RATE_STRENGTH, choose_quantizer, start_refiner
 from sadcodec.sites import Sites
 
 DATA = Path(__file__).resolve().parent.parent / "data"
@@ -174,14 +174,15 @@ def passes(image: np.ndarray, sites: int, options: argparse.Namespace) -> dict[s
     refiner = refinement.refiner
     found["refine: lists"] = timed(refiner.build_lists, repeats)
     found["refine: least-squares colours"] = timed(lambda: refiner.solve_colors(12), repeats)
-    sweeps = []
+    found["refine: costs of symbols"] = timed(lambda: refinement.price(RATE_STRENGTH), repeats)
+    sweeps, lambda_ = [], refinement.price(RATE_STRENGTH)
     for _ in range(SWEEPS):  # each finds less to do than the one before
         refiner.build_lists()
         start = perf_counter()
-        refiner.sweep(0.0, True)
+        refiner.sweep(lambda_, True)
         sweeps.append(1000 * (perf_counter() - start))
     found["refine: sweep"] = Times(statistics.median(sweeps), min(sweeps), max(sweeps), SWEEPS)
-    found["refine: sweep, colours only"] = timed(lambda: refiner.sweep(0.0, False), repeats)
+    found["refine: sweep, colours only"] = timed(lambda: refiner.sweep(lambda_, False), repeats)
     found["refine: removal deltas"] = timed(refiner.removal_deltas, repeats)
 
     refinement.settle_colors(0)

@@ -4,9 +4,9 @@
 // type T: float, double, or a SIMD vector that supplies the same operators (cpu/simd.h), so that
 // the GPU kernels, the vectorized CPU tiles and the scalar double path share one text.
 //
-// Model (Iinbor, Dou, Matusik, "Soft Anisotropic Diagrams", arXiv 2604.21984): site i has a position
-// p_i (px), a metric G_i = e^a u u^T + e^-a (I - u u^T) with det 1, a radius r_i (px), an inverse
-// temperature tau_i (1/px) and a colour c_i. Its logit at x is
+// Model (Iinbor, Dou, Matusik, "Soft Anisotropic Diagrams", arXiv 2604.21984): site i has a
+// position p_i (px), a metric G_i = e^a u u^T + e^-a (I - u u^T) with det 1, a radius r_i (px), an
+// inverse temperature tau_i (1/px) and a colour c_i. Its logit at x is
 //     l_i(x) = tau_i * (r_i - sqrt((x - p_i)^T G_i (x - p_i)))
 // and a pixel is the softmax blend of the K sites of largest logit, ties to the lower index.
 //
@@ -92,17 +92,56 @@ SAD_FN T sad_exp(T x) {
   return y * sad_pow2(n);
 }
 
-// The same for double, relative error about 1e-15, x in [-700, 700].
+// y * 2^n for 2^n y a normal number, n given as t = n + 12582912: n is then in t's lowest bits.
+SAD_FN float sad_scale(float y, float t) {
+#if defined(__CUDA_ARCH__)
+  return __int_as_float(__float_as_int(y) + (__float_as_int(t) << 23));
+#else
+  uint32_t a, b;
+  memcpy(&a, &y, sizeof(a));
+  memcpy(&b, &t, sizeof(b));
+  a += b << 23;
+  memcpy(&y, &a, sizeof(y));
+  return y;
+#endif
+}
+
+// 2^x for x <= 0, relative error under 3e-7; x under -120 gives 2^-120. Half the operations of
+// sad_exp: fitting takes its logits in units of ln 2. Minimax polynomial on [-1/2, 1/2].
+template <typename T>
+SAD_FN T sad_exp2(T x) {
+  x = sad_max(x, T(-120.0f));
+  const T t = x + T(12582912.0f);
+  const T f = x - (t - T(12582912.0f));
+  T y = T(1.3276471993e-3f);
+  y = y * f + T(9.6755413345e-3f);
+  y = y * f + T(5.5507132735e-2f);
+  y = y * f + T(2.4022119724e-1f);
+  y = y * f + T(6.9314696706e-1f);
+  y = y * f + T(1.0f);
+  return sad_scale(y, t);
+}
+
+// sad_exp for double, relative error about 1e-15, x in [-700, 700].
 SAD_FN double sad_exp(double x) {
   x = sad_min(sad_max(x, -700.0), 700.0);
   const double n = (x * 1.4426950408889634074 + 6755399441055744.0) - 6755399441055744.0;
   const double r = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10;
   double y = 1.0 / 87178291200.0;  // 1/14!
-  const double inverse_factorial[] = {1.0 / 6227020800.0, 1.0 / 479001600.0, 1.0 / 39916800.0,
-                                      1.0 / 3628800.0,    1.0 / 362880.0,    1.0 / 40320.0,
-                                      1.0 / 5040.0,       1.0 / 720.0,       1.0 / 120.0,
-                                      1.0 / 24.0,         1.0 / 6.0,         0.5,
-                                      1.0,                1.0};
+  const double inverse_factorial[] = {1.0 / 6227020800.0,
+                                      1.0 / 479001600.0,
+                                      1.0 / 39916800.0,
+                                      1.0 / 3628800.0,
+                                      1.0 / 362880.0,
+                                      1.0 / 40320.0,
+                                      1.0 / 5040.0,
+                                      1.0 / 720.0,
+                                      1.0 / 120.0,
+                                      1.0 / 24.0,
+                                      1.0 / 6.0,
+                                      0.5,
+                                      1.0,
+                                      1.0};
   for (int i = 0; i < 14; ++i) y = y * r + inverse_factorial[i];
   double scale = 1.0;  // 2^n in two steps so that neither overflows
   const int half = static_cast<int>(n) / 2, rest = static_cast<int>(n) - half;
@@ -196,8 +235,7 @@ SAD_FN double sad_logit_exact(double px, double py, const float* params) {
   const double dy = py - static_cast<double>(params[kY]);
   const double q = ((g.g00 * dx) * dx + ((2.0 * g.g01) * dx) * dy) + (g.g11 * dy) * dy;
   const double d = sad_sqrt(sad_max(q, 0.0));
-  return sad_exp(static_cast<double>(params[kLogTau])) *
-         (static_cast<double>(params[kRadius]) - d);
+  return sad_exp(static_cast<double>(params[kLogTau])) * (static_cast<double>(params[kRadius]) - d);
 }
 
 // ---- Top-K ----------------------------------------------------------------------------------
@@ -267,8 +305,8 @@ SAD_FN void sad_parameter_gradient(const float* params, int channels, const T* s
   const T d11 = T(-0.5) * tau * sums[kSyy];
   out[kP] = d00 * (g.s * p + g.s + g.k * p * p) + d01 * (g.k * p * q) +
             d11 * (g.s * p - g.s - g.k * p * p);
-  out[kQ] = d00 * (g.s * q + g.k * p * q) + d01 * (g.s + g.k * q * q) +
-            d11 * (g.s * q - g.k * p * q);
+  out[kQ] =
+      d00 * (g.s * q + g.k * p * q) + d01 * (g.s + g.k * q * q) + d11 * (g.s * q - g.k * p * q);
   for (int c = 0; c < channels; ++c) out[kColor + c] = sums[kSColor + c];
 }
 

@@ -101,12 +101,11 @@ def _target(given: dict[str, float | None]) -> tuple[str, float]:
     if not chosen:
         return "quality", DEFAULT_QUALITY
     name, value = chosen[0]
-    value = float(value)
     bounds = {"quality": (0.0, 100.0), "psnr": (1.0, 100.0)}
-    low, high = bounds.get(name, (0.0, float("inf")))
-    if not low <= value <= high or (value == 0.0 and name != "quality") or value == float("inf"):
-        raise OptionError(f"{name} is {value:g}, which is out of range")
-    return name, value
+    low, high = bounds.get(name, (0.0, 1e15))
+    if not low <= value <= high or (value == 0.0 and name != "quality"):
+        raise OptionError(f"{name} is {value}, which is out of range")
+    return name, float(value)
 
 
 def _rising(progress: Progress | None) -> Progress | None:

@@ -188,7 +188,7 @@ def encode_to_size(job: Job, size: int) -> Encoding:
             break
         sites = min(job.pixels, max(sites + 1, int(sites * min(1.0 / scale, 2.0) ** 0.5)))
     aim = size * _HIGH
-    for _ in range(2):
+    for _ in range(_RESTARTS):
         header = _header(job, tuned.mse, len(tuned.params), scale, radius=False)
         refinement = _refine(job, tuned, header)
         refined = refinement.size()
@@ -223,23 +223,38 @@ def encode_to_psnr(job: Job, psnr: float) -> Encoding:
     """Encode to at least `psnr` dB, with as few sites as that takes."""
     sites = sites_for_psnr(job, psnr)
     best: Encoding | None = None
-    for _ in range(_RESTARTS + 1):
+    tried: dict[int, float] = {}
+    for _ in range(_RESTARTS + 2):
         encoding = encode_to_sites(job, sites, radius=False)
-        reached = _psnr(job, encoding.refinement)
+        reached = tried[sites] = _psnr(job, encoding.refinement)
         if reached >= psnr and (best is None or sites < len(best.fit_params)):
             best = encoding
         if psnr <= reached <= psnr + 0.5 or (reached < psnr and sites >= job.pixels):
             break
-        octaves = float(np.clip((psnr + 0.1 - reached) / _DB_PER_OCTAVE, -3.0, 3.0))
-        following = int(np.clip(np.ceil(sites * 2.0**octaves), 1, job.pixels))
-        if following == sites:
+        sites = min(max(_next_count(tried, sites, psnr + 0.15), 1), job.pixels)
+        if sites in tried:
             break
-        sites = following
     if best is None:
         encoding.warning = f"{psnr:g} dB is out of reach; {reached:.2f} dB is the nearest"
         return encoding
     _trim_to_psnr(job, best.refinement, psnr)
     return best
+
+
+def _next_count(tried: dict[int, float], sites: int, psnr: float) -> int:
+    """Return the sites to try next for `psnr` after `sites`, given the PSNR of those tried.
+
+    On a line in log sites through the nearest below and above the target; where one of them is
+    missing, with the usual slope from the last.
+    """
+    below = [n for n, reached in tried.items() if reached < psnr]
+    above = [n for n, reached in tried.items() if reached >= psnr and n > max(below, default=0)]
+    if below and above:
+        low, high = max(below), min(above)
+        share = (psnr - tried[low]) / (tried[high] - tried[low])
+        return round(low * (high / low) ** min(max(share, 0.05), 0.95))
+    octaves = min(max((psnr - tried[sites]) / _DB_PER_OCTAVE, -3.0), 3.0)
+    return int(np.ceil(sites * 2.0**octaves))
 
 
 def _psnr(job: Job, refinement: Refinement) -> float:

@@ -10,6 +10,7 @@ from conftest import load
 from diagrams import smooth_target
 
 import sadcodec
+from sadcodec import bitstream
 from sadcodec.codec import MAX_ENCODE_PIXELS, encode_with_report
 from sadcodec.errors import BitstreamError, InputError, LimitError, OptionError
 
@@ -217,11 +218,11 @@ def test_more_sites_than_pixels_are_one_a_pixel(cup):
 # Coders and backends
 
 
-def test_both_coders_hold_the_same_picture(cup):
-    files = [sadcodec.encode(cup, sites=80, effort=1, coder=c) for c in ("range", "zstd")]
-    pictures = [sadcodec.decode(data) for data in files]
-    assert np.array_equal(*pictures)
-    assert len(files[0]) < len(files[1])
+def test_both_coders_hold_the_same_picture(stored):
+    header, symbols = bitstream.read(stored)
+    other = bitstream.write(header, symbols, coder="zstd")
+    assert np.array_equal(sadcodec.decode(other), sadcodec.decode(stored))
+    assert len(stored) < len(other)
 
 
 def test_the_zstd_coder_meets_a_size(cup):
@@ -232,8 +233,7 @@ def test_the_zstd_coder_meets_a_size(cup):
 
 def test_every_image_of_data_decodes_as_the_reference(data_images):
     for path in data_images:
-        image = load(path.name)[:160, :160]
-        data = sadcodec.encode(image, sites=250, effort=1)
+        data = sadcodec.encode(load(path.name), sites=250, effort=1)
         fast, exact = (sadcodec.decode(data, backend=b).astype(int) for b in ("cpu", "reference"))
         assert np.abs(fast - exact).max() <= 1, path.name
 
@@ -292,6 +292,8 @@ def test_an_error_in_the_callback_comes_through(cup):
         {"bpp": -1},
         {"bpp": math.nan},
         {"bpp": math.inf},
+        {"bpp": 1e300},
+        {"size": 10**400},
         {"size": 0},
         {"psnr": 0},
         {"psnr": 101},

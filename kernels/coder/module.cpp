@@ -19,129 +19,146 @@ using IntMatrix = nb::ndarray<const int32_t, nb::ndim<2>, nb::c_contig, nb::devi
 
 template <class T>
 nb::object to_array(std::vector<T>&& values, std::initializer_list<size_t> shape) {
-    auto* holder = new std::vector<T>(std::move(values));
-    nb::capsule owner(holder, [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
-    return nb::cast(nb::ndarray<nb::numpy, T>(holder->data(), shape, owner));
+  auto* holder = new std::vector<T>(std::move(values));
+  nb::capsule owner(holder, [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
+  return nb::cast(nb::ndarray<nb::numpy, T>(holder->data(), shape, owner));
 }
 
 template <class T>
 nb::object to_array(std::vector<T>&& values) {
-    const size_t n = values.size();
-    return to_array(std::move(values), {n});
+  const size_t n = values.size();
+  return to_array(std::move(values), {n});
 }
 
 template <class Array>
 std::vector<int32_t> to_vector(const Array& array) {
-    return {array.data(), array.data() + array.size()};
+  return {array.data(), array.data() + array.size()};
 }
 
 nb::object bits_array(const std::array<double, kMaxColumns>& bits, int channels) {
-    return to_array(std::vector<double>(bits.begin(), bits.begin() + kColor0 + channels));
+  return to_array(std::vector<double>(bits.begin(), bits.begin() + kColor0 + channels));
 }
 
-SiteColumns to_columns(const Quantizer& q, const IntColumn& x, const IntColumn& y, const IntColumn& log_tau,
-                       const IntColumn& log_anisotropy, const IntColumn& angle, const std::optional<IntColumn>& radius,
+SiteColumns to_columns(const Quantizer& q, const IntColumn& x, const IntColumn& y,
+                       const IntColumn& log_tau, const IntColumn& log_anisotropy,
+                       const IntColumn& angle, const std::optional<IntColumn>& radius,
                        const IntMatrix& color) {
-    if (color.shape(1) != static_cast<size_t>(q.channels())) throw std::invalid_argument("colour column has the wrong channel count");
-    SiteColumns sites;
-    sites.x = to_vector(x);
-    sites.y = to_vector(y);
-    sites.log_tau = to_vector(log_tau);
-    sites.log_anisotropy = to_vector(log_anisotropy);
-    sites.angle = to_vector(angle);
-    if (radius) sites.radius = to_vector(*radius);
-    sites.color = to_vector(color);
-    return sites;
+  if (color.shape(1) != static_cast<size_t>(q.channels()))
+    throw std::invalid_argument("colour column has the wrong channel count");
+  SiteColumns sites;
+  sites.x = to_vector(x);
+  sites.y = to_vector(y);
+  sites.log_tau = to_vector(log_tau);
+  sites.log_anisotropy = to_vector(log_anisotropy);
+  sites.angle = to_vector(angle);
+  if (radius) sites.radius = to_vector(*radius);
+  sites.color = to_vector(color);
+  return sites;
 }
 
 template <auto Encode>
-nb::tuple encode(int64_t width, int64_t height, const std::vector<int64_t>& quantizer, const IntColumn& x, const IntColumn& y,
-                 const IntColumn& log_tau, const IntColumn& log_anisotropy, const IntColumn& angle,
+nb::tuple encode(int64_t width, int64_t height, const std::vector<int64_t>& quantizer,
+                 const IntColumn& x, const IntColumn& y, const IntColumn& log_tau,
+                 const IntColumn& log_anisotropy, const IntColumn& angle,
                  const std::optional<IntColumn>& radius, const IntMatrix& color) {
-    const Quantizer q = Quantizer::make(width, height, quantizer);
-    const SiteColumns sites = to_columns(q, x, y, log_tau, log_anisotropy, angle, radius, color);
-    EncodedSites out;
-    {
-        nb::gil_scoped_release release;
-        out = Encode(q, sites);
-    }
-    return nb::make_tuple(nb::bytes(out.bytes.data(), out.bytes.size()), to_array(std::move(out.order)), bits_array(out.bits, q.channels()));
+  const Quantizer q = Quantizer::make(width, height, quantizer);
+  const SiteColumns sites = to_columns(q, x, y, log_tau, log_anisotropy, angle, radius, color);
+  EncodedSites out;
+  {
+    nb::gil_scoped_release release;
+    out = Encode(q, sites);
+  }
+  return nb::make_tuple(nb::bytes(out.bytes.data(), out.bytes.size()),
+                        to_array(std::move(out.order)), bits_array(out.bits, q.channels()));
 }
 
 template <auto Decode>
-nb::tuple decode(const nb::bytes& payload, int64_t count, int channels, int64_t width, int64_t height,
-                 const std::vector<int64_t>& quantizer) {
-    const Quantizer q = Quantizer::make(width, height, quantizer);
-    if (channels != q.channels()) throw std::invalid_argument("channel count differs from the quantizer's");
-    if (count < 1 || count > kMaxSites) throw std::invalid_argument("site count out of range");
-    DecodedSites out;
-    {
-        nb::gil_scoped_release release;
-        out = Decode(q, static_cast<int32_t>(count), reinterpret_cast<const uint8_t*>(payload.c_str()), payload.size());
-    }
-    SiteColumns& s = out.sites;
-    const size_t n = s.size();
-    nb::object radius = q.has_radius() ? to_array(std::move(s.radius)) : nb::none();
-    nb::object bits = bits_array(out.bits, q.channels());
-    return nb::make_tuple(to_array(std::move(s.x)), to_array(std::move(s.y)), to_array(std::move(s.log_tau)),
-                          to_array(std::move(s.log_anisotropy)), to_array(std::move(s.angle)), radius,
-                          to_array(std::move(s.color), {n, static_cast<size_t>(channels)}), bits);
+nb::tuple decode(const nb::bytes& payload, int64_t count, int channels, int64_t width,
+                 int64_t height, const std::vector<int64_t>& quantizer) {
+  const Quantizer q = Quantizer::make(width, height, quantizer);
+  if (channels != q.channels())
+    throw std::invalid_argument("channel count differs from the quantizer's");
+  if (count < 1 || count > kMaxSites) throw std::invalid_argument("site count out of range");
+  DecodedSites out;
+  {
+    nb::gil_scoped_release release;
+    out = Decode(q, static_cast<int32_t>(count), reinterpret_cast<const uint8_t*>(payload.c_str()),
+                 payload.size());
+  }
+  SiteColumns& s = out.sites;
+  const size_t n = s.size();
+  nb::object radius = q.has_radius() ? to_array(std::move(s.radius)) : nb::none();
+  nb::object bits = bits_array(out.bits, q.channels());
+  return nb::make_tuple(to_array(std::move(s.x)), to_array(std::move(s.y)),
+                        to_array(std::move(s.log_tau)), to_array(std::move(s.log_anisotropy)),
+                        to_array(std::move(s.angle)), radius,
+                        to_array(std::move(s.color), {n, static_cast<size_t>(channels)}), bits);
 }
 
-nb::tuple analyze(int64_t width, int64_t height, const std::vector<int64_t>& quantizer, const IntColumn& x, const IntColumn& y,
-                  const IntColumn& log_tau, const IntColumn& log_anisotropy, const IntColumn& angle,
+nb::tuple analyze(int64_t width, int64_t height, const std::vector<int64_t>& quantizer,
+                  const IntColumn& x, const IntColumn& y, const IntColumn& log_tau,
+                  const IntColumn& log_anisotropy, const IntColumn& angle,
                   const std::optional<IntColumn>& radius, const IntMatrix& color) {
-    const Quantizer q = Quantizer::make(width, height, quantizer);
-    const SiteColumns sites = to_columns(q, x, y, log_tau, log_anisotropy, angle, radius, color);
-    RecordedSites out;
-    {
-        nb::gil_scoped_release release;
-        out = record(q, sites);
-    }
-    const size_t n = sites.size(), columns = static_cast<size_t>(kColor0 + q.channels());
-    return nb::make_tuple(to_array(std::move(out.residuals), {n, columns}), to_array(std::move(out.contexts), {n, columns}));
+  const Quantizer q = Quantizer::make(width, height, quantizer);
+  const SiteColumns sites = to_columns(q, x, y, log_tau, log_anisotropy, angle, radius, color);
+  RecordedSites out;
+  {
+    nb::gil_scoped_release release;
+    out = record(q, sites);
+  }
+  const size_t n = sites.size();
+  const auto columns = static_cast<size_t>(kColor0 + q.channels());
+  return nb::make_tuple(to_array(std::move(out.residuals), {n, columns}),
+                        to_array(std::move(out.contexts), {n, columns}));
 }
 
-nb::object classes(const IntColumn& x, const IntColumn& y, const IntColumn& log_tau, int64_t width, int64_t height,
-                   const std::vector<int64_t>& quantizer) {
-    const Quantizer q = Quantizer::make(width, height, quantizer);
-    std::vector<int8_t> out;
-    const std::vector<int32_t> vx = to_vector(x);
-    const std::vector<int32_t> vy = to_vector(y);
-    const std::vector<int32_t> vt = to_vector(log_tau);
-    {
-        nb::gil_scoped_release release;
-        out = classes_of(q, vx, vy, vt);
-    }
-    return to_array(std::move(out));
+nb::object classes(const IntColumn& x, const IntColumn& y, const IntColumn& log_tau, int64_t width,
+                   int64_t height, const std::vector<int64_t>& quantizer) {
+  const Quantizer q = Quantizer::make(width, height, quantizer);
+  std::vector<int8_t> out;
+  const std::vector<int32_t> vx = to_vector(x);
+  const std::vector<int32_t> vy = to_vector(y);
+  const std::vector<int32_t> vt = to_vector(log_tau);
+  {
+    nb::gil_scoped_release release;
+    out = classes_of(q, vx, vy, vt);
+  }
+  return to_array(std::move(out));
 }
 
 nb::object levels(int64_t count, int64_t step_log_anisotropy, int64_t step_angle) {
-    if (step_log_anisotropy < 1 || step_log_anisotropy > 65535 || step_angle < 1 || step_angle > 65535)
-        throw std::invalid_argument("quantizer field out of range");
-    if (count < 0 || count > 6 * 1024 / step_log_anisotropy + 1) throw std::invalid_argument("more symbols than log_anisotropy has");
-    std::vector<int32_t> out(static_cast<size_t>(count));
-    for (int64_t a = 0; a < count; ++a) out[static_cast<size_t>(a)] = angle_levels(a, step_log_anisotropy, step_angle);
-    return to_array(std::move(out));
+  if (step_log_anisotropy < 1 || step_log_anisotropy > 65535 || step_angle < 1 ||
+      step_angle > 65535)
+    throw std::invalid_argument("quantizer field out of range");
+  if (count < 0 || count > 6 * 1024 / step_log_anisotropy + 1)
+    throw std::invalid_argument("more symbols than log_anisotropy has");
+  std::vector<int32_t> out(static_cast<size_t>(count));
+  for (int64_t a = 0; a < count; ++a)
+    out[static_cast<size_t>(a)] = angle_levels(a, step_log_anisotropy, step_angle);
+  return to_array(std::move(out));
 }
 
 }  // namespace
 
 NB_MODULE(_coder, m) {
-    using namespace nb::literals;
-    m.doc() = "Integer-only coder of quantized sites. Bad data raises ValueError.";
-    m.def("encode", &encode<encode_range>, "width"_a, "height"_a, "quantizer"_a, "x"_a, "y"_a, "log_tau"_a, "log_anisotropy"_a,
-          "angle"_a, "radius"_a.none(), "color"_a, "Range profile: (payload bytes, order int32 [N], bits float64 [5 + C]).");
-    m.def("decode", &decode<decode_range>, "payload"_a, "count"_a, "channels"_a, "width"_a, "height"_a, "quantizer"_a,
-          "Range profile: (x, y, log_tau, log_anisotropy, angle, radius or None, color, bits).");
-    m.def("residuals", &encode<encode_residuals>, "width"_a, "height"_a, "quantizer"_a, "x"_a, "y"_a, "log_tau"_a,
-          "log_anisotropy"_a, "angle"_a, "radius"_a.none(), "color"_a, "The zstd profile before compression, as encode().");
-    m.def("from_residuals", &decode<decode_residuals>, "payload"_a, "count"_a, "channels"_a, "width"_a, "height"_a, "quantizer"_a,
-          "Inverse of residuals(), as decode().");
-    m.def("analyze", &analyze, "width"_a, "height"_a, "quantizer"_a, "x"_a, "y"_a, "log_tau"_a, "log_anisotropy"_a, "angle"_a,
-          "radius"_a.none(), "color"_a, "(residuals, contexts) of the range profile, int32 [N, 5 + C] each, in the order of the input.");
-    m.def("color_classes", &classes, "x"_a, "y"_a, "log_tau"_a, "width"_a, "height"_a, "quantizer"_a,
-          "Colour step classes, int8 [N], -8..8, in the order of the input.");
-    m.def("angle_levels", &levels, "count"_a, "step_log_anisotropy"_a, "step_angle"_a,
-          "Directions of a site by its log_anisotropy symbol 0..count-1, int32 [count].");
+  using namespace nb::literals;
+  m.doc() = "Integer-only coder of quantized sites. Bad data raises ValueError.";
+  m.def("encode", &encode<encode_range>, "width"_a, "height"_a, "quantizer"_a, "x"_a, "y"_a,
+        "log_tau"_a, "log_anisotropy"_a, "angle"_a, "radius"_a.none(), "color"_a,
+        "Range profile: (payload bytes, order int32 [N], bits float64 [5 + C]).");
+  m.def("decode", &decode<decode_range>, "payload"_a, "count"_a, "channels"_a, "width"_a,
+        "height"_a, "quantizer"_a,
+        "Range profile: (x, y, log_tau, log_anisotropy, angle, radius or None, color, bits).");
+  m.def("residuals", &encode<encode_residuals>, "width"_a, "height"_a, "quantizer"_a, "x"_a, "y"_a,
+        "log_tau"_a, "log_anisotropy"_a, "angle"_a, "radius"_a.none(), "color"_a,
+        "The zstd profile before compression, as encode().");
+  m.def("from_residuals", &decode<decode_residuals>, "payload"_a, "count"_a, "channels"_a,
+        "width"_a, "height"_a, "quantizer"_a, "Inverse of residuals(), as decode().");
+  m.def("analyze", &analyze, "width"_a, "height"_a, "quantizer"_a, "x"_a, "y"_a, "log_tau"_a,
+        "log_anisotropy"_a, "angle"_a, "radius"_a.none(), "color"_a,
+        "(residuals, classes of their expected size), int32 [N, 5 + C] each, as the input.");
+  m.def("color_classes", &classes, "x"_a, "y"_a, "log_tau"_a, "width"_a, "height"_a, "quantizer"_a,
+        "Colour step classes, int8 [N], -8..8, in the order of the input.");
+  m.def("angle_levels", &levels, "count"_a, "step_log_anisotropy"_a, "step_angle"_a,
+        "Directions of a site by its log_anisotropy symbol 0..count-1, int32 [count].");
 }

@@ -1,152 +1,190 @@
-// Exact nearest neighbours of sites in Morton order: a packed tree of bounding boxes, eight children each.
+// Exact nearest neighbours of sites in Morton order: a packed tree of bounding boxes, eight
+// children each.
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
 namespace sad::coder {
 
-// The k nearest so far, ordered by (squared distance, index): ties go to the lower index.
+constexpr int kIndexBits = 24;
+constexpr int kNearestAny = 6;     // of all other sites: spacing and colour class
+constexpr int kNearestCoded = 12;  // of the sites before this one: prediction
+
+// The K smallest keys so far. A key is squared distance * 2^24 + index: ties go to the lower index.
 template <int K>
 struct NearestList {
-    int64_t distance[K];
-    int32_t index[K];
-    int count = 0;
+  uint64_t key[K];
 
-    bool admits(int64_t d, int32_t i) const {
-        if (count < K) return true;
-        return d < distance[K - 1] || (d == distance[K - 1] && i < index[K - 1]);
-    }
-
-    void insert(int64_t d, int32_t i) {
-        if (!admits(d, i)) return;
-        int slot = count < K ? count++ : K - 1;
-        while (slot > 0 && (distance[slot - 1] > d || (distance[slot - 1] == d && index[slot - 1] > i))) {
-            distance[slot] = distance[slot - 1];
-            index[slot] = index[slot - 1];
-            --slot;
-        }
-        distance[slot] = d;
-        index[slot] = i;
-    }
+  NearestList() { std::fill(key, key + K, UINT64_MAX); }
+  void insert(uint64_t k) {
+    if (k >= key[K - 1]) return;
+    int slot = K - 1;
+    for (; slot > 0 && key[slot - 1] > k; --slot) key[slot] = key[slot - 1];
+    key[slot] = k;
+  }
+  int count() const { return static_cast<int>(std::lower_bound(key, key + K, UINT64_MAX) - key); }
+  int32_t index(int i) const { return static_cast<int32_t>(key[i] & ((1u << kIndexBits) - 1)); }
+  int64_t distance(int i) const { return static_cast<int64_t>(key[i] >> kIndexBits); }
 };
-
-constexpr int kNearestAny = 6;    // of all other sites: spacing and colour class
-constexpr int kNearestCoded = 4;  // of the sites before this one: prediction
 
 struct Neighbourhood {
-    NearestList<kNearestAny> any;
-    NearestList<kNearestCoded> coded;
+  NearestList<kNearestAny> any;
+  NearestList<kNearestCoded> coded;
 };
 
-// Queries visit a box only if its nearest corner could still enter a list, starting beside the site itself: cost is
-// logarithmic even when all sites share a cell, because boxes hold consecutive indices and ties prefer low ones.
-class NeighbourIndex {
-public:
-    NeighbourIndex(const std::vector<int32_t>& x, const std::vector<int32_t>& y) : x_(x.data()), y_(y.data()), n_(static_cast<int32_t>(x.size())) {
-        std::vector<Box> level;
-        for (int32_t begin = 0; begin < n_; begin += kFan) {
-            Box box{x[begin], x[begin], y[begin], y[begin]};
-            for (int32_t i = begin + 1; i < std::min(begin + kFan, n_); ++i) box.cover({x[i], x[i], y[i], y[i]});
-            level.push_back(box);
-        }
-        while (true) {
-            levels_.push_back(level);
-            if (level.size() <= 1) break;
-            std::vector<Box> upper;
-            for (size_t begin = 0; begin < level.size(); begin += kFan) {
-                Box box = level[begin];
-                for (size_t i = begin + 1; i < std::min(begin + kFan, level.size()); ++i) box.cover(level[i]);
-                upper.push_back(box);
-            }
-            level.swap(upper);
-        }
+// Answers queries for sites 0, 1, 2, ... in turn: the answer for one site bounds the search for the
+// next. A query visits only boxes within reach of the farthest neighbour so far; many sites in one
+// cell cost no more than others, because equal distances prefer low indices.
+class NeighbourSearch {
+ public:
+  NeighbourSearch(const std::vector<int32_t>& x, const std::vector<int32_t>& y)
+      : seen_(x.size(), -1) {
+    // Points are degenerate boxes; every level boxes eight blocks of the one below.
+    std::vector<Block> level(blocks(x.size()));
+    for (size_t i = 0; i < x.size(); ++i) level[i / kFan].set(i % kFan, {x[i], x[i], y[i], y[i]});
+    while (true) {
+      levels_.push_back(level);
+      if (level.size() == 1) break;
+      std::vector<Block> upper(blocks(level.size()));
+      for (size_t i = 0; i < level.size(); ++i) upper[i / kFan].set(i % kFan, level[i].bounds());
+      level.swap(upper);
     }
+  }
 
-    Neighbourhood query(int32_t site) const {
-        Neighbourhood found;
-        scan(site >> kShift, site, found);
-        int32_t node = site >> kShift;
-        for (size_t level = 0; level + 1 < levels_.size(); ++level) {
-            const int32_t begin = node & ~(kFan - 1);
-            const auto end = static_cast<int32_t>(std::min<size_t>(begin + kFan, levels_[level].size()));
-            // Nearest indices first: Morton neighbours are usually close.
-            for (int32_t step = 1; step < kFan; ++step) {
-                if (node - step >= begin) descend(level, node - step, site, found);
-                if (node + step < end) descend(level, node + step, site, found);
-            }
-            node >>= kShift;
-        }
-        return found;
+  const Neighbourhood& next() {
+    const Neighbourhood before = found_;
+    found_ = {};
+    ++site_;
+    x_ = levels_[0][site_ >> kShift].x0[site_ % kFan];
+    y_ = levels_[0][site_ >> kShift].y0[site_ % kFan];
+    seen_[site_] = site_;
+    if (site_ > 0) {
+      offer(site_ - 1);
+      for (int k = 0; k < before.coded.count(); ++k) offer(before.coded.index(k));
+      for (int k = 0; k < before.any.count(); ++k) offer(before.any.index(k));
     }
-
-private:
-    static constexpr int kShift = 3;
-    static constexpr int32_t kFan = 1 << kShift;
-
-    struct Box {
-        int32_t x0, x1, y0, y1;
-        void cover(const Box& o) {
-            x0 = std::min(x0, o.x0);
-            x1 = std::max(x1, o.x1);
-            y0 = std::min(y0, o.y0);
-            y1 = std::max(y1, o.y1);
-        }
-        int64_t distance(int64_t x, int64_t y) const {
-            const int64_t dx = std::max<int64_t>({x0 - x, 0, x - x1});
-            const int64_t dy = std::max<int64_t>({y0 - y, 0, y - y1});
-            return dx * dx + dy * dy;
-        }
-    };
-
-    bool wanted(size_t level, int32_t node, int32_t site, const Neighbourhood& found) const {
-        const int64_t d = levels_[level][node].distance(x_[site], y_[site]);
-        const auto first = static_cast<int32_t>(int64_t(node) << (kShift * (level + 1)));
-        return found.any.admits(d, first) || (first < site && found.coded.admits(d, first));
+    update_reach();
+    int32_t node = site_ >> kShift;
+    scan(node);
+    for (size_t level = 1; level < levels_.size(); ++level) {
+      const int32_t parent = node >> kShift;
+      visit(level, parent, node % kFan);
+      node = parent;
     }
+    return found_;
+  }
 
-    void scan(int32_t leaf, int32_t site, Neighbourhood& found) const {
-        const int32_t begin = leaf << kShift;
-        const int32_t end = std::min(begin + kFan, n_);
-        const int64_t x = x_[site];
-        const int64_t y = y_[site];
-        for (int32_t i = begin; i < end; ++i) {
-            if (i == site) continue;
-            const int64_t dx = x_[i] - x;
-            const int64_t dy = y_[i] - y;
-            const int64_t d = dx * dx + dy * dy;
-            found.any.insert(d, i);
-            if (i < site) found.coded.insert(d, i);
-        }
+ private:
+  static constexpr int kShift = 3;
+  static constexpr int32_t kFan = 1 << kShift;
+  static constexpr int32_t kFar = 1 << 29;
+
+  struct Box {
+    int32_t x0, x1, y0, y1;
+  };
+
+  struct Block {
+    int32_t x0[kFan], x1[kFan], y0[kFan], y1[kFan];  // unused places are out of every reach
+
+    Block() {
+      std::fill(x0, x0 + kFan, 2 * kFar);
+      std::fill(y0, y0 + kFan, 2 * kFar);
+      std::fill(x1, x1 + kFan, -2 * kFar);
+      std::fill(y1, y1 + kFan, -2 * kFar);
     }
-
-    // Depth is at most log8(2^24) = 8 levels of at most 8 entries.
-    void descend(size_t level, int32_t node, int32_t site, Neighbourhood& found) const {
-        struct Entry {
-            size_t level;
-            int32_t node;
-        };
-        Entry stack[8 * kFan];
-        int size = 0;
-        stack[size++] = {level, node};
-        while (size > 0) {
-            const Entry top = stack[--size];
-            if (!wanted(top.level, top.node, site, found)) continue;
-            if (top.level == 0) {
-                scan(top.node, site, found);
-                continue;
-            }
-            const int32_t begin = top.node << kShift;
-            const auto end = static_cast<int32_t>(std::min<size_t>(begin + kFan, levels_[top.level - 1].size()));
-            for (int32_t child = end; child-- > begin;) stack[size++] = {top.level - 1, child};
-        }
+    void set(size_t i, const Box& b) {
+      x0[i] = b.x0;
+      x1[i] = b.x1;
+      y0[i] = b.y0;
+      y1[i] = b.y1;
     }
+    Box bounds() const {
+      return {*std::min_element(x0, x0 + kFan), *std::max_element(x1, x1 + kFan),
+              *std::min_element(y0, y0 + kFan), *std::max_element(y1, y1 + kFan)};
+    }
+  };
 
-    const int32_t* x_;
-    const int32_t* y_;
-    int32_t n_;
-    std::vector<std::vector<Box>> levels_;
+  static size_t blocks(size_t n) { return (n + kFan - 1) / kFan; }
+
+  // No site farther than this along an axis can enter a list. The root only prunes: one too large
+  // costs time alone.
+  static int32_t reach(uint64_t worst) {
+    if (worst == UINT64_MAX) return kFar;
+    return static_cast<int32_t>(std::sqrt(static_cast<double>(worst >> kIndexBits))) + 1;
+  }
+  // Sites of the same cell with a higher index than this cannot enter it either.
+  static int32_t last(uint64_t worst) {
+    return worst >> kIndexBits == 0 ? static_cast<int32_t>(worst) : INT32_MAX;
+  }
+  void update_reach() {
+    any_reach_ = reach(found_.any.key[kNearestAny - 1]);
+    coded_reach_ = std::max(any_reach_, reach(found_.coded.key[kNearestCoded - 1]));
+    any_last_ = last(found_.any.key[kNearestAny - 1]);
+    coded_last_ = std::max(any_last_, last(found_.coded.key[kNearestCoded - 1]));
+  }
+
+  // Which children of a block lie within reach, as bits; written so that compilers use vector
+  // operations.
+  uint32_t near(size_t level, int32_t block) const {
+    static constexpr int32_t kBit[kFan] = {1, 2, 4, 8, 16, 32, 64, 128};
+    const Block& b = levels_[level][block];
+    const int32_t first = block << (kShift * (level + 1));
+    const bool coded = first < site_;
+    if (first > (coded ? coded_last_ : any_last_)) return 0;
+    const int32_t r = coded ? coded_reach_ : any_reach_;
+    const int32_t left = x_ - r;
+    const int32_t right = x_ + r;
+    const int32_t top = y_ - r;
+    const int32_t bottom = y_ + r;
+    int32_t mask = 0;
+    for (int i = 0; i < kFan; ++i) {
+      const int32_t hit =
+          -static_cast<int32_t>(b.x0[i] <= right) & -static_cast<int32_t>(b.x1[i] >= left) &
+          -static_cast<int32_t>(b.y0[i] <= bottom) & -static_cast<int32_t>(b.y1[i] >= top);
+      mask |= hit & kBit[i];
+    }
+    return static_cast<uint32_t>(mask);
+  }
+
+  void offer(int32_t i) {
+    if (seen_[i] == site_) return;
+    seen_[i] = site_;
+    const Block& b = levels_[0][i >> kShift];
+    const int64_t dx = b.x0[i % kFan] - x_;
+    const int64_t dy = b.y0[i % kFan] - y_;
+    const uint64_t key =
+        (static_cast<uint64_t>(dx * dx + dy * dy) << kIndexBits) | static_cast<uint32_t>(i);
+    if (i < site_) found_.coded.insert(key);
+    found_.any.insert(key);
+  }
+
+  void scan(int32_t leaf) {
+    uint32_t mask = near(0, leaf);
+    if (mask == 0) return;
+    for (; mask != 0; mask &= mask - 1) offer(leaf * kFan + __builtin_ctz(mask));
+    update_reach();
+  }
+
+  // Searches the children of a block except one; the depth is at most log8(2^24) = 8.
+  void visit(size_t level, int32_t block, int32_t except) {
+    for (uint32_t mask = near(level, block) & ~(1u << except); mask != 0; mask &= mask - 1) {
+      const int32_t child = block * kFan + __builtin_ctz(mask);
+      if (level == 1)
+        scan(child);
+      else
+        visit(level - 1, child, kFan);
+    }
+  }
+
+  std::vector<std::vector<Block>> levels_;
+  std::vector<int32_t> seen_;  // the last site for which this one was looked at
+  Neighbourhood found_;
+  int32_t site_ = -1, x_ = 0, y_ = 0;
+  int32_t any_reach_ = kFar, coded_reach_ = kFar;
+  int32_t any_last_ = INT32_MAX, coded_last_ = INT32_MAX;
 };
 
 }  // namespace sad::coder

@@ -1,54 +1,151 @@
-// Binarization of residuals and directions for the range profile.
+// Binarization and contexts of residuals and directions in the range profile.
 #pragma once
 
 #include <cstdint>
 #include <cstdlib>
+#include <vector>
 
+#include "integer_math.h"
+#include "mixer.h"
+#include "priors.h"
 #include "range_coder.h"
 #include "sites.h"
 
 namespace sad::coder {
 
-constexpr int kResidualContexts = 32;
-constexpr int kUnaryBins = 14;
-constexpr int kEscapeBins = 24;
+constexpr int kDetails = 256;  // contexts of the second model of a magnitude
+constexpr int kSigns = 128;    // contexts of each of the two sign models
+constexpr int kBuckets = 15;   // magnitude buckets with mixed bins; adaptive bits follow
+constexpr int kLastBucket = 45;
+constexpr int kPriorCount = 60;           // bins' worth of trust in the initial probabilities
+constexpr int32_t kPriorWeight = 45875;   // 0.7
+constexpr int32_t kDetailWeight = 13107;  // 0.2
+constexpr int32_t kSignWeight = 39322;    // 0.6
 
-struct ResidualModel {
-    AdaptiveBit nonzero[3], negative[3], unary[kUnaryBins], escape[kEscapeBins];
+// Magnitude - 1 in half-octave buckets: 0 1 2 3 4-5 6-7 8-11 12-15 ...
+inline int bucket_of(uint32_t value) {
+  if (value < 4) return static_cast<int>(value);
+  const int e = bit_length(value) - 2;
+  return 2 * e + 2 + static_cast<int>((value >> e) & 1);
+}
+inline int bucket_bits(int bucket) { return bucket < 4 ? 0 : bucket / 2 - 1; }
+inline uint32_t bucket_start(int bucket) {
+  return bucket < 4 ? static_cast<uint32_t>(bucket) : (2u | (bucket & 1)) << bucket_bits(bucket);
+}
+
+// What is known about a residual before it is coded.
+struct ResidualContext {
+  int scale;   // expected magnitude, 0..kScales-1
+  int detail;  // 0..kDetails-1
+  int sign_a;  // 0..kSigns-1
+  int sign_b;  // 0..kSigns-1
 };
+
+struct DirectionContext {
+  int coherence;   // agreement of the neighbours, 0..kCoherences-1
+  int elongation;  // 0..5
+  int direction;   // predicted, in sixteenths
+};
+
+// A sixteenth of the half-turn starts at this residual: ceil((2 k - 1) n / 32).
+inline int64_t sector_start(int k, int32_t levels) {
+  return floor_div((2 * int64_t(k) - 1) * levels + 31, 32);
+}
 
 template <class Coder>
 class ResidualCoder {
-public:
-    explicit ResidualCoder(Coder& coder) : coder_(coder) {}
+ public:
+  explicit ResidualCoder(Coder& coder) : coder_(coder), columns_(kMaxColumns) {
+    for (int c = 0; c < kMaxColumns; ++c)
+      columns_[c].start(kPriors[c < kColor0 ? (c == kLogAnisotropy ? 2 : 1) : 0]);
+    for (int k = 0; k < kCoherences; ++k)
+      for (int b = 0; b < 16; ++b) coherence_[k][b] = prior(kDirectionPriors[k][b]);
+    for (Mixer& m : direction_mixer_) m = {{kPriorWeight, kDetailWeight, kDetailWeight}};
+  }
 
-    // zero flag, sign, magnitude - 1 in unary, from 14 on Elias gamma of the rest
-    int64_t residual(int column, int context, int third, int64_t value) {
-        ResidualModel& model = models_[column][context];
-        if (!coder_.bit(model.nonzero[third], value != 0)) return 0;
-        const bool negative = coder_.bit(model.negative[third], value < 0);
-        const auto rest = static_cast<uint32_t>(std::llabs(value)) - 1;
-        uint32_t magnitude = 0;
-        while (magnitude < kUnaryBins && coder_.bit(model.unary[magnitude], rest > magnitude)) ++magnitude;
-        if (magnitude == kUnaryBins) {
-            const uint32_t excess = rest - kUnaryBins + 1;
-            const int length = bit_length(excess) - 1;
-            int bits = 0;
-            while (coder_.bit(model.escape[bits], length > bits))
-                if (++bits >= kEscapeBins) throw CorruptPayload("residual out of range");
-            magnitude = kUnaryBins - 1 + ((1u << bits) | coder_.bits(excess & ((1u << bits) - 1), bits));
-        }
-        const int64_t result = int64_t(magnitude) + 1;
-        return negative ? -result : result;
+  int64_t residual(int column, const ResidualContext& context, int64_t value) {
+    ColumnModel& model = columns_[column];
+    if (!magnitude_bin(model, context, 0, value != 0)) return 0;
+    AdaptiveBit* const signs[2] = {&model.sign[0][context.sign_a], &model.sign[1][context.sign_b]};
+    const bool negative = mixed_bit(coder_, model.sign_mixer, signs, value < 0);
+    const auto rest = static_cast<uint32_t>(std::llabs(value) - 1);
+    const int target = bucket_of(rest);
+    int bucket = 0;
+    while (bucket < kBuckets && magnitude_bin(model, context, bucket + 1, target > bucket))
+      ++bucket;
+    if (bucket == kBuckets)
+      while (coder_.bit(model.escape[bucket - kBuckets], target > bucket))
+        if (++bucket > kLastBucket) throw CorruptPayload("residual out of range");
+    const uint32_t start = bucket_start(bucket);
+    const int64_t magnitude = int64_t(start) + coder_.bits(rest - start, bucket_bits(bucket)) + 1;
+    return negative ? -magnitude : magnitude;
+  }
+
+  // Index of a direction relative to the predicted one, 0..levels-1: a binary search for its
+  // sixteenth of the half-turn, then equally likely.
+  int32_t direction(const DirectionContext& context, int32_t value, int32_t levels) {
+    if (levels <= 1) return 0;
+    int64_t v = value >= sector_start(16, levels) ? int64_t(value) - levels : value;
+    int low = 0;
+    int high = 16;
+    for (int node = 1; node < 16;) {
+      const int middle = (low + high) / 2;
+      const int64_t border = sector_start(middle, levels);
+      bool upper;
+      if (border == sector_start(low, levels))
+        upper = true;
+      else if (border == sector_start(high, levels))
+        upper = false;
+      else
+        upper = direction_bin(context, node, v >= border);
+      (upper ? low : high) = middle;
+      node = 2 * node + (upper ? 1 : 0);
     }
+    const int64_t start = sector_start(low, levels);
+    v = start + coder_.uniform(static_cast<uint32_t>(v - start),
+                               static_cast<uint32_t>(sector_start(high, levels) - start));
+    return static_cast<int32_t>(v < 0 ? v + levels : v);
+  }
 
-    int64_t direction(int64_t value, int32_t levels) {
-        return coder_.uniform(static_cast<uint32_t>(value), static_cast<uint32_t>(levels));
+ private:
+  static AdaptiveBit prior(uint8_t p) {
+    return {static_cast<uint16_t>(256 * p + 128), kPriorCount};
+  }
+
+  struct ColumnModel {
+    AdaptiveBit scale[kScales][kBuckets + 1];
+    AdaptiveBit detail[kDetails][kBuckets + 1];
+    AdaptiveBit sign[2][kSigns];
+    AdaptiveBit escape[kLastBucket - kBuckets + 1];
+    Mixer mixer[kBuckets + 1];
+    Mixer sign_mixer{{kSignWeight, kSignWeight, 0}};
+
+    void start(const uint8_t (&table)[kScales][kBuckets + 1]) {
+      for (int s = 0; s < kScales; ++s)
+        for (int b = 0; b <= kBuckets; ++b) scale[s][b] = prior(table[s][b]);
+      for (Mixer& m : mixer) m = {{kPriorWeight, kDetailWeight, 0}};
     }
+  };
 
-private:
-    Coder& coder_;
-    ResidualModel models_[kMaxColumns][kResidualContexts];
+  bool magnitude_bin(ColumnModel& model, const ResidualContext& context, int bin, bool value) {
+    AdaptiveBit* const models[2] = {&model.scale[context.scale][bin],
+                                    &model.detail[context.detail][bin]};
+    return mixed_bit(coder_, model.mixer[bin], models, value);
+  }
+
+  bool direction_bin(const DirectionContext& c, int node, bool value) {
+    AdaptiveBit* const models[3] = {&coherence_[c.coherence][node],
+                                    &elongation_[c.coherence][c.elongation][node],
+                                    &direction_[c.direction][c.coherence / 2][node]};
+    return mixed_bit(coder_, direction_mixer_[node], models, value);
+  }
+
+  Coder& coder_;
+  std::vector<ColumnModel> columns_;
+  AdaptiveBit coherence_[kCoherences][16];
+  AdaptiveBit elongation_[kCoherences][6][16];
+  AdaptiveBit direction_[16][kCoherences / 2 + 1][16];
+  Mixer direction_mixer_[16];
 };
 
 }  // namespace sad::coder

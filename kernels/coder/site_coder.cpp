@@ -6,264 +6,286 @@
 #include "range_coder.h"
 #include "residual_coder.h"
 #include "tau_fit.h"
+#include "tau_predictor.h"
 #include "varint.h"
 
 namespace sad::coder {
 namespace {
 
-std::vector<int32_t> permuted(const std::vector<int32_t>& values, const std::vector<int32_t>& order, size_t width = 1) {
-    std::vector<int32_t> out(values.size());
-    for (size_t i = 0; i < order.size(); ++i)
-        for (size_t c = 0; c < width; ++c) out[i * width + c] = values[order[i] * width + c];
-    return out;
+std::vector<int32_t> permuted(const std::vector<int32_t>& values, const std::vector<int32_t>& order,
+                              size_t width = 1) {
+  std::vector<int32_t> out(values.size());
+  for (size_t i = 0; i < order.size(); ++i)
+    for (size_t c = 0; c < width; ++c) out[i * width + c] = values[order[i] * width + c];
+  return out;
 }
 
 SiteColumns permuted(const SiteColumns& sites, const std::vector<int32_t>& order, int channels) {
-    SiteColumns out;
-    out.x = permuted(sites.x, order);
-    out.y = permuted(sites.y, order);
-    out.log_tau = permuted(sites.log_tau, order);
-    out.log_anisotropy = permuted(sites.log_anisotropy, order);
-    out.angle = permuted(sites.angle, order);
-    if (!sites.radius.empty()) out.radius = permuted(sites.radius, order);
-    out.color = permuted(sites.color, order, channels);
-    return out;
+  SiteColumns out;
+  out.x = permuted(sites.x, order);
+  out.y = permuted(sites.y, order);
+  out.log_tau = permuted(sites.log_tau, order);
+  out.log_anisotropy = permuted(sites.log_anisotropy, order);
+  out.angle = permuted(sites.angle, order);
+  if (!sites.radius.empty()) out.radius = permuted(sites.radius, order);
+  out.color = permuted(sites.color, order, channels);
+  return out;
 }
 
 void require(bool condition, const char* message) {
-    if (!condition) throw std::invalid_argument(message);
+  if (!condition) throw std::invalid_argument(message);
 }
 
-void require_range(const std::vector<int32_t>& values, int64_t low, int64_t high, const char* message) {
-    for (const int32_t v : values) require(v >= low && v <= high, message);
+void require_range(const std::vector<int32_t>& values, int64_t low, int64_t high,
+                   const char* message) {
+  for (const int32_t v : values) require(v >= low && v <= high, message);
 }
 
-void require_positions(const Quantizer& q, const std::vector<int32_t>& x, const std::vector<int32_t>& y) {
-    require(!x.empty() && x.size() <= size_t(kMaxSites), "site count out of range");
-    require(y.size() == x.size(), "columns differ in length");
-    require_range(x, 0, q.grid_width - 1, "x outside the grid");
-    require_range(y, 0, q.grid_height - 1, "y outside the grid");
+void require_positions(const Quantizer& q, const std::vector<int32_t>& x,
+                       const std::vector<int32_t>& y) {
+  require(!x.empty() && x.size() <= size_t(kMaxSites), "site count out of range");
+  require(y.size() == x.size(), "columns differ in length");
+  require_range(x, 0, q.grid_width - 1, "x outside the grid");
+  require_range(y, 0, q.grid_height - 1, "y outside the grid");
 }
 
 void require_valid(const Quantizer& q, const SiteColumns& sites) {
-    const size_t n = sites.size();
-    require_positions(q, sites.x, sites.y);
-    require(sites.log_tau.size() == n && sites.log_anisotropy.size() == n && sites.angle.size() == n &&
-                sites.radius.size() == (q.has_radius() ? n : 0) && sites.color.size() == n * q.channels(),
-            "columns differ in length");
-    require_range(sites.log_tau, -q.max_log_tau(), q.max_log_tau(), "log_tau out of range");
-    require_range(sites.log_anisotropy, 0, q.max_log_anisotropy(), "log_anisotropy out of range");
-    require_range(sites.radius, -q.max_radius(), q.max_radius(), "radius out of range");
-    for (size_t i = 0; i < n; ++i)
-        require(sites.angle[i] >= 0 && sites.angle[i] < angle_levels(sites.log_anisotropy[i], q.step_log_anisotropy, q.step_angle),
-                "angle out of range");
-    // Colours depend on the classes and are checked while they are coded.
+  const size_t n = sites.size();
+  require_positions(q, sites.x, sites.y);
+  require(sites.log_tau.size() == n && sites.log_anisotropy.size() == n &&
+              sites.angle.size() == n && sites.radius.size() == (q.has_radius() ? n : 0) &&
+              sites.color.size() == n * q.channels(),
+          "columns differ in length");
+  require_range(sites.log_tau, -q.max_log_tau(), q.max_log_tau(), "log_tau out of range");
+  require_range(sites.log_anisotropy, 0, q.max_log_anisotropy(), "log_anisotropy out of range");
+  require_range(sites.radius, -q.max_radius(), q.max_radius(), "radius out of range");
+  for (size_t i = 0; i < n; ++i)
+    require(sites.angle[i] >= 0 &&
+                sites.angle[i] <
+                    angle_levels(sites.log_anisotropy[i], q.step_log_anisotropy, q.step_angle),
+            "angle out of range");
+  // Colours depend on the classes and are checked while they are coded.
 }
 
 void resize_columns(const Quantizer& q, SiteColumns& sites, size_t n) {
-    sites.log_tau.resize(n);
-    sites.log_anisotropy.resize(n);
-    sites.angle.resize(n);
-    if (q.has_radius()) sites.radius.resize(n);
-    sites.color.resize(n * q.channels());
+  sites.log_tau.resize(n);
+  sites.log_anisotropy.resize(n);
+  sites.angle.resize(n);
+  if (q.has_radius()) sites.radius.resize(n);
+  sites.color.resize(n * q.channels());
 }
 
 void put_predictor(std::vector<uint8_t>& out, const TauPredictor& p) {
-    for (const int32_t v : {p.alpha, p.beta, p.delta, p.gamma}) put_varint(out, v);
+  for (const int32_t v : {p.alpha, p.beta, p.delta, p.gamma}) put_varint(out, v);
 }
 
 TauPredictor get_predictor(VarintReader& reader) {
-    int32_t v[4];
-    for (int32_t& item : v) item = checked(reader.next(), -kMaxCoefficient, kMaxCoefficient, "prediction coefficient out of range");
-    return {v[0], v[1], v[2], v[3]};
+  int32_t v[4];
+  for (int32_t& item : v)
+    item = checked(reader.next(), -kMaxCoefficient, kMaxCoefficient,
+                   "prediction coefficient out of range");
+  return {v[0], v[1], v[2], v[3]};
 }
 
 // Residuals through the range coder, with the cost of every column.
 template <class Coder>
 class RangeSink {
-public:
-    RangeSink(Coder& coder, std::array<double, kMaxColumns>& bits) : coder_(coder), residuals_(coder), bits_(bits) {}
+ public:
+  RangeSink(Coder& coder, std::array<double, kMaxColumns>& bits)
+      : coder_(coder), residuals_(coder), bits_(bits) {}
 
-    int64_t residual(int column, int context, int third, int64_t value) {
-        const double before = coder_.cost();
-        const int64_t result = residuals_.residual(column, context, third, value);
-        bits_[column] += coder_.cost() - before;
-        return result;
-    }
-    int64_t direction(int64_t value, int32_t levels) {
-        const double before = coder_.cost();
-        const int64_t result = residuals_.direction(value, levels);
-        bits_[kAngle] += coder_.cost() - before;
-        return result;
-    }
+  int64_t residual(int column, const ResidualContext& context, int64_t value) {
+    const double before = coder_.cost();
+    const int64_t result = residuals_.residual(column, context, value);
+    bits_[column] += coder_.cost() - before;
+    return result;
+  }
+  int32_t direction(const DirectionContext& context, int32_t value, int32_t levels) {
+    const double before = coder_.cost();
+    const int32_t result = residuals_.direction(context, value, levels);
+    bits_[kAngle] += coder_.cost() - before;
+    return result;
+  }
 
-private:
-    Coder& coder_;
-    ResidualCoder<Coder> residuals_;
-    std::array<double, kMaxColumns>& bits_;
+ private:
+  Coder& coder_;
+  ResidualCoder<Coder> residuals_;
+  std::array<double, kMaxColumns>& bits_;
 };
 
+// Residuals of the zstd profile; directions as the nearest residual, -levels/2..levels/2.
 struct VarintWriteSink {
-    std::vector<uint8_t>& out;
-    std::array<double, kMaxColumns>& bits;
+  std::vector<uint8_t>& out;
+  std::array<double, kMaxColumns>& bits;
 
-    int64_t residual(int column, int, int, int64_t value) {
-        const size_t before = out.size();
-        put_varint(out, value);
-        bits[column] += 8.0 * static_cast<double>(out.size() - before);
-        return value;
-    }
-    int64_t direction(int64_t value, int32_t) { return residual(kAngle, 0, 0, value); }
+  int64_t residual(int column, const ResidualContext&, int64_t value) { return put(column, value); }
+  int32_t direction(const DirectionContext&, int32_t value, int32_t levels) {
+    put(kAngle, value > levels / 2 ? value - levels : value);
+    return value;
+  }
+  int64_t put(int column, int64_t value) {
+    const size_t before = out.size();
+    put_varint(out, value);
+    bits[column] += 8.0 * static_cast<double>(out.size() - before);
+    return value;
+  }
 };
 
 struct VarintReadSink {
-    VarintReader& in;
-    std::array<double, kMaxColumns>& bits;
+  VarintReader& in;
+  std::array<double, kMaxColumns>& bits;
 
-    int64_t residual(int column, int, int, int64_t) {
-        const size_t before = in.position();
-        const int64_t value = in.next();
-        bits[column] += 8.0 * static_cast<double>(in.position() - before);
-        return value;
-    }
-    int64_t direction(int64_t, int32_t) { return residual(kAngle, 0, 0, 0); }
+  int64_t residual(int column, const ResidualContext&, int64_t) { return get(column); }
+  int32_t direction(const DirectionContext&, int32_t, int32_t levels) {
+    const int32_t value =
+        checked(get(kAngle), -((levels - 1) / 2), levels / 2, "angle out of range");
+    return value < 0 ? value + levels : value;
+  }
+  int64_t get(int column) {
+    const size_t before = in.position();
+    const int64_t value = in.next();
+    bits[column] += 8.0 * static_cast<double>(in.position() - before);
+    return value;
+  }
 };
 
-// Notes every residual and its context; codes nothing.
+// Notes every residual and its expected size; codes nothing.
 struct RecordSink {
-    int columns;
-    std::vector<int32_t>& residuals;
-    std::vector<int32_t>& contexts;
-    std::array<size_t, kMaxColumns> next{};
+  size_t columns;
+  RecordedSites& out;
+  std::array<size_t, kMaxColumns> next{};
 
-    int64_t residual(int column, int context, int, int64_t value) {
-        const size_t at = next[column]++ * columns + column;
-        residuals[at] = static_cast<int32_t>(value);
-        contexts[at] = context;
-        return value;
-    }
-    int64_t direction(int64_t value, int32_t) { return residual(kAngle, 0, 0, value); }
+  int64_t residual(int column, const ResidualContext& context, int64_t value) {
+    const size_t at = next[column]++ * columns + column;
+    out.residuals[at] = static_cast<int32_t>(value);
+    out.contexts[at] = context.scale;
+    return value;
+  }
+  int32_t direction(const DirectionContext&, int32_t value, int32_t) { return value; }
 };
 
 }  // namespace
 
 EncodedSites encode_range(const Quantizer& q, const SiteColumns& input) {
-    require_valid(q, input);
-    EncodedSites out;
-    std::vector<uint64_t> keys;
-    out.order = traversal_order(q, input.x, input.y, &keys);
-    SiteColumns sites = permuted(input, out.order, q.channels());
-    const std::vector<SiteNeighbours> near = find_neighbours(sites.x, sites.y);
-    const TauPredictor predictor = fit_tau_predictor(near, sites.log_tau);
-    put_predictor(out.bytes, predictor);
+  require_valid(q, input);
+  EncodedSites out;
+  std::vector<uint64_t> keys;
+  out.order = traversal_order(q, input.x, input.y, &keys);
+  SiteColumns sites = permuted(input, out.order, q.channels());
+  const std::vector<SiteNeighbours> near = find_neighbours(sites.x, sites.y);
+  const TauPredictor predictor = fit_tau_predictor(near, sites.log_tau);
+  put_predictor(out.bytes, predictor);
 
-    RangeEncoder coder;
-    PositionCoder<RangeEncoder>(coder, q).run(static_cast<int32_t>(sites.size()), keys, sites.x, sites.y);
-    out.bits[kPosition] = coder.cost();
-    RangeSink<RangeEncoder> sink(coder, out.bits);
-    ColumnCoder<RangeSink<RangeEncoder>>(sink, q, predictor, near, sites).run();
-    const std::vector<uint8_t> coded = coder.finish();
-    out.bytes.insert(out.bytes.end(), coded.begin(), coded.end());
-    return out;
+  RangeEncoder coder;
+  PositionCoder<RangeEncoder>(coder, q).run(static_cast<int32_t>(sites.size()), keys, sites.x,
+                                            sites.y);
+  out.bits[kPosition] = coder.cost();
+  RangeSink<RangeEncoder> sink(coder, out.bits);
+  ColumnCoder<RangeSink<RangeEncoder>>(sink, q, predictor, near, sites).run();
+  const std::vector<uint8_t> coded = coder.finish();
+  out.bytes.insert(out.bytes.end(), coded.begin(), coded.end());
+  return out;
 }
 
 DecodedSites decode_range(const Quantizer& q, int32_t count, const uint8_t* data, size_t size) {
-    require(count >= 1 && count <= kMaxSites, "site count out of range");
-    DecodedSites out;
-    VarintReader reader(data, size);
-    const TauPredictor predictor = get_predictor(reader);
-    RangeDecoder coder(data + reader.position(), size - reader.position());
-    SiteColumns& sites = out.sites;
-    PositionCoder<RangeDecoder>(coder, q).run(count, {}, sites.x, sites.y);
-    out.bits[kPosition] = coder.cost();
-    const std::vector<SiteNeighbours> near = find_neighbours(sites.x, sites.y);
-    resize_columns(q, sites, count);
-    RangeSink<RangeDecoder> sink(coder, out.bits);
-    ColumnCoder<RangeSink<RangeDecoder>>(sink, q, predictor, near, sites).run();
-    coder.finish();
-    return out;
+  require(count >= 1 && count <= kMaxSites, "site count out of range");
+  DecodedSites out;
+  VarintReader reader(data, size);
+  const TauPredictor predictor = get_predictor(reader);
+  RangeDecoder coder(data + reader.position(), size - reader.position());
+  SiteColumns& sites = out.sites;
+  PositionCoder<RangeDecoder>(coder, q).run(count, {}, sites.x, sites.y);
+  out.bits[kPosition] = coder.cost();
+  const std::vector<SiteNeighbours> near = find_neighbours(sites.x, sites.y);
+  resize_columns(q, sites, count);
+  RangeSink<RangeDecoder> sink(coder, out.bits);
+  ColumnCoder<RangeSink<RangeDecoder>>(sink, q, predictor, near, sites).run();
+  coder.finish();
+  return out;
 }
 
 EncodedSites encode_residuals(const Quantizer& q, const SiteColumns& input) {
-    require_valid(q, input);
-    EncodedSites out;
-    out.order = traversal_order(q, input.x, input.y);
-    SiteColumns sites = permuted(input, out.order, q.channels());
-    const std::vector<SiteNeighbours> near = find_neighbours(sites.x, sites.y);
-    const TauPredictor predictor = fit_tau_predictor(near, sites.log_tau);
-    put_predictor(out.bytes, predictor);
+  require_valid(q, input);
+  EncodedSites out;
+  out.order = traversal_order(q, input.x, input.y);
+  SiteColumns sites = permuted(input, out.order, q.channels());
+  const std::vector<SiteNeighbours> near = find_neighbours(sites.x, sites.y);
+  const TauPredictor predictor = fit_tau_predictor(near, sites.log_tau);
+  put_predictor(out.bytes, predictor);
 
-    VarintWriteSink sink{out.bytes, out.bits};
-    for (const std::vector<int32_t>* axis : {&sites.x, &sites.y}) {
-        int32_t previous = 0;
-        for (const int32_t value : *axis) {
-            sink.residual(kPosition, 0, 0, value - previous);
-            previous = value;
-        }
+  VarintWriteSink sink{out.bytes, out.bits};
+  for (const std::vector<int32_t>* axis : {&sites.x, &sites.y}) {
+    int32_t previous = 0;
+    for (const int32_t value : *axis) {
+      sink.put(kPosition, value - previous);
+      previous = value;
     }
-    ColumnCoder<VarintWriteSink>(sink, q, predictor, near, sites).run();
-    return out;
+  }
+  ColumnCoder<VarintWriteSink>(sink, q, predictor, near, sites).run();
+  return out;
 }
 
 DecodedSites decode_residuals(const Quantizer& q, int32_t count, const uint8_t* data, size_t size) {
-    require(count >= 1 && count <= kMaxSites, "site count out of range");
-    require(size_t(count) * (5 + q.channels()) <= size, "payload ends too early");
-    DecodedSites out;
-    SiteColumns& sites = out.sites;
-    VarintReader reader(data, size);
-    const TauPredictor predictor = get_predictor(reader);
-    VarintReadSink sink{reader, out.bits};
-    for (auto [axis, limit] : {std::pair{&sites.x, q.grid_width}, std::pair{&sites.y, q.grid_height}}) {
-        int64_t value = 0;
-        axis->resize(count);
-        for (int32_t& item : *axis) {
-            value += sink.residual(kPosition, 0, 0, 0);
-            item = checked(value, 0, limit - 1, "position outside the grid");
-        }
+  require(count >= 1 && count <= kMaxSites, "site count out of range");
+  require(size_t(count) * (5 + q.channels()) <= size, "payload ends too early");
+  DecodedSites out;
+  SiteColumns& sites = out.sites;
+  VarintReader reader(data, size);
+  const TauPredictor predictor = get_predictor(reader);
+  VarintReadSink sink{reader, out.bits};
+  for (auto [axis, limit] :
+       {std::pair{&sites.x, q.grid_width}, std::pair{&sites.y, q.grid_height}}) {
+    int64_t value = 0;
+    axis->resize(count);
+    for (int32_t& item : *axis) {
+      value += sink.get(kPosition);
+      item = checked(value, 0, limit - 1, "position outside the grid");
     }
-    const SplitOrder order(q);
-    for (int32_t i = 1; i < count; ++i)
-        require(morton_key(order, sites.x[i - 1], sites.y[i - 1]) <= morton_key(order, sites.x[i], sites.y[i]),
-                "positions not in traversal order");
-    const std::vector<SiteNeighbours> near = find_neighbours(sites.x, sites.y);
-    resize_columns(q, sites, count);
-    ColumnCoder<VarintReadSink>(sink, q, predictor, near, sites).run();
-    require(reader.position() == size, "payload length does not match its content");
-    return out;
+  }
+  const SplitOrder order(q);
+  for (int32_t i = 1; i < count; ++i)
+    require(morton_key(order, sites.x[i - 1], sites.y[i - 1]) <=
+                morton_key(order, sites.x[i], sites.y[i]),
+            "positions not in traversal order");
+  const std::vector<SiteNeighbours> near = find_neighbours(sites.x, sites.y);
+  resize_columns(q, sites, count);
+  ColumnCoder<VarintReadSink>(sink, q, predictor, near, sites).run();
+  require(reader.position() == size, "payload length does not match its content");
+  return out;
 }
 
 RecordedSites record(const Quantizer& q, const SiteColumns& input) {
-    require_valid(q, input);
-    const std::vector<int32_t> order = traversal_order(q, input.x, input.y);
-    SiteColumns sites = permuted(input, order, q.channels());
-    const std::vector<SiteNeighbours> near = find_neighbours(sites.x, sites.y);
-    const TauPredictor predictor = fit_tau_predictor(near, sites.log_tau);
-    const int columns = kColor0 + q.channels();
-    std::vector<int32_t> residuals(order.size() * columns), contexts(order.size() * columns);
-    RecordSink sink{columns, residuals, contexts};
-    ColumnCoder<RecordSink>(sink, q, predictor, near, sites).run();
-    RecordedSites out;
-    out.residuals.resize(residuals.size());
-    out.contexts.resize(contexts.size());
-    for (size_t i = 0; i < order.size(); ++i)
-        for (int c = 0; c < columns; ++c) {
-            out.residuals[size_t(order[i]) * columns + c] = residuals[i * columns + c];
-            out.contexts[size_t(order[i]) * columns + c] = contexts[i * columns + c];
-        }
-    return out;
+  require_valid(q, input);
+  const std::vector<int32_t> order = traversal_order(q, input.x, input.y);
+  SiteColumns sites = permuted(input, order, q.channels());
+  const std::vector<SiteNeighbours> near = find_neighbours(sites.x, sites.y);
+  const TauPredictor predictor = fit_tau_predictor(near, sites.log_tau);
+  const auto columns = static_cast<size_t>(kColor0 + q.channels());
+  RecordedSites sorted;
+  sorted.residuals.resize(order.size() * columns);
+  sorted.contexts.resize(order.size() * columns);
+  RecordSink sink{columns, sorted};
+  ColumnCoder<RecordSink>(sink, q, predictor, near, sites).run();
+  RecordedSites out = sorted;
+  for (size_t i = 0; i < order.size(); ++i)
+    for (size_t c = 0; c < columns; ++c) {
+      out.residuals[order[i] * columns + c] = sorted.residuals[i * columns + c];
+      out.contexts[order[i] * columns + c] = sorted.contexts[i * columns + c];
+    }
+  return out;
 }
 
-std::vector<int8_t> classes_of(const Quantizer& q, const std::vector<int32_t>& x, const std::vector<int32_t>& y,
-                               const std::vector<int32_t>& log_tau) {
-    require_positions(q, x, y);
-    require(log_tau.size() == x.size(), "columns differ in length");
-    require_range(log_tau, -q.max_log_tau(), q.max_log_tau(), "log_tau out of range");
-    const std::vector<int32_t> order = traversal_order(q, x, y);
-    const std::vector<SiteNeighbours> near = find_neighbours(permuted(x, order), permuted(y, order));
-    const std::vector<int8_t> sorted = color_classes(near, permuted(log_tau, order), q);
-    std::vector<int8_t> out(x.size());
-    for (size_t i = 0; i < order.size(); ++i) out[order[i]] = static_cast<int8_t>(sorted[i] - 8);
-    return out;
+std::vector<int8_t> classes_of(const Quantizer& q, const std::vector<int32_t>& x,
+                               const std::vector<int32_t>& y, const std::vector<int32_t>& log_tau) {
+  require_positions(q, x, y);
+  require(log_tau.size() == x.size(), "columns differ in length");
+  require_range(log_tau, -q.max_log_tau(), q.max_log_tau(), "log_tau out of range");
+  const std::vector<int32_t> order = traversal_order(q, x, y);
+  const std::vector<SiteNeighbours> near = find_neighbours(permuted(x, order), permuted(y, order));
+  const std::vector<int8_t> sorted = color_classes(near, permuted(log_tau, order), q);
+  std::vector<int8_t> out(x.size());
+  for (size_t i = 0; i < order.size(); ++i) out[order[i]] = static_cast<int8_t>(sorted[i] - 8);
+  return out;
 }
 
 }  // namespace sad::coder

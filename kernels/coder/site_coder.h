@@ -10,14 +10,14 @@
 namespace sad::coder {
 
 struct EncodedSites {
-    std::vector<uint8_t> bytes;
-    std::vector<int32_t> order;  // order[k] is the input index of the k-th stored site
-    std::array<double, kMaxColumns> bits{};
+  std::vector<uint8_t> bytes;
+  std::vector<int32_t> order;  // order[k] is the input index of the k-th stored site
+  std::array<double, kMaxColumns> bits{};
 };
 
 struct DecodedSites {
-    SiteColumns sites;
-    std::array<double, kMaxColumns> bits{};
+  SiteColumns sites;
+  std::array<double, kMaxColumns> bits{};
 };
 
 // Throw std::invalid_argument for columns out of range, or payloads that no encoder writes.
@@ -26,15 +26,15 @@ DecodedSites decode_range(const Quantizer& q, int32_t count, const uint8_t* data
 EncodedSites encode_residuals(const Quantizer& q, const SiteColumns& sites);
 DecodedSites decode_residuals(const Quantizer& q, int32_t count, const uint8_t* data, size_t size);
 
-// What the range profile would code for every column after the positions, [N][columns] in the order
-// of the input; the position column is 0. For estimates of what a change of symbol costs.
+// Residuals and classes of their expected size (0..23), row-major [n, 5 + channels], in the order of
+// the input; zero for positions and angles. What an encoder needs to estimate the cost of a symbol.
 struct RecordedSites {
-    std::vector<int32_t> residuals, contexts;
+  std::vector<int32_t> residuals, contexts;
 };
 RecordedSites record(const Quantizer& q, const SiteColumns& sites);
 
 // Colour step classes -8..8 in the order of the input.
-std::vector<int8_t> classes_of(const Quantizer& q, const std::vector<int32_t>& x, const std::vector<int32_t>& y,
-                               const std::vector<int32_t>& log_tau);
+std::vector<int8_t> classes_of(const Quantizer& q, const std::vector<int32_t>& x,
+                               const std::vector<int32_t>& y, const std::vector<int32_t>& log_tau);
 
 }  // namespace sad::coder

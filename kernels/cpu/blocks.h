@@ -6,10 +6,10 @@
 
 namespace sad {
 
-inline int block_x(int block, int lane) {
+constexpr int block_x(int block, int lane) {
   return block < 4 ? (block & 1) * 4 + (lane & 3) : (lane & 3) * 2 + (block & 1);
 }
-inline int block_y(int block, int lane) {
+constexpr int block_y(int block, int lane) {
   return block < 4 ? (block >> 1) * 4 + (lane >> 2) : (lane >> 2) * 2 + ((block >> 1) & 1);
 }
 

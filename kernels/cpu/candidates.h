@@ -1,15 +1,20 @@
 // Candidate lists: the sites that can be among the top K of some pixel of a tile.
 //
 // Over a rectangle with centre c and half-extents h, the distance to site i lies within
-// d_i(c) +- R_i, with R_i the largest metric length of a corner offset (triangle inequality), so its
-// logit lies in [tau (r - d - R), tau (r - max(d - R, 0))]. The K-th largest lower bound is a
+// d_i(c) +- R_i, with R_i the largest metric length of a corner offset (triangle inequality), so
+// its logit lies in [tau (r - d - R), tau (r - max(d - R, 0))]. The K-th largest lower bound is a
 // threshold: a site whose upper bound is under it is in no pixel's top K there. Squares of 1024,
 // 128, 32 and 8 px refine one another, so that the work grows as N log(tiles), not N x tiles.
+#ifndef SAD_CPU_CANDIDATES_H_
+#define SAD_CPU_CANDIDATES_H_
+
 #include "simd.h"
 #include "types.h"
 
 namespace sad {
 namespace SAD_ISA {
+
+constexpr int kColumns = 9;  // of SiteColumns
 
 SAD_INLINE SiteColumns columns_in(float* base, int capacity) {
   SiteColumns c;
@@ -20,101 +25,117 @@ SAD_INLINE SiteColumns columns_in(float* base, int capacity) {
   c.m2 = c.m1 + capacity;
   c.tau = c.m2 + capacity;
   c.radius = c.tau + capacity;
-  c.id = reinterpret_cast<int32_t*>(c.radius + capacity);
+  c.reach = c.radius + capacity;
+  c.id = reinterpret_cast<int32_t*>(c.reach + capacity);
   c.count = 0;
   return c;
 }
 
 SAD_INLINE int padded(int n) { return (n + kLanes - 1) / kLanes * kLanes; }
 
-// Sites of `in` that can matter in [x0, x1] x [y0, y1] (pixel centres), in the order of `in`.
-static void filter(const SiteColumns& in, float x0, float y0, float x1, float y1,
-                   FilterOptions options, Scratch* memory, Scratch* work, SiteColumns* out) {
-  const int n = in.count, padded_n = padded(n);
-  *out = columns_in(memory->need(8 * static_cast<size_t>(padded_n) + 8 * kLanes), padded_n);
-  float* upper = work->need(static_cast<size_t>(padded_n));
-  const float cx = 0.5f * (x0 + x1), cy = 0.5f * (y0 + y1);
-  const F hx(0.5f * (x1 - x0)), hy(0.5f * (y1 - y0));
-  float best[kMaxK + kDescentList];  // largest lower bounds, descending
-  const int k = options.k;
-  for (int j = 0; j < k; ++j) best[j] = -3e38f;
+struct Rectangle {
+  float x0, y0, x1, y1;  // pixel centres
+};
+
+// The rectangle of pixel centres of a square at (x, y), cut off at the end of the image.
+SAD_INLINE Rectangle centres(int x, int y, int side, int width, int height) {
+  const int x1 = x + side < width ? x + side : width, y1 = y + side < height ? y + side : height;
+  return Rectangle{x + 0.5f, y + 0.5f, x1 - 0.5f, y1 - 0.5f};
+}
+
+// Writes to `kept` (room for padded(in.count) + 16) the positions in `in`, ascending, of the sites
+// that can matter in the rectangle, and returns how many.
+static int filter_positions(const SiteColumns& in, Rectangle at, FilterOptions options,
+                            float* upper, int32_t* kept) {
+  const int n = in.count;
+  const float cx = 0.5f * (at.x0 + at.x1), cy = 0.5f * (at.y0 + at.y1);
+  const float half_x = 0.5f * (at.x1 - at.x0), half_y = 0.5f * (at.y1 - at.y0);
+  const bool square = half_x == half_y;
+  const F hx(half_x), hy(half_y);
+  // The two largest lower bounds in each lane: enough to find a threshold that k sites reach,
+  // seldom under the k-th largest itself.
+  F first(-3e38f), second(-3e38f);
   for (int i = 0; i < n; i += kLanes) {
     const F dx = F(cx) - load(in.x + i), dy = F(cy) - load(in.y + i);
     const F m0 = load(in.m0 + i), m1 = load(in.m1 + i), m2 = load(in.m2 + i);
     const F tau = load(in.tau + i), radius = load(in.radius + i);
     const F d = sad_distance(dx, dy, m0, m1, m2);
-    const F reach = sad_distance(hx, hy, m0, sad_abs(m1), m2);
+    const F reach = square ? hx * load(in.reach + i) : sad_distance(hx, hy, m0, sad_abs(m1), m2);
     // Wider than rounding: 1e-5 relative, for the float logits of the tile itself too.
     const F slack = tau * (d + reach + sad_abs(radius)) * F(1e-5f) + F(1e-6f);
     const F up = tau * (radius - sad_max(d - reach, F(0.0f))) + slack;
     const F low = tau * (radius - (d + reach)) - slack;
     store(upper + i, up);
-    unsigned better = bits(low > F(best[k - 1]));
-    if (better) {
-      float lows[kLanes];
-      store(lows, low);
-      for (; better; better &= better - 1) {
-        const int lane = __builtin_ctz(better);
-        if (i + lane >= n) break;
-        float value = lows[lane];
-        if (value <= best[k - 1]) continue;
-        int j = k - 1;
-        for (; j > 0 && best[j - 1] < value; --j) best[j] = best[j - 1];
-        best[j] = value;
-      }
-    }
+    second = sad_max(second, sad_min(first, low));
+    first = sad_max(first, low);
   }
-  const float threshold = sad_max(best[k - 1], best[0] - options.cut);
+  float lows[2 * kLanes], best[kMaxK + kDescentList];  // descending
+  store(lows, first);
+  store(lows + kLanes, second);
+  const int k = options.k;
+  for (int j = 0; j < k; ++j) best[j] = -3e38f;
+  for (float value : lows) {
+    if (value <= best[k - 1]) continue;
+    int j = k - 1;
+    for (; j > 0 && best[j - 1] < value; --j) best[j] = best[j - 1];
+    best[j] = value;
+  }
+  const F threshold(sad_max(best[k - 1], best[0] - options.cut));
   int m = 0;
-  for (int i = 0; i < n; i += kLanes) {
-    unsigned keep = bits(load(upper + i) >= F(threshold));
-    for (; keep; keep &= keep - 1) {
-      const int j = i + __builtin_ctz(keep);
-      if (j >= n) break;
-      out->x[m] = in.x[j];
-      out->y[m] = in.y[j];
-      out->m0[m] = in.m0[j];
-      out->m1[m] = in.m1[j];
-      out->m2[m] = in.m2[j];
-      out->tau[m] = in.tau[j];
-      out->radius[m] = in.radius[j];
-      out->id[m] = in.id[j];
-      ++m;
-    }
+  for (int i = 0; i < n; i += kLanes) m += append_lanes(kept + m, i, load(upper + i) >= threshold);
+  while (m > 0 && kept[m - 1] >= n) --m;  // lanes behind the end, when there are under k sites
+  return m;
+}
+
+// Columns of the sites of `in` that can matter in the rectangle, in the order of `in`.
+static void filter(const SiteColumns& in, Rectangle at, FilterOptions options, Scratch* memory,
+                   Scratch* work, SiteColumns* out) {
+  const int room = padded(in.count) + kLanes;
+  float* upper = work->need(2 * static_cast<size_t>(room));
+  int32_t* kept = reinterpret_cast<int32_t*>(upper + room);
+  const int m = filter_positions(in, at, options, upper, kept);
+  const int capacity = padded(m);
+  *out = columns_in(memory->need(kColumns * static_cast<size_t>(capacity)), capacity);
+  for (int i = 0; i < m; ++i) {
+    const int j = kept[i];
+    out->x[i] = in.x[j];
+    out->y[i] = in.y[j];
+    out->m0[i] = in.m0[j];
+    out->m1[i] = in.m1[j];
+    out->m2[i] = in.m2[j];
+    out->tau[i] = in.tau[j];
+    out->radius[i] = in.radius[j];
+    out->reach[i] = in.reach[j];
+    out->id[i] = in.id[j];
   }
-  for (int j = m; j < padded(m) && j < padded_n; ++j) {  // finite values behind the end
-    out->x[j] = out->y[j] = out->m1[j] = out->radius[j] = 0.0f;
-    out->m0[j] = out->m2[j] = out->tau[j] = 1.0f;
-    out->id[j] = -1;
+  for (int i = m; i < capacity; ++i) {
+    out->x[i] = out->y[i] = out->m1[i] = 0.0f;
+    out->m0[i] = out->m2[i] = out->tau[i] = out->reach[i] = 1.0f;
+    out->radius[i] = kNowhere;
+    out->id[i] = -1;
   }
   out->count = m;
 }
 
 static void filter_super(const SiteColumns& all, float x0, float y0, float x1, float y1,
                          FilterOptions options, UnitScratch* scratch, SiteColumns* out) {
-  filter(all, x0, y0, x1, y1, options, scratch->super, scratch->work, out);
+  filter(all, Rectangle{x0, y0, x1, y1}, options, scratch->super, scratch->work, out);
 }
-
-SAD_INLINE int at_most(int a, int b) { return a < b ? a : b; }
 
 static void visit_unit(const SiteColumns& sites, int ux, int uy, int width, int height,
                        FilterOptions options, UnitScratch* scratch, TileVisitor visit,
                        void* context) {
-  constexpr int kMid = 32;
-  const int ux1 = at_most(ux + kUnit, width), uy1 = at_most(uy + kUnit, height);
   SiteColumns unit, mid, tile;
-  filter(sites, ux + 0.5f, uy + 0.5f, ux1 - 0.5f, uy1 - 0.5f, options, scratch->unit,
-         scratch->work, &unit);
-  for (int my = uy; my < uy1; my += kMid) {
-    for (int mx = ux; mx < ux1; mx += kMid) {
-      const int mx1 = at_most(mx + kMid, width), my1 = at_most(my + kMid, height);
-      filter(unit, mx + 0.5f, my + 0.5f, mx1 - 0.5f, my1 - 0.5f, options, scratch->mid,
-             scratch->work, &mid);
-      for (int y = my; y < my1; y += kTile) {
-        for (int x = mx; x < mx1; x += kTile) {
-          const int x1 = at_most(x + kTile, width), y1 = at_most(y + kTile, height);
-          filter(mid, x + 0.5f, y + 0.5f, x1 - 0.5f, y1 - 0.5f, options, scratch->tile,
-                 scratch->work, &tile);
+  filter(sites, centres(ux, uy, kUnit, width, height), options, scratch->unit, scratch->work,
+         &unit);
+  for (int my = uy; my < uy + kUnit && my < height; my += kSquare) {
+    for (int mx = ux; mx < ux + kUnit && mx < width; mx += kSquare) {
+      filter(unit, centres(mx, my, kSquare, width, height), options, scratch->mid, scratch->work,
+             &mid);
+      for (int y = my; y < my + kSquare && y < height; y += kTile) {
+        for (int x = mx; x < mx + kSquare && x < width; x += kTile) {
+          filter(mid, centres(x, y, kTile, width, height), options, scratch->tile, scratch->work,
+                 &tile);
           visit(context, x, y, tile.id, tile.count, scratch);
         }
       }
@@ -122,5 +143,46 @@ static void visit_unit(const SiteColumns& sites, int ux, int uy, int width, int 
   }
 }
 
+// The tiles' lists of one square hold positions in the square's list, which is reduced to the sites
+// that some tile needs.
+static void visit_squares(const SiteColumns& sites, int ux, int uy, int width, int height,
+                          FilterOptions options, UnitScratch* scratch, SquareVisitor visit,
+                          void* context) {
+  SiteColumns unit, mid;
+  filter(sites, centres(ux, uy, kUnit, width, height), options, scratch->unit, scratch->work,
+         &unit);
+  for (int y0 = uy; y0 < uy + kUnit && y0 < height; y0 += kSquare) {
+    for (int x0 = ux; x0 < ux + kUnit && x0 < width; x0 += kSquare) {
+      filter(unit, centres(x0, y0, kSquare, width, height), options, scratch->mid, scratch->work,
+             &mid);
+      const int room = padded(mid.count) + kLanes;
+      float* upper = scratch->work->need(2 * static_cast<size_t>(room));
+      int32_t* place = reinterpret_cast<int32_t*>(upper + room);  // in the square's list, or -1
+      int32_t* entries =
+          reinterpret_cast<int32_t*>(scratch->tile->need(static_cast<size_t>(room) * kSquareTiles));
+      int32_t offsets[kSquareTiles + 1] = {0};
+      for (int t = 0; t < kSquareTiles; ++t) {
+        constexpr int kSide = kSquare / kTile;
+        const int x = x0 + t % kSide * kTile, y = y0 + t / kSide * kTile;
+        offsets[t + 1] = offsets[t];
+        if (x >= width || y >= height) continue;
+        offsets[t + 1] += filter_positions(mid, centres(x, y, kTile, width, height), options, upper,
+                                           entries + offsets[t]);
+      }
+      for (int i = 0; i < mid.count; ++i) place[i] = -1;
+      for (int e = 0; e < offsets[kSquareTiles]; ++e) place[entries[e]] = 0;
+      int count = 0;
+      for (int i = 0; i < mid.count; ++i) {
+        if (place[i] < 0) continue;
+        place[i] = count;
+        mid.id[count++] = mid.id[i];
+      }
+      for (int e = 0; e < offsets[kSquareTiles]; ++e) entries[e] = place[entries[e]];
+      visit(context, x0, y0, SquareLists{mid.id, count, entries, offsets});
+    }
+  }
+}
+
 }  // namespace SAD_ISA
 }  // namespace sad
+#endif  // SAD_CPU_CANDIDATES_H_

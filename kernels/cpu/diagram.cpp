@@ -43,7 +43,7 @@ struct AllColumns {
   explicit AllColumns(const PreparedSites& sites) {
     const int n = sites.size();
     const size_t capacity = (static_cast<size_t>(n) + 15) / 16 * 16 + 16;
-    memory.assign(7 * capacity, 0.0f);
+    memory.assign(8 * capacity, 0.0f);
     ids.assign(capacity, -1);
     columns.x = memory.data();
     columns.y = columns.x + capacity;
@@ -52,8 +52,11 @@ struct AllColumns {
     columns.m2 = columns.m1 + capacity;
     columns.tau = columns.m2 + capacity;
     columns.radius = columns.tau + capacity;
+    columns.reach = columns.radius + capacity;
     columns.id = ids.data();
     columns.count = n;
+    std::fill(columns.tau + n, columns.tau + capacity, 1.0f);
+    std::fill(columns.radius + n, columns.radius + capacity, kNowhere);
     for (int i = 0; i < n; ++i) {
       const PreparedSite& s = sites.data()[i];
       columns.x[i] = s.x;
@@ -63,26 +66,18 @@ struct AllColumns {
       columns.m2[i] = s.m2;
       columns.tau[i] = s.tau;
       columns.radius[i] = s.radius;
+      columns.reach[i] = sad_distance(1.0f, 1.0f, s.m0, s.m1 < 0.0f ? -s.m1 : s.m1, s.m2);
       columns.id[i] = i;
     }
   }
 };
 
-}  // namespace
-
-void visit_tiles(const Kernels& kernels, const PreparedSites& sites, int width, int height,
-                 FilterOptions options, ThreadPool& pool,
-                 std::vector<std::unique_ptr<WorkerScratch>>& scratch, const TileFunction& visit) {
+// body(worker, sites that matter here, unit x, unit y, scratch) for every unit of the image.
+template <typename Body>
+void for_units(const Kernels& kernels, const PreparedSites& sites, int width, int height,
+               FilterOptions options, ThreadPool& pool,
+               std::vector<std::unique_ptr<WorkerScratch>>& scratch, const Body& body) {
   const AllColumns all(sites);
-  struct Visit {
-    const TileFunction* function;
-    int worker;
-  };
-  const TileVisitor call = [](void* context, int x0, int y0, const int32_t* ids, int count,
-                              UnitScratch* memory) {
-    const Visit* v = static_cast<const Visit*>(context);
-    (*v->function)(v->worker, x0, y0, ids, count, memory);
-  };
   OwnedScratch super_sites, super_work;
   for (int sy = 0; sy < height; sy += kSuper) {
     for (int sx = 0; sx < width; sx += kSuper) {
@@ -97,12 +92,50 @@ void visit_tiles(const Kernels& kernels, const PreparedSites& sites, int width, 
       pool.run(units_x * units_y, [&](int unit, int worker) {
         WorkerScratch& w = *scratch[worker];
         UnitScratch memory{&w.super, &w.unit, &w.mid, &w.tile, &w.work};
-        Visit v{&visit, worker};
-        kernels.visit_unit(here, sx + unit % units_x * kUnit, sy + unit / units_x * kUnit, width,
-                           height, options, &memory, call, &v);
+        body(worker, here, sx + unit % units_x * kUnit, sy + unit / units_x * kUnit, &memory);
       });
     }
   }
+}
+
+}  // namespace
+
+void visit_tiles(const Kernels& kernels, const PreparedSites& sites, int width, int height,
+                 FilterOptions options, ThreadPool& pool,
+                 std::vector<std::unique_ptr<WorkerScratch>>& scratch, const TileFunction& visit) {
+  struct Visit {
+    const TileFunction* function;
+    int worker;
+  };
+  const TileVisitor call = [](void* context, int x0, int y0, const int32_t* ids, int count,
+                              UnitScratch* memory) {
+    const Visit* v = static_cast<const Visit*>(context);
+    (*v->function)(v->worker, x0, y0, ids, count, memory);
+  };
+  for_units(kernels, sites, width, height, options, pool, scratch,
+            [&](int worker, const SiteColumns& here, int ux, int uy, UnitScratch* memory) {
+              Visit v{&visit, worker};
+              kernels.visit_unit(here, ux, uy, width, height, options, memory, call, &v);
+            });
+}
+
+void visit_squares(const Kernels& kernels, const PreparedSites& sites, int width, int height,
+                   FilterOptions options, ThreadPool& pool,
+                   std::vector<std::unique_ptr<WorkerScratch>>& scratch,
+                   const SquareFunction& visit) {
+  struct Visit {
+    const SquareFunction* function;
+    int squares_x;
+  };
+  const SquareVisitor call = [](void* context, int x0, int y0, const SquareLists& lists) {
+    const Visit* v = static_cast<const Visit*>(context);
+    (*v->function)(y0 / kSquare * v->squares_x + x0 / kSquare, lists);
+  };
+  for_units(kernels, sites, width, height, options, pool, scratch,
+            [&](int, const SiteColumns& here, int ux, int uy, UnitScratch* memory) {
+              Visit v{&visit, (width + kSquare - 1) / kSquare};
+              kernels.visit_squares(here, ux, uy, width, height, options, memory, call, &v);
+            });
 }
 
 }  // namespace sad

@@ -57,6 +57,14 @@ void visit_tiles(const Kernels& kernels, const PreparedSites& sites, int width, 
                  FilterOptions options, ThreadPool& pool,
                  std::vector<std::unique_ptr<WorkerScratch>>& scratch, const TileFunction& visit);
 
+// Visits every 32-px square of the image with the lists of its tiles, units in parallel.
+// visit(square's number in raster order, lists); the lists live only during the call.
+using SquareFunction = std::function<void(int, const SquareLists&)>;
+void visit_squares(const Kernels& kernels, const PreparedSites& sites, int width, int height,
+                   FilterOptions options, ThreadPool& pool,
+                   std::vector<std::unique_ptr<WorkerScratch>>& scratch,
+                   const SquareFunction& visit);
+
 std::vector<std::unique_ptr<WorkerScratch>> make_scratch(const ThreadPool& pool);
 
 }  // namespace sad

@@ -22,28 +22,32 @@ inline float counter_noise(uint64_t seed, uint64_t counter) {
 
 }  // namespace
 
-void Candidates::assemble(std::vector<std::vector<int32_t>>& per_tile, int sites) {
-  offsets.resize(per_tile.size() + 1);
-  size_t total = 0;
-  for (size_t t = 0; t < per_tile.size(); ++t) {
-    offsets[t] = static_cast<uint32_t>(total);
-    total += per_tile[t].size();
-  }
-  if (total >> 32) throw std::length_error("too many candidates");
-  offsets[per_tile.size()] = static_cast<uint32_t>(total);
-  ids.resize(total);
+void Candidates::set(int square, const SquareLists& lists) {
+  Square& s = squares[square];
+  const int32_t entries = lists.offsets[kSquareTiles];
+  s.ids.assign(lists.ids, lists.ids + lists.count);
+  s.entries.assign(lists.entries, lists.entries + entries);
+  s.entries.resize(entries + 16);  // vectors are read whole
+  s.masks.assign(entries + 16, 0);
+  std::copy_n(lists.offsets, kSquareTiles + 1, s.offsets);
+}
+
+void Candidates::index_sites(int sites) {
+  rows.assign(squares.size() + 1, 0);
   site_offsets.assign(sites + 1, 0);
-  for (size_t t = 0; t < per_tile.size(); ++t) {
-    int32_t* out = ids.data() + offsets[t];
-    for (int32_t id : per_tile[t]) {
-      *out++ = id;
-      ++site_offsets[id + 1];
-    }
+  size_t total = 0;
+  for (size_t s = 0; s < squares.size(); ++s) {
+    total += squares[s].ids.size();
+    if (total >> 32) throw std::length_error("too many candidates");
+    rows[s + 1] = static_cast<uint32_t>(total);
+    for (int32_t id : squares[s].ids) ++site_offsets[id + 1];
   }
   for (int i = 0; i < sites; ++i) site_offsets[i + 1] += site_offsets[i];
-  site_entries.resize(total);
+  site_rows.resize(total);
   std::vector<uint32_t> next(site_offsets.begin(), site_offsets.end() - 1);
-  for (uint32_t e = 0; e < total; ++e) site_entries[next[ids[e]]++] = e;
+  uint32_t row = 0;
+  for (const Square& s : squares)
+    for (int32_t id : s.ids) site_rows[next[id]++] = row++;
 }
 
 Fit::Fit(const Kernels& kernels, const float* target, int width, int height, int channels,
@@ -55,22 +59,23 @@ Fit::Fit(const Kernels& kernels, const float* target, int width, int height, int
       height_(height),
       channels_(channels),
       k_(k),
-      tiles_x_((width + kTile - 1) / kTile),
-      tiles_y_((height + kTile - 1) / kTile),
+      squares_x_((width + kSquare - 1) / kSquare),
+      squares_y_((height + kSquare - 1) / kSquare),
       count_(count) {
-  const size_t tiles = static_cast<size_t>(tiles_x_) * tiles_y_;
-  target_.assign(tiles * kBlocks * channels * 16, 0.0f);
-  for (size_t t = 0; t < tiles; ++t) {
-    const int x0 = static_cast<int>(t % tiles_x_) * kTile;
-    const int y0 = static_cast<int>(t / tiles_x_) * kTile;
-    float* out = target_.data() + t * kBlocks * channels * 16;
-    for (int block = 0; block < kBlocks; ++block) {
+  const size_t squares = static_cast<size_t>(squares_x_) * squares_y_;
+  constexpr int kSide = kSquare / kTile;
+  target_.assign(squares * kSquareTiles * kBlocks * channels * 16, 0.0f);
+  float* out = target_.data();
+  for (size_t tile = 0; tile < squares * kSquareTiles; ++tile) {
+    const int square = static_cast<int>(tile / kSquareTiles), t = tile % kSquareTiles;
+    const int x0 = square % squares_x_ * kSquare + t % kSide * kTile;
+    const int y0 = square / squares_x_ * kSquare + t / kSide * kTile;
+    for (int block = 0; block < kBlocks; ++block, out += channels * 16) {
       for (int lane = 0; lane < 16; ++lane) {
         const int x = x0 + block_x(block, lane), y = y0 + block_y(block, lane);
         if (x >= width || y >= height) continue;
         for (int c = 0; c < channels; ++c)
-          out[(block * channels + c) * 16 + lane] =
-              target[(static_cast<size_t>(y) * width + x) * channels + c];
+          out[c * 16 + lane] = target[(static_cast<size_t>(y) * width + x) * channels + c];
       }
     }
   }
@@ -79,28 +84,24 @@ Fit::Fit(const Kernels& kernels, const float* target, int width, int height, int
   first_.assign(size, 0.0f);
   second_.assign(size, 0.0f);
   gradients_.assign(size, 0.0f);
-  tile_loss_.resize(tiles);
+  square_loss_.resize(squares);
+  lists_.squares.resize(squares);
 }
 
 void Fit::set_params(const float* params) {
   std::copy(params, params + params_.size(), params_.begin());
 }
 
-void Fit::prepare(const float* params) {
-  prepare_sites(params, count_, channels_, pool_, &sites_);
-}
+void Fit::prepare(const float* params) { prepare_sites(params, count_, channels_, pool_, &sites_); }
 
 void Fit::refresh(float cut) {
   cut_ = cut;
   prepare(params_.data());
-  std::vector<std::vector<int32_t>> per_tile(tile_loss_.size());
-  visit_tiles(kernels_, sites_, width_, height_, FilterOptions{k_, cut}, pool_, scratch_,
-              [&](int, int x0, int y0, const int32_t* ids, int n, UnitScratch*) {
-                per_tile[static_cast<size_t>(y0 / kTile) * tiles_x_ + x0 / kTile].assign(ids,
-                                                                                         ids + n);
-              });
-  lists_.assemble(per_tile, count_);
-  sums_.resize(lists_.ids.size() * columns());
+  visit_squares(kernels_, sites_, width_, height_, FilterOptions{k_, cut}, pool_, scratch_,
+                [&](int square, const SquareLists& lists) { lists_.set(square, lists); });
+  lists_.index_sites(count_);
+  sums_.resize(static_cast<size_t>(lists_.rows.back()) * columns());
+  masked_ = 0;
   lists_current_ = true;
 }
 
@@ -108,75 +109,81 @@ void Fit::require_lists() const {
   if (!lists_current_) throw std::logic_error("refresh() must follow a change of the sites");
 }
 
-double Fit::gradient(int phase, const float* noise, uint64_t seed) {
-  require_lists();
+// params_ with `noise` times uniform numbers in [-1, 1) added.
+const float* Fit::disturb(const float* noise, uint64_t seed) {
   const int n_columns = columns();
-  const float* at = params_.data();
-  if (noise) {
-    disturbed_.resize(params_.size());
-    pool_.run((count_ + kSiteChunk - 1) / kSiteChunk, [&](int chunk, int) {
-      const int end = std::min(count_, (chunk + 1) * kSiteChunk);
-      for (int i = chunk * kSiteChunk; i < end; ++i) {
-        const size_t row = static_cast<size_t>(i) * n_columns;
-        float delta[kColor + kMaxChannels];
-        for (int j = 0; j < n_columns; ++j) {
-          delta[j] = noise[row + j] * counter_noise(seed, row + j);
-          disturbed_[row + j] = params_[row + j] + delta[j];
-        }
-        // Columns p and q of the noise are along and across the vector (p, q).
-        const float p = params_[row + kP], q = params_[row + kQ], a = sqrtf(p * p + q * q);
-        const float ux = a > 1e-6f ? p / a : 1.0f, uy = a > 1e-6f ? q / a : 0.0f;
-        disturbed_[row + kP] = p + ux * delta[kP] - uy * delta[kQ];
-        disturbed_[row + kQ] = q + uy * delta[kP] + ux * delta[kQ];
-      }
-    });
-    at = disturbed_.data();
-  }
-  prepare(at);
-  // Pixels that are in the image at this phase.
-  const double sampled =
-      phase < 0 ? static_cast<double>(width_) * height_
-                : static_cast<double>((width_ + 1 - (phase & 1)) / 2) *
-                      ((height_ + 1 - ((phase >> 1) & 1)) / 2);
-  const float scale = static_cast<float>(2.0 / (std::max(sampled, 1.0) * channels_));
-  constexpr int kTileChunk = 16;
-  const int tiles = tiles_x_ * tiles_y_;
-  pool_.run((tiles + kTileChunk - 1) / kTileChunk, [&](int chunk, int worker) {
-    const int end = std::min(tiles, (chunk + 1) * kTileChunk);
-    for (int t = chunk * kTileChunk; t < end; ++t) {
-      GradientTile tile;
-      tile.sites = sites_.data();
-      tile.ids = lists_.ids.data() + lists_.offsets[t];
-      tile.count = static_cast<int>(lists_.offsets[t + 1] - lists_.offsets[t]);
-      tile.target = target_.data() + static_cast<size_t>(t) * kBlocks * channels_ * 16;
-      tile.sums = sums_.data() + static_cast<size_t>(lists_.offsets[t]) * n_columns;
-      tile.x0 = t % tiles_x_ * kTile;
-      tile.y0 = t / tiles_x_ * kTile;
-      tile.width = width_;
-      tile.height = height_;
-      tile.channels = channels_;
-      tile.k = k_;
-      tile.phase = phase;
-      tile.cut = cut_;
-      tile.scale = scale;
-      tile_loss_[t] = kernels_.gradient_tile(tile, &scratch_[worker]->work);
-    }
-  });
-  // Each site adds up its entries in tile order: no atomics, one order for any thread count.
+  disturbed_.resize(params_.size());
   pool_.run((count_ + kSiteChunk - 1) / kSiteChunk, [&](int chunk, int) {
     const int end = std::min(count_, (chunk + 1) * kSiteChunk);
     for (int i = chunk * kSiteChunk; i < end; ++i) {
-      float sums[kColor + kMaxChannels] = {};
-      for (uint32_t j = lists_.site_offsets[i]; j < lists_.site_offsets[i + 1]; ++j) {
-        const float* entry = sums_.data() + static_cast<size_t>(lists_.site_entries[j]) * n_columns;
-        for (int c = 0; c < n_columns; ++c) sums[c] += entry[c];
+      const size_t row = static_cast<size_t>(i) * n_columns;
+      float delta[kColor + kMaxChannels];
+      for (int j = 0; j < n_columns; ++j) {
+        delta[j] = noise[row + j] * counter_noise(seed, row + j);
+        disturbed_[row + j] = params_[row + j] + delta[j];
+      }
+      // Columns p and q of the noise are along and across the vector (p, q).
+      const float p = params_[row + kP], q = params_[row + kQ], a = sqrtf(p * p + q * q);
+      const float ux = a > 1e-6f ? p / a : 1.0f, uy = a > 1e-6f ? q / a : 0.0f;
+      disturbed_[row + kP] = p + ux * delta[kP] - uy * delta[kQ];
+      disturbed_[row + kQ] = q + uy * delta[kP] + ux * delta[kQ];
+    }
+  });
+  return disturbed_.data();
+}
+
+SquareTask Fit::task(int square, int sums_columns) {
+  const Candidates::Square& lists = lists_.squares[square];
+  SquareTask t;
+  t.sites = sites_.data();
+  t.lists = SquareLists{lists.ids.data(), static_cast<int>(lists.ids.size()), lists.entries.data(),
+                        lists.offsets};
+  t.target = target_.data() + static_cast<size_t>(square) * kSquareTiles * kBlocks * channels_ * 16;
+  t.sums = sums_.data() + static_cast<size_t>(lists_.rows[square]) * sums_columns;
+  t.x0 = square % squares_x_ * kSquare;
+  t.y0 = square / squares_x_ * kSquare;
+  t.width = width_;
+  t.height = height_;
+  t.channels = channels_;
+  t.k = k_;
+  return t;
+}
+
+double Fit::gradient(int phase, const float* noise, uint64_t seed) {
+  require_lists();
+  const int n_columns = columns();
+  const float* at = noise ? disturb(noise, seed) : params_.data();
+  prepare(at);
+  // Pixels that are in the image at this phase.
+  const double sampled = phase < 0 ? static_cast<double>(width_) * height_
+                                   : static_cast<double>((width_ + 1 - (phase & 1)) / 2) *
+                                         ((height_ + 1 - ((phase >> 1) & 1)) / 2);
+  const float scale = static_cast<float>(2.0 / (std::max(sampled, 1.0) * channels_));
+  const unsigned blocks = phase < 0 ? 15u : 16u << phase;
+  const bool fresh = !(masked_ & blocks);
+  pool_.run(squares_x_ * squares_y_, [&](int square, int worker) {
+    // A disturbance moves sites for this call only, so that what is near then says nothing.
+    uint8_t* masks = noise ? nullptr : lists_.squares[square].masks.data();
+    const GradientTask t{task(square, n_columns), phase, cut_, scale, masks, fresh};
+    square_loss_[square] = kernels_.gradient_square(t, &scratch_[worker]->work);
+  });
+  if (!noise) masked_ |= blocks;
+  // Each site adds up its rows in the order of the squares: no atomics, and one order for any
+  // number of threads.
+  pool_.run((count_ + kSiteChunk - 1) / kSiteChunk, [&](int chunk, int) {
+    const int end = std::min(count_, (chunk + 1) * kSiteChunk);
+    for (int i = chunk * kSiteChunk; i < end; ++i) {
+      float sums[kSColor + kMaxChannels] = {};
+      for (uint32_t r = lists_.site_offsets[i]; r < lists_.site_offsets[i + 1]; ++r) {
+        const float* row = sums_.data() + static_cast<size_t>(lists_.site_rows[r]) * n_columns;
+        for (int c = 0; c < n_columns; ++c) sums[c] += row[c];
       }
       sad_parameter_gradient<float>(at + static_cast<size_t>(i) * n_columns, channels_, sums,
                                     gradients_.data() + static_cast<size_t>(i) * n_columns);
     }
   });
   double loss = 0.0;
-  for (float x : tile_loss_) loss += x;
+  for (double x : square_loss_) loss += x;
   return sampled > 0 ? loss / (sampled * channels_) : 0.0;
 }
 
@@ -207,30 +214,19 @@ void Fit::adam(const float* rates, float beta1, float beta2, float epsilon) {
 void Fit::statistics(float* out) {
   require_lists();
   prepare(params_.data());
-  std::vector<float> entries(lists_.ids.size() * 3);
-  const int tiles = tiles_x_ * tiles_y_;
-  pool_.run(tiles, [&](int t, int worker) {
-    StatisticsTile tile;
-    tile.sites = sites_.data();
-    tile.ids = lists_.ids.data() + lists_.offsets[t];
-    tile.count = static_cast<int>(lists_.offsets[t + 1] - lists_.offsets[t]);
-    tile.target = target_.data() + static_cast<size_t>(t) * kBlocks * channels_ * 16;
-    tile.out = entries.data() + static_cast<size_t>(lists_.offsets[t]) * 3;
-    tile.x0 = t % tiles_x_ * kTile;
-    tile.y0 = t / tiles_x_ * kTile;
-    tile.width = width_;
-    tile.height = height_;
-    tile.channels = channels_;
-    tile.k = k_;
-    kernels_.statistics_tile(tile, &scratch_[worker]->work);
+  pool_.run(squares_x_ * squares_y_, [&](int square, int worker) {
+    kernels_.statistics_square(task(square, 3), &scratch_[worker]->work);
   });
-  for (int i = 0; i < count_; ++i) {
-    double sums[3] = {0.0, 0.0, 0.0};
-    for (uint32_t j = lists_.site_offsets[i]; j < lists_.site_offsets[i + 1]; ++j)
-      for (int c = 0; c < 3; ++c)
-        sums[c] += entries[static_cast<size_t>(lists_.site_entries[j]) * 3 + c];
-    for (int c = 0; c < 3; ++c) out[3 * static_cast<size_t>(i) + c] = static_cast<float>(sums[c]);
-  }
+  pool_.run((count_ + kSiteChunk - 1) / kSiteChunk, [&](int chunk, int) {
+    const int end = std::min(count_, (chunk + 1) * kSiteChunk);
+    for (int i = chunk * kSiteChunk; i < end; ++i) {
+      double sums[3] = {0.0, 0.0, 0.0};
+      for (uint32_t r = lists_.site_offsets[i]; r < lists_.site_offsets[i + 1]; ++r)
+        for (int c = 0; c < 3; ++c)
+          sums[c] += sums_[static_cast<size_t>(lists_.site_rows[r]) * 3 + c];
+      for (int c = 0; c < 3; ++c) out[3 * static_cast<size_t>(i) + c] = static_cast<float>(sums[c]);
+    }
+  });
 }
 
 void Fit::keep(const int32_t* index, int count) {

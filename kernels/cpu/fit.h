@@ -6,13 +6,19 @@
 
 namespace sad {
 
-// Candidate lists of all 8x8 tiles, and for each site the list entries that hold it.
+// Candidate lists of all squares, and for each site the rows of the squares' sums that are its own.
 struct Candidates {
-  std::vector<uint32_t> offsets;  // [tiles + 1]
-  std::vector<int32_t> ids;       // [entries]
-  std::vector<uint32_t> site_offsets, site_entries;
+  struct Square {
+    std::vector<int32_t> ids, entries;
+    std::vector<uint8_t> masks;  // [entries], see GradientTask
+    int32_t offsets[kSquareTiles + 1] = {0};
+  };
+  std::vector<Square> squares;
+  std::vector<uint32_t> rows;                     // [squares + 1], into the sums
+  std::vector<uint32_t> site_offsets, site_rows;  // rows of each site, ascending
 
-  void assemble(std::vector<std::vector<int32_t>>& per_tile, int sites);
+  void set(int square, const SquareLists& lists);
+  void index_sites(int sites);
 };
 
 class Fit {
@@ -40,18 +46,21 @@ class Fit {
  private:
   void require_lists() const;
   void prepare(const float* params);
+  const float* disturb(const float* noise, uint64_t seed);
+  SquareTask task(int square, int sums_columns);
 
   const Kernels& kernels_;
   ThreadPool pool_;
   std::vector<std::unique_ptr<WorkerScratch>> scratch_;
-  int width_, height_, channels_, k_, tiles_x_, tiles_y_, count_;
+  int width_, height_, channels_, k_, squares_x_, squares_y_, count_;
   float cut_ = 7.0f;
   int steps_ = 0;
   bool lists_current_ = false;
-  std::vector<float> target_;  // [tiles][kBlocks][C][16]
+  unsigned masked_ = 0;        // bit b: the lists' masks are known for block b
+  std::vector<float> target_;  // [squares][kSquareTiles][kBlocks][C][16]
   std::vector<float> params_, first_, second_, gradients_, disturbed_;
-  std::vector<float> sums_;  // [entries][6 + C]
-  std::vector<float> tile_loss_;
+  std::vector<float> sums_;  // [rows][6 + C], or [rows][3] for the statistics
+  std::vector<double> square_loss_;
   PreparedSites sites_;
   Candidates lists_;
 };

@@ -1,4 +1,8 @@
-// Render, gradient and statistics of one tile: 16 pixels a vector, one pass over the tile's list.
+// Rendering of one tile: 16 pixels a vector, one pass over the tile's list.
+#ifndef SAD_CPU_PASSES_H_
+#define SAD_CPU_PASSES_H_
+
+#include "blocks.h"
 #include "simd.h"
 #include "types.h"
 
@@ -10,17 +14,24 @@ struct LanePixels {
   M inside;
 };
 
-SAD_INLINE LanePixels lane_pixels(int block, int x0, int y0, int width, int height) {
-  float x[kLanes], y[kLanes];
-  for (int i = 0; i < kLanes; ++i) {
-    const int bx = block < 4 ? (block & 1) * 4 + (i & 3) : (i & 3) * 2 + (block & 1);
-    const int by = block < 4 ? (block >> 1) * 4 + (i >> 2) : (i >> 2) * 2 + ((block >> 1) & 1);
-    x[i] = x0 + bx + 0.5f;
-    y[i] = y0 + by + 0.5f;
+// Pixel centres within a tile, by block (see blocks.h).
+struct LaneOffsets {
+  alignas(64) float x[kBlocks][kLanes], y[kBlocks][kLanes];
+  constexpr LaneOffsets() : x(), y() {
+    for (int block = 0; block < kBlocks; ++block) {
+      for (int lane = 0; lane < kLanes; ++lane) {
+        x[block][lane] = block_x(block, lane) + 0.5f;
+        y[block][lane] = block_y(block, lane) + 0.5f;
+      }
+    }
   }
+};
+constexpr LaneOffsets kLaneOffsets;
+
+SAD_INLINE LanePixels lane_pixels(int block, int x0, int y0, int width, int height) {
   LanePixels p;
-  p.x = load(x);
-  p.y = load(y);
+  p.x = F(static_cast<float>(x0)) + load(kLaneOffsets.x[block]);
+  p.y = F(static_cast<float>(y0)) + load(kLaneOffsets.y[block]);
   p.inside = (F(static_cast<float>(width)) > p.x) & (F(static_cast<float>(height)) > p.y);
   return p;
 }
@@ -36,201 +47,8 @@ SAD_INLINE F insert_k(F* sorted, F x, int k) {
   return x;
 }
 
-// Logits and distances of a list at 16 pixels; which sites are active; the top-K threshold.
-struct Selection {
-  F maximum, threshold;
-  int active;
-};
-
-SAD_INLINE Selection select_sites(const PreparedSite* sites, const int32_t* ids, int count,
-                                  const LanePixels& px, int k, float cut, F* logit, F* distance,
-                                  int32_t* active) {
-  F maximum(-3e38f);
-  for (int e = 0; e < count; ++e) {
-    const PreparedSite& s = sites[ids[e]];
-    const F d = sad_distance(px.x - F(s.x), px.y - F(s.y), F(s.m0), F(s.m1), F(s.m2));
-    const F l = sad_logit(d, F(s.tau), F(s.radius));
-    distance[e] = d;
-    logit[e] = l;
-    maximum = sad_max(maximum, l);
-  }
-  const F floor = maximum - F(cut);
-  int n = 0;
-  for (int e = 0; e < count; ++e) {
-    active[n] = e;
-    n += any(logit[e] > floor);
-  }
-  F threshold = floor;
-  if (n > k) {
-    F sorted[kMaxK];
-    for (int j = 0; j < k; ++j) sorted[j] = F(-3e38f);
-    for (int a = 0; a < n; ++a) insert_k(sorted, logit[active[a]], k);
-    threshold = sad_max(threshold, sorted[k - 1]);
-  }
-  return Selection{maximum, threshold, n};
-}
-
-// ---- Gradient -------------------------------------------------------------------------------
-
-template <int C>
-SAD_INLINE float gradient_block(const GradientTile& t, int block, F* logit, F* distance,
-                                int32_t* active, F* sums, uint8_t* touched) {
-  constexpr int kSums = 6 + C;
-  const LanePixels px = lane_pixels(block, t.x0, t.y0, t.width, t.height);
-  const Selection sel =
-      select_sites(t.sites, t.ids, t.count, px, t.k, t.cut, logit, distance, active);
-  F total(0.0f), blend[C];
-  for (int c = 0; c < C; ++c) blend[c] = F(0.0f);
-  for (int a = 0; a < sel.active; ++a) {
-    const int e = active[a];
-    const PreparedSite& s = t.sites[t.ids[e]];
-    const F w = select(logit[e] >= sel.threshold, sad_exp(logit[e] - sel.maximum), F(0.0f));
-    logit[e] = w;
-    total = total + w;
-    for (int c = 0; c < C; ++c) blend[c] = blend[c] + w * F(s.color[c]);
-  }
-  const F inverse = F(1.0f) / total;
-  F g[C], gy(0.0f), loss(0.0f);
-  for (int c = 0; c < C; ++c) {
-    const F y = blend[c] * inverse;
-    const F error =
-        select(px.inside, y - load(t.target + (block * C + c) * kLanes), F(0.0f));
-    loss = loss + error * error;
-    g[c] = error * F(t.scale);
-    gy = gy + g[c] * y;
-  }
-  for (int a = 0; a < sel.active; ++a) {
-    const int e = active[a];
-    const PreparedSite& s = t.sites[t.ids[e]];
-    const F w = logit[e] * inverse;
-    F* sum = sums + e * kSums;
-    if (!touched[e]) {
-      touched[e] = 1;
-      for (int j = 0; j < kSums; ++j) sum[j] = F(0.0f);
-    }
-    F gc = F(0.0f) - gy;
-    for (int c = 0; c < C; ++c) {
-      gc = gc + g[c] * F(s.color[c]);
-      sum[kSColor + c] = sum[kSColor + c] + w * g[c];
-    }
-    sad_accumulate(sum, w * gc, distance[e], px.x - F(s.x), px.y - F(s.y));
-  }
-  return reduce(loss);
-}
-
-template <int C>
-static float gradient_tile_c(const GradientTile& t, Scratch* scratch) {
-  constexpr int kSums = 6 + C;
-  const size_t n = static_cast<size_t>(t.count);
-  float* memory = scratch->need(n * kLanes * (2 + kSums) + 2 * n + 4 * kLanes);
-  F* logit = reinterpret_cast<F*>(memory);
-  F* distance = logit + n;
-  F* sums = distance + n;
-  int32_t* active = reinterpret_cast<int32_t*>(sums + n * kSums);
-  uint8_t* touched = reinterpret_cast<uint8_t*>(active + n + 1);
-  memset(touched, 0, n);
-  float loss = 0.0f;
-  const int first = t.phase < 0 ? 0 : 4 + t.phase, last = t.phase < 0 ? 4 : first + 1;
-  for (int block = first; block < last; ++block)
-    loss += gradient_block<C>(t, block, logit, distance, active, sums, touched);
-  for (int e = 0; e < t.count; ++e) {
-    float* out = t.sums + e * kSums;
-    if (touched[e]) {
-      for (int j = 0; j < kSums; ++j) out[j] = reduce(sums[e * kSums + j]);
-    } else {
-      for (int j = 0; j < kSums; ++j) out[j] = 0.0f;
-    }
-  }
-  return loss;
-}
-
-static float gradient_tile(const GradientTile& t, Scratch* scratch) {
-  switch (t.channels) {
-    case 1: return gradient_tile_c<1>(t, scratch);
-    case 2: return gradient_tile_c<2>(t, scratch);
-    case 3: return gradient_tile_c<3>(t, scratch);
-    default: return gradient_tile_c<4>(t, scratch);
-  }
-}
-
-// ---- Statistics and removal deltas ----------------------------------------------------------
-
-// Sums of a pixel without one of its sites come from prefix and suffix sums: subtracting the site
-// from the total would cancel where it has nearly all the weight.
-template <int C>
-static void statistics_tile_c(const StatisticsTile& t, Scratch* scratch) {
-  const size_t n = static_cast<size_t>(t.count);
-  float* memory = scratch->need(n * kLanes * (2 + 1 + C + 3) + 2 * n + 4 * kLanes);
-  F* logit = reinterpret_cast<F*>(memory);
-  F* distance = logit + n;
-  F* prefix = distance + n;  // [n][1 + C]
-  F* sums = prefix + n * (1 + C);
-  int32_t* active = reinterpret_cast<int32_t*>(sums + n * 3);
-  for (size_t i = 0; i < 3 * n; ++i) sums[i] = F(0.0f);
-  for (int block = 0; block < 4; ++block) {
-    const LanePixels px = lane_pixels(block, t.x0, t.y0, t.width, t.height);
-    const Selection sel =
-        select_sites(t.sites, t.ids, t.count, px, t.k, 40.0f, logit, distance, active);
-    F total(0.0f), blend[C];
-    for (int c = 0; c < C; ++c) blend[c] = F(0.0f);
-    for (int a = 0; a < sel.active; ++a) {
-      const int e = active[a];
-      const PreparedSite& s = t.sites[t.ids[e]];
-      prefix[a * (1 + C)] = total;
-      for (int c = 0; c < C; ++c) prefix[a * (1 + C) + 1 + c] = blend[c];
-      const F w = select(logit[e] >= sel.threshold, sad_exp(logit[e] - sel.maximum), F(0.0f));
-      logit[e] = w;
-      total = total + w;
-      for (int c = 0; c < C; ++c) blend[c] = blend[c] + w * F(s.color[c]);
-    }
-    const F inverse = F(1.0f) / total;
-    F target[C], squared(0.0f);
-    for (int c = 0; c < C; ++c) {
-      target[c] = load(t.target + (block * C + c) * kLanes);
-      const F error = blend[c] * inverse - target[c];
-      squared = squared + error * error;
-    }
-    F rest(0.0f), rest_blend[C];
-    for (int c = 0; c < C; ++c) rest_blend[c] = F(0.0f);
-    for (int a = sel.active - 1; a >= 0; --a) {
-      const int e = active[a];
-      const PreparedSite& s = t.sites[t.ids[e]];
-      const F w = logit[e];
-      const F others = prefix[a * (1 + C)] + rest;
-      const M has_others = others > F(1e-30f);
-      const F scale = F(1.0f) / select(has_others, others, F(1.0f));
-      F removed(0.0f);
-      for (int c = 0; c < C; ++c) {
-        const F y = (prefix[a * (1 + C) + 1 + c] + rest_blend[c]) * scale;
-        const F error = select(has_others, y - target[c], F(1.0f));
-        removed = removed + error * error;
-        rest_blend[c] = rest_blend[c] + w * F(s.color[c]);
-      }
-      rest = rest + w;
-      const F share = w * inverse;
-      sums[3 * e] = sums[3 * e] + select(px.inside, share, F(0.0f));
-      sums[3 * e + 1] = sums[3 * e + 1] + select(px.inside, share * squared, F(0.0f));
-      const F delta = select(w > F(0.0f), removed - squared, F(0.0f));
-      sums[3 * e + 2] = sums[3 * e + 2] + select(px.inside, delta, F(0.0f));
-    }
-  }
-  for (size_t i = 0; i < 3 * n; ++i) t.out[i] = reduce(sums[i]);
-}
-
-static void statistics_tile(const StatisticsTile& t, Scratch* scratch) {
-  switch (t.channels) {
-    case 1: return statistics_tile_c<1>(t, scratch);
-    case 2: return statistics_tile_c<2>(t, scratch);
-    case 3: return statistics_tile_c<3>(t, scratch);
-    default: return statistics_tile_c<4>(t, scratch);
-  }
-}
-
-// ---- Render ---------------------------------------------------------------------------------
-
 // One pixel in double, exactly as the reference does it.
-static void render_pixel_exact(const RenderTarget& t, int x, int y, const int32_t* ids,
-                               int count) {
+static void render_pixel_exact(const RenderTarget& t, int x, int y, const int32_t* ids, int count) {
   double logits[kMaxK];
   int top[kMaxK];
   int n = 0;
@@ -289,8 +107,7 @@ static void render_tile(const RenderTarget& t, int x0, int y0, const int32_t* id
       if (m > t.k) {
         F sorted[kMaxK];
         for (int j = 0; j < t.k; ++j) sorted[j] = F(-3e38f);
-        for (int a = 0; a < m; ++a)
-          next = sad_max(next, insert_k(sorted, logit[active[a]], t.k));
+        for (int a = 0; a < m; ++a) next = sad_max(next, insert_k(sorted, logit[active[a]], t.k));
         threshold = sorted[t.k - 1];
       }
       F total(0.0f), worst(0.0f), blend[kMaxChannels];
@@ -331,3 +148,4 @@ static void render_tile(const RenderTarget& t, int x0, int y0, const int32_t* id
 
 }  // namespace SAD_ISA
 }  // namespace sad
+#endif  // SAD_CPU_PASSES_H_

@@ -1,12 +1,15 @@
-// Sixteen float lanes: AVX-512, AVX2 or plain C++, chosen by the flags this file is compiled with.
-// Every operation is IEEE and the order of reduce() is fixed, so all three give the same bits.
+// Sixteen float lanes: AVX-512, AVX2 or the compiler's own vectors (simd_portable.h), chosen by the
+// flags this file is compiled with. Every operation is IEEE and the order of reduce() is fixed, so
+// all three give the same bits.
 #ifndef SAD_CPU_SIMD_H_
 #define SAD_CPU_SIMD_H_
 
 #include "../sad_core.h"
 
-#if defined(__AVX512F__) || defined(__AVX2__)
+#if defined(__AVX2__)
 #include <immintrin.h>
+#elif defined(__SSE2__)
+#include <emmintrin.h>
 #endif
 
 #define SAD_INLINE static inline __attribute__((always_inline, unused))
@@ -21,6 +24,7 @@ using sad::sad_max;
 using sad::sad_min;
 using sad::sad_pow2;
 using sad::sad_round;
+using sad::sad_scale;
 using sad::sad_sqrt;
 
 #if defined(__AVX512F__)
@@ -48,6 +52,10 @@ SAD_INLINE F sad_pow2(F n) {
   const __m512i e = _mm512_add_epi32(_mm512_cvtps_epi32(n.v), _mm512_set1_epi32(127));
   return F(_mm512_castsi512_ps(_mm512_slli_epi32(e, 23)));
 }
+SAD_INLINE F sad_scale(F y, F t) {
+  const __m512i n = _mm512_slli_epi32(_mm512_castps_si512(t.v), 23);
+  return F(_mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(y.v), n)));
+}
 SAD_INLINE M operator>(F a, F b) { return M{_mm512_cmp_ps_mask(a.v, b.v, _CMP_GT_OQ)}; }
 SAD_INLINE M operator>=(F a, F b) { return M{_mm512_cmp_ps_mask(a.v, b.v, _CMP_GE_OQ)}; }
 SAD_INLINE M operator&(M a, M b) { return M{static_cast<__mmask16>(a.v & b.v)}; }
@@ -57,12 +65,11 @@ SAD_INLINE F select(M m, F a, F b) { return F(_mm512_mask_blend_ps(m.v, b.v, a.v
 SAD_INLINE F gather(const float* base, const int32_t* index) {
   return F(_mm512_i32gather_ps(_mm512_loadu_si512(index), base, 4));
 }
-SAD_INLINE float reduce(F a) {
-  const __m256 h =
-      _mm256_add_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));
-  const __m128 q = _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
-  const __m128 d = _mm_add_ps(q, _mm_movehl_ps(q, q));
-  return _mm_cvtss_f32(_mm_add_ss(d, _mm_shuffle_ps(d, d, 1)));
+SAD_INLINE bool any(M m) { return m.v != 0; }
+// Lane i is a[i] + a[i + 4] + ..., added as ((0 + 8) + (4 + 12)).
+SAD_INLINE __m128 quarter(F a) {
+  const __m256 h = _mm256_add_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));
+  return _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
 }
 
 #elif defined(__AVX2__)
@@ -97,6 +104,11 @@ SAD_INLINE __m256 pow2_half(__m256 n) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(e, 23));
 }
 SAD_INLINE F sad_pow2(F n) { return F(pow2_half(n.a), pow2_half(n.b)); }
+SAD_INLINE __m256 scale_half(__m256 y, __m256 t) {
+  const __m256i n = _mm256_slli_epi32(_mm256_castps_si256(t), 23);
+  return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(y), n));
+}
+SAD_INLINE F sad_scale(F y, F t) { return F(scale_half(y.a, t.a), scale_half(y.b, t.b)); }
 SAD_INLINE M operator>(F x, F y) {
   return M{_mm256_cmp_ps(x.a, y.a, _CMP_GT_OQ), _mm256_cmp_ps(x.b, y.b, _CMP_GT_OQ)};
 }
@@ -117,117 +129,107 @@ SAD_INLINE F gather(const float* base, const int32_t* index) {
   const __m256i j = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(index + 8));
   return F(_mm256_i32gather_ps(base, i, 4), _mm256_i32gather_ps(base, j, 4));
 }
-SAD_INLINE float reduce(F x) {
+SAD_INLINE bool any(M m) { return _mm256_movemask_ps(_mm256_or_ps(m.a, m.b)) != 0; }
+SAD_INLINE __m128 quarter(F x) {
   const __m256 h = _mm256_add_ps(x.a, x.b);
-  const __m128 q = _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
-  const __m128 d = _mm_add_ps(q, _mm_movehl_ps(q, q));
-  return _mm_cvtss_f32(_mm_add_ss(d, _mm_shuffle_ps(d, d, 1)));
+  return _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
 }
 
-#else  // plain C++; the compiler vectorizes these loops with whatever the target has
+#else
 
-struct M {
-  int32_t v[kLanes];
-};
-struct F {
-  float v[kLanes];
-  F() = default;
-  __attribute__((always_inline)) F(float x) {
-    for (int i = 0; i < kLanes; ++i) v[i] = x;
-  }
-};
-#define SAD_LANES(expression)                            \
-  do {                                                   \
-    for (int i = 0; i < kLanes; ++i) r.v[i] = expression; \
-    return r;                                            \
-  } while (0)
-SAD_INLINE F load(const float* p) {
-  F r;
-  SAD_LANES(p[i]);
-}
-SAD_INLINE void store(float* p, F a) {
-  for (int i = 0; i < kLanes; ++i) p[i] = a.v[i];
-}
-SAD_INLINE F operator+(F a, F b) {
-  F r;
-  SAD_LANES(a.v[i] + b.v[i]);
-}
-SAD_INLINE F operator-(F a, F b) {
-  F r;
-  SAD_LANES(a.v[i] - b.v[i]);
-}
-SAD_INLINE F operator*(F a, F b) {
-  F r;
-  SAD_LANES(a.v[i] * b.v[i]);
-}
-SAD_INLINE F operator/(F a, F b) {
-  F r;
-  SAD_LANES(a.v[i] / b.v[i]);
-}
-SAD_INLINE F sad_sqrt(F a) {
-  F r;
-  SAD_LANES(sqrtf(a.v[i]));
-}
-SAD_INLINE F sad_min(F a, F b) {
-  F r;
-  SAD_LANES(a.v[i] < b.v[i] ? a.v[i] : b.v[i]);
-}
-SAD_INLINE F sad_max(F a, F b) {
-  F r;
-  SAD_LANES(a.v[i] > b.v[i] ? a.v[i] : b.v[i]);
-}
-SAD_INLINE F sad_abs(F a) {
-  F r;
-  SAD_LANES(a.v[i] < 0.0f ? -a.v[i] : a.v[i]);
-}
-SAD_INLINE F sad_pow2(F n) {
-  int32_t e[kLanes];
-  for (int i = 0; i < kLanes; ++i) e[i] = (static_cast<int32_t>(n.v[i]) + 127) << 23;
-  F r;
-  memcpy(r.v, e, sizeof(e));
-  return r;
-}
-SAD_INLINE M operator>(F a, F b) {
-  M r;
-  SAD_LANES(a.v[i] > b.v[i] ? -1 : 0);
-}
-SAD_INLINE M operator>=(F a, F b) {
-  M r;
-  SAD_LANES(a.v[i] >= b.v[i] ? -1 : 0);
-}
-SAD_INLINE M operator&(M a, M b) {
-  M r;
-  SAD_LANES(a.v[i] & b.v[i]);
-}
-SAD_INLINE M operator|(M a, M b) {
-  M r;
-  SAD_LANES(a.v[i] | b.v[i]);
-}
-SAD_INLINE unsigned bits(M m) {
-  unsigned out = 0;
-  for (int i = 0; i < kLanes; ++i) out |= (static_cast<unsigned>(m.v[i]) & 1u) << i;
-  return out;
-}
-SAD_INLINE F select(M m, F a, F b) {
-  F r;
-  SAD_LANES(m.v[i] ? a.v[i] : b.v[i]);
-}
-SAD_INLINE F gather(const float* base, const int32_t* index) {
-  F r;
-  SAD_LANES(base[index[i]]);
-}
-SAD_INLINE float reduce(F a) {
-  float h[8], q[4];
-  for (int i = 0; i < 8; ++i) h[i] = a.v[i] + a.v[i + 8];
-  for (int i = 0; i < 4; ++i) q[i] = h[i] + h[i + 4];
-  return (q[0] + q[2]) + (q[1] + q[3]);
-}
-#undef SAD_LANES
+#include "simd_portable.h"
 
 #endif
 
 SAD_INLINE F sad_round(F x) { return (x + F(12582912.0f)) - F(12582912.0f); }
-SAD_INLINE bool any(M m) { return bits(m) != 0; }
+
+#if defined(__AVX2__)
+
+SAD_INLINE float reduce(F a) {
+  const __m128 q = quarter(a), d = _mm_add_ps(q, _mm_movehl_ps(q, q));
+  return _mm_cvtss_f32(_mm_add_ss(d, _mm_shuffle_ps(d, d, 1)));
+}
+
+// out[j] = reduce(rows[j]) for four rows, in the same order of additions.
+SAD_INLINE void reduce_four(const F* rows, float* out) {
+  const __m128 a = quarter(rows[0]), b = quarter(rows[1]);
+  const __m128 c = quarter(rows[2]), d = quarter(rows[3]);
+  const __m128 ab = _mm_add_ps(_mm_shuffle_ps(a, b, 0x44), _mm_shuffle_ps(a, b, 0xee));
+  const __m128 cd = _mm_add_ps(_mm_shuffle_ps(c, d, 0x44), _mm_shuffle_ps(c, d, 0xee));
+  _mm_storeu_ps(out, _mm_add_ps(_mm_shuffle_ps(ab, cd, 0x88), _mm_shuffle_ps(ab, cd, 0xdd)));
+}
+
+#else
+
+SAD_INLINE void reduce_four(const F* rows, float* out) {
+  for (int j = 0; j < 4; ++j) out[j] = reduce(rows[j]);
+}
+
+#endif
+
+// out[j] = reduce(rows[j]) for count rows.
+static inline __attribute__((unused)) void reduce_rows(const F* rows, int count, float* out) {
+  int j = 0;
+#if defined(__AVX512F__)
+  for (; j + 8 <= count; j += 8) {  // eight rows fill a vector at every step
+    __m512 pair[4];
+    for (int i = 0; i < 4; ++i) {
+      const __m512 a = rows[j + 2 * i].v, b = rows[j + 2 * i + 1].v;
+      pair[i] = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+    }
+    const __m512 low = _mm512_add_ps(_mm512_shuffle_f32x4(pair[0], pair[1], 0x88),
+                                     _mm512_shuffle_f32x4(pair[0], pair[1], 0xdd));
+    const __m512 high = _mm512_add_ps(_mm512_shuffle_f32x4(pair[2], pair[3], 0x88),
+                                      _mm512_shuffle_f32x4(pair[2], pair[3], 0xdd));
+    const __m512 halves =
+        _mm512_add_ps(_mm512_shuffle_ps(low, high, 0x44), _mm512_shuffle_ps(low, high, 0xee));
+    const __m512 sums = _mm512_add_ps(halves, _mm512_permute_ps(halves, 0xb1));
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 0, 4, 8, 12, 2, 6, 10, 14);
+    _mm256_storeu_ps(out + j, _mm512_castps512_ps256(_mm512_permutexvar_ps(order, sums)));
+  }
+#endif
+  for (; j + 4 <= count; j += 4) reduce_four(rows + j, out + j);
+  for (; j < count; ++j) out[j] = reduce(rows[j]);
+}
+
+// Writes base + lane for every lane of m, in order, and returns how many; the rest of 16 places
+// behind `out` may be overwritten.
+SAD_INLINE int append_lanes(int32_t* out, int base, M m) {
+  unsigned set = bits(m);
+#if defined(__AVX512F__)
+  const __m512i lanes =
+      _mm512_add_epi32(_mm512_set1_epi32(base),
+                       _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+  _mm512_storeu_si512(out, _mm512_maskz_compress_epi32(m.v, lanes));
+  return __builtin_popcount(set);
+#else
+  int n = 0;
+  for (; set; set &= set - 1) out[n++] = base + __builtin_ctz(set);
+  return n;
+#endif
+}
+
+// Writes the values whose mark has a bit of `which`, in order, and returns how many. All three
+// arrays have room for `count` rounded up to 16.
+SAD_INLINE int append_marked(int32_t* out, const int32_t* values, const uint8_t* marks,
+                             uint8_t which, int count) {
+  int n = 0;
+#if defined(__AVX512F__)
+  for (int i = 0; i < count; i += kLanes) {
+    __mmask16 set = _mm_test_epi8_mask(_mm_loadu_si128(reinterpret_cast<const __m128i*>(marks + i)),
+                                       _mm_set1_epi8(static_cast<char>(which)));
+    if (count - i < kLanes) set &= static_cast<__mmask16>((1u << (count - i)) - 1u);
+    _mm512_storeu_si512(out + n, _mm512_maskz_compress_epi32(set, _mm512_loadu_si512(values + i)));
+    n += __builtin_popcount(set);
+  }
+#else
+  for (int i = 0; i < count; ++i) {
+    out[n] = values[i];
+    n += (marks[i] & which) != 0;
+  }
+#endif
+  return n;
+}
 
 }  // namespace SAD_ISA
 }  // namespace sad

@@ -1,6 +1,9 @@
 // Compiled once per instruction set, with SAD_ISA naming it (see CMakeLists.txt).
 #include "candidates.h"
+#include "fit_passes.h"
 #include "passes.h"
+
+// After passes.h, whose pixels it uses.
 #include "descent.h"
 
 #define SAD_STRING_(x) #x
@@ -11,8 +14,8 @@ namespace SAD_ISA {
 
 extern const Kernels kTable;
 const Kernels kTable = {
-    SAD_STRING(SAD_ISA), filter_super,  visit_unit,    render_tile, gradient_tile,
-    statistics_tile,     list_tile,     descent_setup, descent_error, descent_color,
+    SAD_STRING(SAD_ISA), filter_super, visit_unit,    render_tile,   visit_squares, gradient_square,
+    statistics_square,   list_tile,    descent_setup, descent_error, descent_color,
 };
 
 }  // namespace SAD_ISA

@@ -11,16 +11,22 @@
 
 namespace sad {
 
-constexpr int kTile = 8;     // px, side of the tile that has a candidate list
-constexpr int kUnit = 128;   // px, side of the square that one thread works on at a time
-constexpr int kSuper = 1024; // px, side of the square whose list the units start from
+constexpr int kTile = 8;      // px, side of the tile that has a candidate list
+constexpr int kSquare = 32;   // px, side of the square whose tiles share a list of sites in a fit
+constexpr int kUnit = 128;    // px, side of the square that one thread works on at a time
+constexpr int kSuper = 1024;  // px, side of the square whose list the units start from
 constexpr int kTilePixels = kTile * kTile;
-constexpr int kBlocks = 8;   // 4 compact 4x4 blocks, then 4 phases of one pixel in 2x2
+constexpr int kSquareTiles = (kSquare / kTile) * (kSquare / kTile);
+constexpr int kBlocks = 8;        // 4 compact 4x4 blocks, then 4 phases of one pixel in 2x2
 constexpr int kDescentList = 12;  // sites a pixel keeps during the integer descent
 
-// Site columns as separate arrays, padded to a multiple of 16.
+// Radius of what pads site columns: a logit under that of any site.
+constexpr float kNowhere = -1e30f;
+
+// Site columns as separate arrays, padded to a multiple of 16. `reach` is the metric length of the
+// longest corner offset of a square of half-side 1.
 struct SiteColumns {
-  float *x, *y, *m0, *m1, *m2, *tau, *radius;
+  float *x, *y, *m0, *m1, *m2, *tau, *radius, *reach;
   int32_t* id;
   int count;
 };
@@ -55,26 +61,35 @@ struct RenderTarget {
   bool exact;  // every pixel in double
 };
 
-// One tile of the gradient pass. Pixel values are stored block by block (see kBlocks), 16 lanes
-// each: target[block][channel][lane].
-struct GradientTile {
-  const PreparedSite* sites;
+// Candidate lists of a square: the sites that any of its tiles needs, and for each tile (in raster
+// order, including those outside the image, which have none) positions in that list.
+struct SquareLists {
   const int32_t* ids;
   int count;
-  const float* target;
-  float* sums;  // [count][6 + C], written whole
-  int x0, y0, width, height, channels, k;
-  int phase;    // -1: all pixels
-  float cut, scale;
+  const int32_t* entries;
+  const int32_t* offsets;  // [kSquareTiles + 1], into entries
 };
 
-struct StatisticsTile {
+using SquareVisitor = void (*)(void* context, int x0, int y0, const SquareLists& lists);
+
+// One square of a pass of the fit. Target values are stored tile by tile and block by block (see
+// blocks.h), 16 lanes each: target[tile][block][channel][lane].
+struct SquareTask {
   const PreparedSite* sites;
-  const int32_t* ids;
-  int count;
+  SquareLists lists;
   const float* target;
-  float* out;  // [count][3]: mass, responsibility-weighted squared error, removal delta
+  float* sums;  // [lists.count][columns of the pass], written whole
   int x0, y0, width, height, channels, k;
+};
+
+struct GradientTask {
+  SquareTask square;
+  int phase;  // -1: all pixels
+  float cut, scale;
+  // Per list entry, bit b: the site was near the top K in block b when the block was first seen
+  // with these lists. `fresh`: that is now; otherwise other entries are passed over.
+  uint8_t* masks;  // null: neither written nor read
+  bool fresh;
 };
 
 // Lists of a pixel's best kDescentList sites, sorted by logit.
@@ -100,12 +115,17 @@ struct Kernels {
   void (*filter_super)(const SiteColumns& all, float x0, float y0, float x1, float y1,
                        FilterOptions options, UnitScratch* scratch, SiteColumns* out);
   void (*visit_unit)(const SiteColumns& sites, int ux, int uy, int width, int height,
-                     FilterOptions options, UnitScratch* scratch, TileVisitor visit,
-                     void* context);
+                     FilterOptions options, UnitScratch* scratch, TileVisitor visit, void* context);
   void (*render_tile)(const RenderTarget& target, int x0, int y0, const int32_t* ids, int count,
                       UnitScratch* scratch);
-  float (*gradient_tile)(const GradientTile& tile, Scratch* scratch);
-  void (*statistics_tile)(const StatisticsTile& tile, Scratch* scratch);
+  // The lists of every square of a unit.
+  void (*visit_squares)(const SiteColumns& sites, int ux, int uy, int width, int height,
+                        FilterOptions options, UnitScratch* scratch, SquareVisitor visit,
+                        void* context);
+  // Sums [count][6 + C] of GradientSum; returns the squared error of the sampled pixels.
+  double (*gradient_square)(const GradientTask& task, Scratch* scratch);
+  // Sums [count][3]: mass, responsibility-weighted squared error, removal delta.
+  void (*statistics_square)(const SquareTask& task, Scratch* scratch);
   void (*list_tile)(const PreparedSite* sites, int x0, int y0, int width, int height,
                     const int32_t* ids, int count, DescentLists lists, Scratch* scratch);
   void (*descent_setup)(const DescentPixels& pixels, Scratch* groups, Scratch* scratch);
@@ -113,11 +133,11 @@ struct Kernels {
   double (*descent_error)(const DescentPixels& pixels, const float* groups,
                           const PreparedSite& site, float* logits);
   // Sums for the best colour step along `direction`: (sum of a r.d, sum of a^2).
-  void (*descent_color)(const DescentPixels& pixels, const float* groups,
-                        const PreparedSite& site, const float* direction, double* out);
+  void (*descent_color)(const DescentPixels& pixels, const float* groups, const PreparedSite& site,
+                        const float* direction, double* out);
 };
 
-const Kernels& kernels();               // the best set this processor runs
+const Kernels& kernels();                  // the best set this processor runs
 const Kernels* kernels(const char* name);  // by name; null if not built or not runnable
 
 }  // namespace sad

@@ -97,8 +97,8 @@ def symbol_costs(header: Header, symbols: Symbols) -> list[ColumnCosts]:
         if column == _LOG_ANISOTROPY:
             # One class a prediction, so that the number of directions is known.
             last = int(prediction.max(initial=0))
-            by_prediction = np.zeros(last + 1, np.int64)
-            by_prediction[prediction] = context
+            by_prediction = np.minimum(np.arange(last + 1) // 2, 7)
+            table = _table(residuals[:, column], by_prediction[prediction])
             symbol = np.arange(last + 1)[:, None] + np.arange(-RANGE, RANGE + 1)
             levels = angle_levels(int(values.max(initial=0)) + 2, header.quantizer)
             turns = np.log2(levels[np.clip(symbol, 0, len(levels) - 1)])

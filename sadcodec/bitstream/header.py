@@ -24,7 +24,7 @@ __all__ = [
 SIGNATURE = b"\x89SAD\r\n\x1a\n"
 FORMAT_VERSION = 1
 CODERS = ("range", "zstd")
-MAX_GRID = 1 << 23  # cells along one axis of the position grid
+MAX_GRID = 1 << 19  # cells along one axis of the position grid
 MAX_SITES = 1 << 24
 
 # version, flags, pixel format, K, width, height, sites, steps (position, log_tau,
@@ -189,7 +189,7 @@ def _problem(header: Header) -> str | None:
         ),
         (
             max(quantizer.grid_size(header.width, header.height)) <= MAX_GRID,
-            "position step is too fine for the image size",
+            "image too large for its position step",
         ),
     ]
     return next((message for ok, message in checks if not ok), None)
