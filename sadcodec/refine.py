@@ -55,6 +55,7 @@ _LOG_ANISOTROPY = 0.27
 _ANGLE = 0.137  # rad, divided by sinh(a)
 _RADIUS = 1.0 / 10.0  # of the mean spacing
 _COLOR = 1.35  # of the fit's root mean squared error
+_BITS_PER_SITE = 32.0  # near enough for the exchange rate
 RATE_STRENGTH = 1.0  # of the bits in the descent; 0.3 to 1.5 are within 0.02 dB
 _NOISE = 0.3  # half-width of the fine-tuning noise, in steps
 
@@ -183,10 +184,8 @@ class Refinement:
             return 0.0
         symbols = self.symbols
         for cost in symbol_costs(self.header, symbols):
-            self.refiner.set_cost(
-                _TABLE_COLUMN[cost.name], cost.prediction, cost.klass, cost.table
-            )
-        return strength * self.error / (8.0 * coded_size(self.header, symbols))
+            self.refiner.set_cost(_TABLE_COLUMN[cost.name], cost.prediction, cost.klass, cost.table)
+        return strength * self.error / (_BITS_PER_SITE * len(symbols))
 
     def settle_colors(self, sweeps: int, strength: float = RATE_STRENGTH) -> None:
         """Bring the colours onto the steps that the present geometry gives them.

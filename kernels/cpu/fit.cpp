@@ -90,6 +90,7 @@ Fit::Fit(const Kernels& kernels, const float* target, int width, int height, int
 
 void Fit::set_params(const float* params) {
   std::copy(params, params + params_.size(), params_.begin());
+  masked_ = 0;  // what was near before says nothing now
 }
 
 void Fit::prepare(const float* params) { prepare_sites(params, count_, channels_, pool_, &sites_); }
