@@ -17,11 +17,13 @@
 
 #if defined(__CUDACC__) || defined(__CUDACC_RTC__)
 #define SAD_FN static __host__ __device__ __forceinline__
+#define SAD_UNROLL _Pragma("unroll")
 #else
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #define SAD_FN static inline __attribute__((always_inline, unused))
+#define SAD_UNROLL _Pragma("GCC unroll 16")
 #endif
 
 namespace sad {
@@ -244,7 +246,7 @@ SAD_FN double sad_logit_exact(double px, double py, const float* params) {
 // network of min and max: the same for a scalar and for every lane of a vector.
 template <int K, typename T>
 SAD_FN T sad_insert(T* sorted, T x) {
-#pragma GCC unroll 16
+  SAD_UNROLL
   for (int j = 0; j < K; ++j) {
     const T high = sad_max(sorted[j], x);
     x = sad_min(sorted[j], x);
