@@ -55,6 +55,7 @@ class ColorPredictor {
     const int shift = std::max(0, bit_length(static_cast<uint64_t>(reach)) - 13);
     int64_t distance[kNearestCoded];
     int64_t nearest = INT64_MAX;
+    int64_t farthest = 0;
     for (int k = 0; k < count_; ++k) {
       const int32_t j = near.coded[k];
       const int64_t sharper =
@@ -62,16 +63,21 @@ class ColorPredictor {
       const int64_t x = dx(j) >> shift;
       const int64_t y = dy(j) >> shift;
       const int64_t d =
-          metric_[i].form(x, y) + ((metric_[j].form(x, y) * (iexp2(sharper) >> 8)) >> 8) + 1;
+          metric_[i].form(x, y) + ((metric_[j].form(x, y) * (iexp2(sharper) >> 8)) >> 8);
       distance[k] = std::min(d, int64_t(1) << 47);
+      farthest = std::max(farthest, distance[k]);
       if (distance[k] < nearest) {
         nearest = distance[k];
         nearest_ = j;
       }
     }
+    // Shifted so that 32 bits suffice.
+    const int narrow = std::max(0, bit_length(static_cast<uint64_t>(farthest + 8 * nearest)) - 20);
+    const auto unit = static_cast<uint32_t>(nearest >> narrow);
     total_ = 0;
     for (int k = 0; k < count_; ++k) {
-      weight_[k] = ((9 * nearest) << 12) / (distance[k] + 8 * nearest);
+      const auto d = static_cast<uint32_t>(distance[k] >> narrow);
+      weight_[k] = ((9 * unit + 1) << 11) / (d + 8 * unit + 1);
       total_ += weight_[k];
     }
   }
@@ -145,7 +151,7 @@ class ColorPredictor {
   size_t site_ = 0;
   int count_ = 0;
   int32_t nearest_ = 0;
-  int64_t weight_[kNearestCoded] = {};
+  int32_t weight_[kNearestCoded] = {};
   int64_t total_ = 0;
   int64_t mean_[4] = {};
   int64_t slope_[4] = {};

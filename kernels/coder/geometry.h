@@ -15,7 +15,7 @@ namespace sad::coder {
 struct SiteNeighbours {
   int32_t any[kNearestAny];
   int32_t coded[kNearestCoded];
-  int32_t weight[kNearestCoded];  // falls with squared distance, the nearest has 2^16
+  int32_t weight[kNearestCoded];  // falls with squared distance, the nearest has 2^12
   int32_t spacing;                // mean log2 distance to the nearest sites, Q16
   int8_t any_count, coded_count;
 
@@ -58,11 +58,16 @@ inline std::vector<SiteNeighbours> find_neighbours(const std::vector<int32_t>& x
       log_sum += ilog2(static_cast<uint64_t>(found.any.distance(k)) + 1);
     }
     site.spacing = site.any_count == 0 ? 0 : static_cast<int32_t>(log_sum / (2 * site.any_count));
-    const int64_t nearest = site.coded_count == 0 ? 0 : found.coded.distance(0);
+    for (int k = 0; k < site.coded_count; ++k) site.coded[k] = found.coded.index(k);
+    if (site.coded_count == 0) continue;
+    // Shifted so that 32 bits suffice.
+    const int64_t nearest = found.coded.distance(0);
+    const int64_t farthest = found.coded.distance(site.coded_count - 1);
+    const int shift = std::max(0, bit_length(static_cast<uint64_t>(farthest + nearest)) - 19);
+    const auto unit = static_cast<uint32_t>(nearest >> shift);
     for (int k = 0; k < site.coded_count; ++k) {
-      site.coded[k] = found.coded.index(k);
-      site.weight[k] =
-          static_cast<int32_t>(((2 * nearest + 1) << 16) / (found.coded.distance(k) + nearest + 1));
+      const auto distance = static_cast<uint32_t>(found.coded.distance(k) >> shift);
+      site.weight[k] = static_cast<int32_t>(((2 * unit + 1) << 12) / (distance + unit + 1));
     }
   }
   return result;

@@ -63,8 +63,8 @@ class NeighbourSearch {
     seen_[site_] = site_;
     if (site_ > 0) {
       offer(site_ - 1);
-      for (int k = 0; k < before.coded.count(); ++k) offer(before.coded.index(k));
-      for (int k = 0; k < before.any.count(); ++k) offer(before.any.index(k));
+      for (int k = 0, n = before.coded.count(); k < n; ++k) offer(before.coded.index(k));
+      for (int k = 0, n = before.any.count(); k < n; ++k) offer(before.any.index(k));
     }
     update_reach();
     int32_t node = site_ >> kShift;

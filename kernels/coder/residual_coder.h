@@ -17,10 +17,10 @@ constexpr int kDetails = 256;  // contexts of the second model of a magnitude
 constexpr int kSigns = 128;    // contexts of each of the two sign models
 constexpr int kBuckets = 15;   // magnitude buckets with mixed bins; adaptive bits follow
 constexpr int kLastBucket = 45;
-constexpr int kPriorCount = 60;           // bins' worth of trust in the initial probabilities
+constexpr int kPriorCount = 150;          // bins' worth of trust in the initial probabilities
 constexpr int32_t kPriorWeight = 45875;   // 0.7
 constexpr int32_t kDetailWeight = 13107;  // 0.2
-constexpr int32_t kSignWeight = 39322;    // 0.6
+constexpr int32_t kSignWeight = 29491;    // 0.45
 
 // Magnitude - 1 in half-octave buckets: 0 1 2 3 4-5 6-7 8-11 12-15 ...
 inline int bucket_of(uint32_t value) {
@@ -56,8 +56,7 @@ template <class Coder>
 class ResidualCoder {
  public:
   explicit ResidualCoder(Coder& coder) : coder_(coder), columns_(kMaxColumns) {
-    for (int c = 0; c < kMaxColumns; ++c)
-      columns_[c].start(kPriors[c < kColor0 ? (c == kLogAnisotropy ? 2 : 1) : 0]);
+    for (int c = 0; c < kMaxColumns; ++c) columns_[c].start(kPriors[c < kColor0 ? 1 : 0]);
     for (int k = 0; k < kCoherences; ++k)
       for (int b = 0; b < 16; ++b) coherence_[k][b] = prior(kDirectionPriors[k][b]);
     for (Mixer& m : direction_mixer_) m = {{kPriorWeight, kDetailWeight, kDetailWeight}};

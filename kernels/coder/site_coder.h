@@ -26,8 +26,9 @@ DecodedSites decode_range(const Quantizer& q, int32_t count, const uint8_t* data
 EncodedSites encode_residuals(const Quantizer& q, const SiteColumns& sites);
 DecodedSites decode_residuals(const Quantizer& q, int32_t count, const uint8_t* data, size_t size);
 
-// Residuals and classes of their expected size (0..23), row-major [n, 5 + channels], in the order of
-// the input; zero for positions and angles. What an encoder needs to estimate the cost of a symbol.
+// Residuals and classes of their expected size (0..23), row-major [n, 5 + channels], in the order
+// of the input; zero for positions and angles. What an encoder needs to estimate the cost of a
+// symbol.
 struct RecordedSites {
   std::vector<int32_t> residuals, contexts;
 };

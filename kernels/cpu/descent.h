@@ -128,8 +128,8 @@ static void descent_setup(const DescentPixels& p, Scratch* groups, Scratch*) {
 }
 
 template <int C>
-static double descent_error_c(const DescentPixels& p, const float* groups,
-                              const PreparedSite& s, float* logits) {
+static double descent_error_c(const DescentPixels& p, const float* groups, const PreparedSite& s,
+                              float* logits) {
   const int rows = kGrows + 3 * C;
   const int count = (p.count + kLanes - 1) / kLanes;
   F sum(0.0f);
@@ -140,8 +140,7 @@ static double descent_error_c(const DescentPixels& p, const float* groups,
     if (logits) store(logits + g * kLanes, l);
     const M in = l > load(groups + kGthreshold * kLanes);
     const F w = sad_exp(l - load(groups + kGreference * kLanes));
-    const F total =
-        load(groups + kGtotal * kLanes) + select(in, w, load(groups + kGlast * kLanes));
+    const F total = load(groups + kGtotal * kLanes) + select(in, w, load(groups + kGlast * kLanes));
     const F inverse = F(1.0f) / total;
     F squared(0.0f);
     for (int c = 0; c < C; ++c) {
@@ -159,10 +158,14 @@ static double descent_error_c(const DescentPixels& p, const float* groups,
 static double descent_error(const DescentPixels& p, const float* groups, const PreparedSite& s,
                             float* logits) {
   switch (p.channels) {
-    case 1: return descent_error_c<1>(p, groups, s, logits);
-    case 2: return descent_error_c<2>(p, groups, s, logits);
-    case 3: return descent_error_c<3>(p, groups, s, logits);
-    default: return descent_error_c<4>(p, groups, s, logits);
+    case 1:
+      return descent_error_c<1>(p, groups, s, logits);
+    case 2:
+      return descent_error_c<2>(p, groups, s, logits);
+    case 3:
+      return descent_error_c<3>(p, groups, s, logits);
+    default:
+      return descent_error_c<4>(p, groups, s, logits);
   }
 }
 
@@ -183,11 +186,10 @@ static void descent_color(const DescentPixels& p, const float* groups, const Pre
     const F a = select(in, w * inverse, F(0.0f)) * load(groups + kGvalid * kLanes);
     F residual(0.0f);
     for (int c = 0; c < channels; ++c) {
-      const F mine =
-          select(in, w * F(s.color[c]), load(groups + (kGrows + channels + c) * kLanes));
+      const F mine = select(in, w * F(s.color[c]), load(groups + (kGrows + channels + c) * kLanes));
       const F y = (load(groups + (kGrows + c) * kLanes) + mine) * inverse;
-      residual = residual + F(direction[c]) *
-                                (load(groups + (kGrows + 2 * channels + c) * kLanes) - y);
+      residual =
+          residual + F(direction[c]) * (load(groups + (kGrows + 2 * channels + c) * kLanes) - y);
     }
     along = along + a * residual;
     square = square + a * a;

@@ -94,45 +94,54 @@ sad::Quantizer make_quantizer(double position, double log_tau, double anisotropy
 NB_MODULE(_core, m) {
   m.doc() = "Render, gradients and integer descent of Soft Anisotropic Diagrams on the CPU.";
 
-  m.def("isa", [] { return std::string(sad::kernels().name); },
-        "Name of the instruction set in use.");
-  m.def("isas", [] {
-    std::vector<std::string> out;
-    for (const char* name : {"baseline", "avx2", "avx512"})
-      if (sad::kernels(name)) out.emplace_back(name);
-    return out;
-  }, "Names of the instruction sets this processor can run.");
+  m.def(
+      "isa", [] { return std::string(sad::kernels().name); },
+      "Name of the instruction set in use.");
+  m.def(
+      "isas",
+      [] {
+        std::vector<std::string> out;
+        for (const char* name : {"baseline", "avx2", "avx512"})
+          if (sad::kernels(name)) out.emplace_back(name);
+        return out;
+      },
+      "Names of the instruction sets this processor can run.");
   m.def("render", &render, nb::arg("params"), nb::arg("width"), nb::arg("height"), nb::arg("k"),
         nb::arg("exact"), nb::arg("threads"), nb::arg("isa") = "");
 
   nb::class_<sad::Fit>(m, "Fit")
-      .def("__init__",
-           [](sad::Fit* self, const FloatImage& target, const FloatTable& params, int k,
-              int threads, const std::string& isa) {
-             const int channels = channels_of(params);
-             require(static_cast<size_t>(channels) == target.shape(2),
-                     "target and params differ in channels");
-             require(target.shape(0) <= (1 << 24) && target.shape(1) <= (1 << 24),
-                     "target too large");
-             const int height = static_cast<int>(target.shape(0));
-             const int width = static_cast<int>(target.shape(1));
-             require_size(width, height, k, threads);
-             new (self) sad::Fit(pick(isa), target.data(), width, height, channels, params.data(),
-                                 static_cast<int>(params.shape(0)), k, threads);
-           },
-           nb::arg("target"), nb::arg("params"), nb::arg("k"), nb::arg("threads"),
-           nb::arg("isa") = "")
+      .def(
+          "__init__",
+          [](sad::Fit* self, const FloatImage& target, const FloatTable& params, int k, int threads,
+             const std::string& isa) {
+            const int channels = channels_of(params);
+            require(static_cast<size_t>(channels) == target.shape(2),
+                    "target and params differ in channels");
+            require(target.shape(0) <= (1 << 24) && target.shape(1) <= (1 << 24),
+                    "target too large");
+            const int height = static_cast<int>(target.shape(0));
+            const int width = static_cast<int>(target.shape(1));
+            require_size(width, height, k, threads);
+            new (self) sad::Fit(pick(isa), target.data(), width, height, channels, params.data(),
+                                static_cast<int>(params.shape(0)), k, threads);
+          },
+          nb::arg("target"), nb::arg("params"), nb::arg("k"), nb::arg("threads"),
+          nb::arg("isa") = "")
       .def_prop_ro("count", &sad::Fit::count)
-      .def_prop_ro("params",
-                   [](const sad::Fit& f) {
-                     return to_numpy(f.params(), {static_cast<size_t>(f.count()),
-                                                  static_cast<size_t>(f.columns())});
-                   }, nb::rv_policy::automatic)
-      .def_prop_ro("gradients",
-                   [](const sad::Fit& f) {
-                     return to_numpy(f.gradients(), {static_cast<size_t>(f.count()),
-                                                     static_cast<size_t>(f.columns())});
-                   }, nb::rv_policy::automatic)
+      .def_prop_ro(
+          "params",
+          [](const sad::Fit& f) {
+            return to_numpy(f.params(),
+                            {static_cast<size_t>(f.count()), static_cast<size_t>(f.columns())});
+          },
+          nb::rv_policy::automatic)
+      .def_prop_ro(
+          "gradients",
+          [](const sad::Fit& f) {
+            return to_numpy(f.gradients(),
+                            {static_cast<size_t>(f.count()), static_cast<size_t>(f.columns())});
+          },
+          nb::rv_policy::automatic)
       .def("set_params",
            [](sad::Fit& f, const FloatTable& params) {
              require(params.shape(0) == static_cast<size_t>(f.count()) &&
@@ -140,28 +149,29 @@ NB_MODULE(_core, m) {
                      "params must keep their shape");
              f.set_params(params.data());
            })
-      .def("refresh", &sad::Fit::refresh, nb::arg("cut"),
-           nb::call_guard<nb::gil_scoped_release>())
-      .def("gradient",
-           [](sad::Fit& f, int phase, std::optional<FloatTable> noise, uint64_t seed) {
-             require(phase >= -1 && phase <= 3, "phase must be in [-1, 3]");
-             if (noise)
-               require(noise->shape(0) == static_cast<size_t>(f.count()) &&
-                           noise->shape(1) == static_cast<size_t>(f.columns()),
-                       "noise must have the shape of params");
-             const float* data = noise ? noise->data() : nullptr;
-             nb::gil_scoped_release release;
-             return f.gradient(phase, data, seed);
-           },
-           nb::arg("phase") = -1, nb::arg("noise").none() = nb::none(), nb::arg("seed") = 0)
-      .def("adam",
-           [](sad::Fit& f, const FloatRow& rates, float beta1, float beta2, float epsilon) {
-             require(rates.shape(0) == static_cast<size_t>(f.columns()),
-                     "rates must have one value a column");
-             nb::gil_scoped_release release;
-             f.adam(rates.data(), beta1, beta2, epsilon);
-           },
-           nb::arg("rates"), nb::arg("beta1"), nb::arg("beta2"), nb::arg("epsilon") = 1e-8f)
+      .def("refresh", &sad::Fit::refresh, nb::arg("cut"), nb::call_guard<nb::gil_scoped_release>())
+      .def(
+          "gradient",
+          [](sad::Fit& f, int phase, std::optional<FloatTable> noise, uint64_t seed) {
+            require(phase >= -1 && phase <= 3, "phase must be in [-1, 3]");
+            if (noise)
+              require(noise->shape(0) == static_cast<size_t>(f.count()) &&
+                          noise->shape(1) == static_cast<size_t>(f.columns()),
+                      "noise must have the shape of params");
+            const float* data = noise ? noise->data() : nullptr;
+            nb::gil_scoped_release release;
+            return f.gradient(phase, data, seed);
+          },
+          nb::arg("phase") = -1, nb::arg("noise").none() = nb::none(), nb::arg("seed") = 0)
+      .def(
+          "adam",
+          [](sad::Fit& f, const FloatRow& rates, float beta1, float beta2, float epsilon) {
+            require(rates.shape(0) == static_cast<size_t>(f.columns()),
+                    "rates must have one value a column");
+            nb::gil_scoped_release release;
+            f.adam(rates.data(), beta1, beta2, epsilon);
+          },
+          nb::arg("rates"), nb::arg("beta1"), nb::arg("beta2"), nb::arg("epsilon") = 1e-8f)
       .def("statistics",
            [](sad::Fit& f) {
              std::vector<float> out(static_cast<size_t>(f.count()) * 3);
@@ -183,44 +193,46 @@ NB_MODULE(_core, m) {
       });
 
   nb::class_<sad::Refine>(m, "Refine")
-      .def("__init__",
-           [](sad::Refine* self, const FloatImage& target, int k, int threads,
-              const std::string& isa) {
-             require(target.shape(0) <= (1 << 24) && target.shape(1) <= (1 << 24),
-                     "target too large");
-             const int height = static_cast<int>(target.shape(0));
-             const int width = static_cast<int>(target.shape(1));
-             require_size(width, height, k, threads);
-             require(target.shape(2) >= 1 && target.shape(2) <= 4, "1 to 4 channels");
-             new (self) sad::Refine(pick(isa), target.data(), width, height,
-                                    static_cast<int>(target.shape(2)), k, threads);
-           },
-           nb::arg("target"), nb::arg("k"), nb::arg("threads"), nb::arg("isa") = "")
-      .def("set_sites",
-           [](sad::Refine& r, const IntTable& symbols, double position, double log_tau,
-              double anisotropy, double radius, const IntRow& angle_levels,
-              const FloatTable& color_steps, const FloatTable& axes) {
-             require(color_steps.shape(0) == symbols.shape(0), "one row of colour steps a site");
-             require(symbols.shape(1) == 6 + axes.shape(0) && axes.shape(0) == axes.shape(1) &&
-                         color_steps.shape(1) == axes.shape(0),
-                     "symbols, colour steps and axes differ in channels");
-             require(axes.shape(0) == static_cast<size_t>(r.channels()),
-                     "axes and target differ in channels");
-             require(symbols.shape(0) >= 1 && symbols.shape(0) <= (1u << 24), "1 to 2^24 sites");
-             for (size_t i = 0; i < angle_levels.shape(0); ++i)
-               require(angle_levels.data()[i] >= 1, "angle_levels must be positive");
-             for (size_t i = 0; i < symbols.shape(0); ++i) {
-               const int32_t* s = symbols.data() + i * symbols.shape(1);
-               require(s[sad::kSymAnisotropy] >= 0 &&
-                           static_cast<size_t>(s[sad::kSymAnisotropy]) < angle_levels.shape(0),
-                       "log_anisotropy symbol outside angle_levels");
-             }
-             const auto quantizer = make_quantizer(position, log_tau, anisotropy, radius,
-                                                   angle_levels, color_steps, axes);
-             r.set_sites(symbols.data(), static_cast<int>(symbols.shape(0)), quantizer);
-           },
-           nb::arg("symbols"), nb::arg("position"), nb::arg("log_tau"), nb::arg("anisotropy"),
-           nb::arg("radius"), nb::arg("angle_levels"), nb::arg("color_steps"), nb::arg("axes"))
+      .def(
+          "__init__",
+          [](sad::Refine* self, const FloatImage& target, int k, int threads,
+             const std::string& isa) {
+            require(target.shape(0) <= (1 << 24) && target.shape(1) <= (1 << 24),
+                    "target too large");
+            const int height = static_cast<int>(target.shape(0));
+            const int width = static_cast<int>(target.shape(1));
+            require_size(width, height, k, threads);
+            require(target.shape(2) >= 1 && target.shape(2) <= 4, "1 to 4 channels");
+            new (self) sad::Refine(pick(isa), target.data(), width, height,
+                                   static_cast<int>(target.shape(2)), k, threads);
+          },
+          nb::arg("target"), nb::arg("k"), nb::arg("threads"), nb::arg("isa") = "")
+      .def(
+          "set_sites",
+          [](sad::Refine& r, const IntTable& symbols, double position, double log_tau,
+             double anisotropy, double radius, const IntRow& angle_levels,
+             const FloatTable& color_steps, const FloatTable& axes) {
+            require(color_steps.shape(0) == symbols.shape(0), "one row of colour steps a site");
+            require(symbols.shape(1) == 6 + axes.shape(0) && axes.shape(0) == axes.shape(1) &&
+                        color_steps.shape(1) == axes.shape(0),
+                    "symbols, colour steps and axes differ in channels");
+            require(axes.shape(0) == static_cast<size_t>(r.channels()),
+                    "axes and target differ in channels");
+            require(symbols.shape(0) >= 1 && symbols.shape(0) <= (1u << 24), "1 to 2^24 sites");
+            for (size_t i = 0; i < angle_levels.shape(0); ++i)
+              require(angle_levels.data()[i] >= 1, "angle_levels must be positive");
+            for (size_t i = 0; i < symbols.shape(0); ++i) {
+              const int32_t* s = symbols.data() + i * symbols.shape(1);
+              require(s[sad::kSymAnisotropy] >= 0 &&
+                          static_cast<size_t>(s[sad::kSymAnisotropy]) < angle_levels.shape(0),
+                      "log_anisotropy symbol outside angle_levels");
+            }
+            const auto quantizer = make_quantizer(position, log_tau, anisotropy, radius,
+                                                  angle_levels, color_steps, axes);
+            r.set_sites(symbols.data(), static_cast<int>(symbols.shape(0)), quantizer);
+          },
+          nb::arg("symbols"), nb::arg("position"), nb::arg("log_tau"), nb::arg("anisotropy"),
+          nb::arg("radius"), nb::arg("angle_levels"), nb::arg("color_steps"), nb::arg("axes"))
       .def("set_cost",
            [](sad::Refine& r, int column, const IntRow& prediction, const ByteRow& klass,
               const FloatTable& table) {
@@ -244,17 +256,21 @@ NB_MODULE(_core, m) {
                      "one row of colour steps a site");
              r.set_color_steps(steps.data());
            })
-      .def_prop_ro("symbols",
-                   [](const sad::Refine& r) {
-                     const auto& s = r.symbols();
-                     return to_numpy(s, {static_cast<size_t>(r.count()),
-                                         static_cast<size_t>(sad::kSymColor + r.channels())});
-                   }, nb::rv_policy::automatic)
-      .def_prop_ro("params",
-                   [](const sad::Refine& r) {
-                     return to_numpy(r.params(), {static_cast<size_t>(r.count()),
-                                                  static_cast<size_t>(sad::kColor + r.channels())});
-                   }, nb::rv_policy::automatic)
+      .def_prop_ro(
+          "symbols",
+          [](const sad::Refine& r) {
+            const auto& s = r.symbols();
+            return to_numpy(s, {static_cast<size_t>(r.count()),
+                                static_cast<size_t>(sad::kSymColor + r.channels())});
+          },
+          nb::rv_policy::automatic)
+      .def_prop_ro(
+          "params",
+          [](const sad::Refine& r) {
+            return to_numpy(r.params(), {static_cast<size_t>(r.count()),
+                                         static_cast<size_t>(sad::kColor + r.channels())});
+          },
+          nb::rv_policy::automatic)
       .def("build_lists", &sad::Refine::build_lists, nb::call_guard<nb::gil_scoped_release>())
       .def("solve_colors", &sad::Refine::solve_colors, nb::arg("iterations"),
            nb::call_guard<nb::gil_scoped_release>())

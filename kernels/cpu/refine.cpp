@@ -203,7 +203,8 @@ int Refine::visit(int site, double lambda, bool geometry, Worker& worker) {
           if (quantizer_.radius == 0.0) return false;
           if (std::abs(trial[kSymRadius] * quantizer_.radius) > kMaxRadius) return false;
           break;
-        default: break;
+        default:
+          break;
       }
       const bool better = attempt(trial);
       moved |= better;
@@ -234,7 +235,8 @@ int Refine::visit(int site, double lambda, bool geometry, Worker& worker) {
   }
   if (changed) {
     sites_.data()[site] = best;
-    std::copy_n(best.color, kMaxChannels, colors_.begin() + static_cast<size_t>(site) * kMaxChannels);
+    std::copy_n(best.color, kMaxChannels,
+                colors_.begin() + static_cast<size_t>(site) * kMaxChannels);
     if (moved) update_lists(site, worker.best_logits.data());
   }
   return changed;

@@ -7,7 +7,15 @@
 namespace sad {
 
 // Columns of symbols, in the order in which a sweep tries them.
-enum SymbolColumn { kSymX = 0, kSymY, kSymLogTau, kSymAnisotropy, kSymAngle, kSymRadius, kSymColor };
+enum SymbolColumn {
+  kSymX = 0,
+  kSymY,
+  kSymLogTau,
+  kSymAnisotropy,
+  kSymAngle,
+  kSymRadius,
+  kSymColor
+};
 
 // How symbols become parameters: see docs/FORMAT.md, "Dequantization".
 struct Quantizer {

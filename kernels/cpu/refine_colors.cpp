@@ -1,8 +1,8 @@
 // Colours of the quantized diagram: least squares for a fixed geometry, and new steps.
-#include "refine.h"
-
 #include <algorithm>
 #include <cmath>
+
+#include "refine.h"
 
 namespace sad {
 namespace {

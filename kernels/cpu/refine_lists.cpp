@@ -1,9 +1,9 @@
 // The descent's view of the picture: each pixel's best sites, each site's pixels, and the groups of
 // sites that may be visited at once.
-#include "refine.h"
-
 #include <algorithm>
 #include <cmath>
+
+#include "refine.h"
 
 namespace sad {
 namespace {
@@ -83,9 +83,12 @@ double Refine::build_lists() {
   for (int i = 0; i < count_; ++i) {
     const Extent& e = extent[i];
     if (e.x1 < 0) continue;  // in no pixel's list
-    const int bx = std::min(std::max(static_cast<int>(sites_.data()[i].x) / kBlock, 0), blocks_x - 1);
-    const int by = std::min(std::max(static_cast<int>(sites_.data()[i].y) / kBlock, 0), blocks_y - 1);
-    const bool fits = e.x0 >= bx * kBlock - kBlock / 2 && e.x1 < bx * kBlock + kBlock + kBlock / 2 &&
+    const int bx =
+        std::min(std::max(static_cast<int>(sites_.data()[i].x) / kBlock, 0), blocks_x - 1);
+    const int by =
+        std::min(std::max(static_cast<int>(sites_.data()[i].y) / kBlock, 0), blocks_y - 1);
+    const bool fits = e.x0 >= bx * kBlock - kBlock / 2 &&
+                      e.x1 < bx * kBlock + kBlock + kBlock / 2 &&
                       e.y0 >= by * kBlock - kBlock / 2 && e.y1 < by * kBlock + kBlock + kBlock / 2;
     if (fits) {
       groups_[(by & 1) * 2 + (bx & 1)][(by / 2) * ((blocks_x + 1) / 2) + bx / 2].push_back(i);

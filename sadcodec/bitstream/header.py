@@ -65,7 +65,7 @@ class Header:
         1 gray, 2 gray + alpha, 3 RGB, 4 RGB + alpha.
     bit_depth : int
         8 or 16 bits a channel.
-    k : int, 1..255
+    k : int, 1..16
         Sites blended at a pixel.
     site_count : int, 1..2^24
     quantizer : QuantizerParameters
@@ -180,7 +180,7 @@ def _problem(header: Header) -> str | None:
         (1 <= header.channels <= 4, f"{header.channels} channels; 1 to 4 are possible"),
         (quantizer.channels == header.channels, "colour steps do not match the channels"),
         (header.bit_depth in (8, 16), f"bit depth {header.bit_depth}; 8 and 16 are possible"),
-        (1 <= header.k <= 255, f"K is {header.k}; it must lie in 1..255"),
+        (1 <= header.k <= 16, f"K is {header.k}; it must lie in 1..16"),
         (header.flags == 0, "reserved flags are set"),
         (header.coder in CODERS, f"unknown coder {header.coder!r}"),
         (
