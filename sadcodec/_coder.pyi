@@ -9,7 +9,15 @@ from numpy.typing import NDArray
 _Ints: TypeAlias = NDArray[np.int32]
 _Encoded: TypeAlias = tuple[bytes, _Ints, NDArray[np.float64]]
 _Decoded: TypeAlias = tuple[
-    _Ints, _Ints, _Ints, _Ints, _Ints, _Ints | None, _Ints, NDArray[np.float64]
+    _Ints,
+    _Ints,
+    _Ints,
+    _Ints,
+    _Ints,
+    _Ints | None,
+    _Ints,
+    NDArray[np.float64],
+    NDArray[np.int8],
 ]
 
 def encode(

@@ -50,7 +50,9 @@ def color_steps(
     symbols: Symbols, width: int, height: int, quantizer: QuantizerParameters
 ) -> NDArray[np.float64]:
     """Return each site's colour steps, float64 [N, C]: the base steps times 2^(class / 2)."""
-    classes = color_classes(symbols, width, height, quantizer)
+    classes = symbols.classes
+    if classes is None:
+        classes = color_classes(symbols, width, height, quantizer)
     factor = np.asarray(_HALF_OCTAVE, np.float64)[classes.astype(np.int64) + 8] / 4096.0
     return factor[:, None] * (np.asarray(quantizer.step_color, np.float64) * COLOR_UNIT)
 

@@ -202,7 +202,7 @@ def test_damage_below_the_checksum_is_an_error_or_symbols_in_range(at, flip, zst
         decode = _coder.from_residuals
     data[at % len(data)] ^= flip
     try:
-        x, y, log_tau, log_anisotropy, angle, radius, color, _ = decode(
+        x, y, log_tau, log_anisotropy, angle, radius, color, *_ = decode(
             bytes(data), count, 3, header.width, header.height, header.quantizer.as_tuple()
         )
     except ValueError:

@@ -31,6 +31,15 @@ def test_round_trip(coder, channels, radius, count):
 
 
 @CODERS
+def test_a_reader_knows_the_color_classes_of_its_sites(coder):
+    header, symbols = sample(300, seed=5)
+    _, got = bitstream.read(bitstream.write(header, symbols, coder=coder))
+    expected = bitstream.color_classes(got, header.width, header.height, header.quantizer)
+    assert np.array_equal(got.classes, expected)
+    assert len(set(expected.tolist())) > 3
+
+
+@CODERS
 def test_both_profiles_store_the_same_order(coder):
     header, symbols = sample(200, seed=1)
     _, first = bitstream.read(bitstream.write(header, symbols))

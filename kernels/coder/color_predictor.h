@@ -49,6 +49,8 @@ class ColorPredictor {
     site_ = i;
     const SiteNeighbours& near = near_[i];
     count_ = near.coded_count;
+    total_ = 0;
+    if (count_ == 0) return;
     int64_t reach = 0;
     for (int k = 0; k < count_; ++k)
       reach = std::max({reach, std::abs(dx(near.coded[k])), std::abs(dy(near.coded[k]))});
@@ -74,7 +76,6 @@ class ColorPredictor {
     // Shifted so that 32 bits suffice.
     const int narrow = std::max(0, bit_length(static_cast<uint64_t>(farthest + 8 * nearest)) - 20);
     const auto unit = static_cast<uint32_t>(nearest >> narrow);
-    total_ = 0;
     for (int k = 0; k < count_; ++k) {
       const auto d = static_cast<uint32_t>(distance[k] >> narrow);
       weight_[k] = ((9 * unit + 1) << 11) / (d + 8 * unit + 1);

@@ -92,7 +92,8 @@ nb::tuple decode(const nb::bytes& payload, int64_t count, int channels, int64_t 
   return nb::make_tuple(to_array(std::move(s.x)), to_array(std::move(s.y)),
                         to_array(std::move(s.log_tau)), to_array(std::move(s.log_anisotropy)),
                         to_array(std::move(s.angle)), radius,
-                        to_array(std::move(s.color), {n, static_cast<size_t>(channels)}), bits);
+                        to_array(std::move(s.color), {n, static_cast<size_t>(channels)}), bits,
+                        to_array(std::move(out.classes)));
 }
 
 nb::tuple analyze(int64_t width, int64_t height, const std::vector<int64_t>& quantizer,
@@ -148,7 +149,7 @@ NB_MODULE(_coder, m) {
         "Range profile: (payload bytes, order int32 [N], bits float64 [5 + C]).");
   m.def("decode", &decode<decode_range>, "payload"_a, "count"_a, "channels"_a, "width"_a,
         "height"_a, "quantizer"_a,
-        "Range profile: (x, y, log_tau, log_anisotropy, angle, radius or None, color, bits).");
+        "Range profile: (x, y, log_tau, log_anisotropy, angle, radius or None, color, bits, colour classes).");
   m.def("residuals", &encode<encode_residuals>, "width"_a, "height"_a, "quantizer"_a, "x"_a, "y"_a,
         "log_tau"_a, "log_anisotropy"_a, "angle"_a, "radius"_a.none(), "color"_a,
         "The zstd profile before compression, as encode().");

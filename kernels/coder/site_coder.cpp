@@ -67,6 +67,14 @@ void require_valid(const Quantizer& q, const SiteColumns& sites) {
   // Colours depend on the classes and are checked while they are coded.
 }
 
+// Colour step classes -8..8 in the order of the sites.
+std::vector<int8_t> signed_classes(const std::vector<SiteNeighbours>& near,
+                                   const std::vector<int32_t>& log_tau, const Quantizer& q) {
+  std::vector<int8_t> classes = color_classes(near, log_tau, q);
+  for (int8_t& k : classes) k = static_cast<int8_t>(k - 8);
+  return classes;
+}
+
 void resize_columns(const Quantizer& q, SiteColumns& sites, size_t n) {
   sites.log_tau.resize(n);
   sites.log_anisotropy.resize(n);
@@ -201,6 +209,7 @@ DecodedSites decode_range(const Quantizer& q, int32_t count, const uint8_t* data
   RangeSink<RangeDecoder> sink(coder, out.bits);
   ColumnCoder<RangeSink<RangeDecoder>>(sink, q, predictor, near, sites).run();
   coder.finish();
+  out.classes = signed_classes(near, sites.log_tau, q);
   return out;
 }
 
@@ -251,6 +260,7 @@ DecodedSites decode_residuals(const Quantizer& q, int32_t count, const uint8_t* 
   resize_columns(q, sites, count);
   ColumnCoder<VarintReadSink>(sink, q, predictor, near, sites).run();
   require(reader.position() == size, "payload length does not match its content");
+  out.classes = signed_classes(near, sites.log_tau, q);
   return out;
 }
 
@@ -282,9 +292,9 @@ std::vector<int8_t> classes_of(const Quantizer& q, const std::vector<int32_t>& x
   require_range(log_tau, -q.max_log_tau(), q.max_log_tau(), "log_tau out of range");
   const std::vector<int32_t> order = traversal_order(q, x, y);
   const std::vector<SiteNeighbours> near = find_neighbours(permuted(x, order), permuted(y, order));
-  const std::vector<int8_t> sorted = color_classes(near, permuted(log_tau, order), q);
+  const std::vector<int8_t> sorted = signed_classes(near, permuted(log_tau, order), q);
   std::vector<int8_t> out(x.size());
-  for (size_t i = 0; i < order.size(); ++i) out[order[i]] = static_cast<int8_t>(sorted[i] - 8);
+  for (size_t i = 0; i < order.size(); ++i) out[order[i]] = sorted[i];
   return out;
 }
 

@@ -17,6 +17,7 @@ struct EncodedSites {
 
 struct DecodedSites {
   SiteColumns sites;
+  std::vector<int8_t> classes;  // colour step classes -8..8
   std::array<double, kMaxColumns> bits{};
 };
 

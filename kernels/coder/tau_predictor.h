@@ -16,7 +16,7 @@ struct TauPredictor {
 
   // T, L, M in Q16; the result is a Q16 symbol.
   int64_t operator()(int64_t neighbour_tau, int64_t spacing, int64_t neighbour_spacing) const {
-    return (int64_t(gamma) << 8) +
+    return int64_t(gamma) * 256 +
            ((alpha * neighbour_tau + beta * spacing + delta * neighbour_spacing) >> 8);
   }
 };

@@ -113,9 +113,10 @@ def decode_payload(header: Header, data: bytes) -> tuple[Symbols, NDArray[np.flo
         decode, share = _coder.from_residuals, packed / max(len(data), 1)
     quantizer = header.quantizer.as_tuple()
     try:
-        x, y, log_tau, log_anisotropy, angle, radius, color, bits = decode(
+        x, y, log_tau, log_anisotropy, angle, radius, color, bits, classes = decode(
             data, header.site_count, header.channels, header.width, header.height, quantizer
         )
     except ValueError as error:
         raise BitstreamError(f"damaged site data: {error}") from None
-    return Symbols(x, y, log_tau, log_anisotropy, angle, radius, color), bits * share
+    symbols = Symbols(x, y, log_tau, log_anisotropy, angle, radius, color, classes)
+    return symbols, bits * share

@@ -100,6 +100,9 @@ class Symbols:
         Multiples of the step, at most 1024 px; None without a radius column.
     color : int32 [N, C]
         Multiples of the site's own step on the transformed axes (`color_classes`).
+    classes : int8 [N] or None
+        `color_classes` of these sites where a decoder already knows them; they follow from the
+        other columns, so None says no less.
 
     Raises
     ------
@@ -114,6 +117,7 @@ class Symbols:
     angle: NDArray[np.int32]
     radius: NDArray[np.int32] | None
     color: NDArray[np.int32]
+    classes: NDArray[np.int8] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.x)

@@ -1,0 +1,211 @@
+"""What either profile reads for a column, in plain Python, from docs/FORMAT.md (sections 9, 10)."""
+
+from __future__ import annotations
+
+from math import comb
+
+from format_arithmetic import (
+    DIRECTION_PRIOR,
+    PRIOR,
+    Fresh,
+    Model,
+    RangeDecoder,
+    Varints,
+    bits,
+    clamp,
+    need,
+)
+
+# ---- section 9: what is read from the range coder -------------------------------------------
+
+
+class RangeSource:
+    def __init__(self, data: bytes) -> None:
+        self.coder = RangeDecoder(data)
+        self.columns: dict[object, dict] = {}
+        self.angle = [
+            {
+                (c, n): Model(256 * DIRECTION_PRIOR[c][n] + 128, 150)
+                for c in range(11)
+                for n in range(16)
+            },
+            Fresh(),
+            Fresh(),
+        ]
+        self.angle_mixer = [[45875, 13107, 13107] for _ in range(16)]
+
+    def positions(self, count: int, bx: int, by: int, gw: int, gh: int) -> list[tuple[int, int]]:
+        r = self.coder
+        small = {}
+        for c in range(2, 9):
+            self.start_small(small, c, 0, c)
+        large = {
+            z: {
+                "nonzero": Model(58000, 5),
+                "negative": Model(32768, 5),
+                "unary": [Model(38000, 5) for _ in range(12)],
+                "escape": Fresh(),
+            }
+            for z in range(25)
+        }
+        out = []
+
+        def node(x: int, y: int, rx: int, ry: int, count: int) -> None:
+            if count == 0:
+                return
+            if (rx == 0 and ry == 0) or count == 1:
+                x, y = x * 2**rx + r.raw(rx), y * 2**ry + r.raw(ry)
+                need(x < gw and y < gh)
+                out.extend([(x, y)] * count)
+                return
+            along_x = rx >= ry
+            half = 2 ** ((rx if along_x else ry) - 1)
+            start = (2 * x if along_x else 2 * y) * half
+            upper = clamp((gw if along_x else gh) - start - half, 0, half)
+            low = count
+            if 0 < upper < half:
+                low = self.large(large, count, count * half // (half + upper))
+            elif upper:
+                low = (
+                    self.small(small, count) if count <= 8 else self.large(large, count, count // 2)
+                )
+            if along_x:
+                node(2 * x, y, rx - 1, ry, low)
+                node(2 * x + 1, y, rx - 1, ry, count - low)
+            else:
+                node(x, 2 * y, rx, ry - 1, low)
+                node(x, 2 * y + 1, rx, ry - 1, count - low)
+
+        node(0, 0, bx, by, count)
+        return out
+
+    def start_small(self, small: dict, c: int, low: int, high: int) -> None:
+        if low < high:
+            m = (low + high) // 2
+            a = sum(comb(c, v) for v in range(m + 1, high + 1))
+            b = sum(comb(c, v) for v in range(low, high + 1))
+            small[c, m] = Model(65536 * a // b, 60)
+            self.start_small(small, c, low, m)
+            self.start_small(small, c, m + 1, high)
+
+    def small(self, small: dict, c: int) -> int:
+        low, high = 0, c
+        while low < high:
+            m = (low + high) // 2
+            if self.coder.adaptive(small[c, m]):
+                low = m + 1
+            else:
+                high = m
+        return low
+
+    def large(self, large: dict, c: int, expected: int) -> int:
+        r, z = self.coder, bits(c) - 1
+        g, models = max(0, z // 2 - 1), large[z]
+        if not r.adaptive(models["nonzero"]):
+            return expected
+        negative = r.adaptive(models["negative"])
+        q = 0
+        while q < 12 and r.adaptive(models["unary"][q]):
+            q += 1
+        if q == 12:
+            b = 0
+            while r.adaptive(models["escape"][b]):
+                b += 1
+                need(b <= 24)
+            q = 11 + 2**b + r.raw(b)
+        magnitude = 2**g * q + r.raw(g) + 1
+        result = expected - magnitude if negative else expected + magnitude
+        need(0 <= result <= c)
+        return result
+
+    def residual(self, column: object, scale: int, detail: int, sign_a: int, sign_b: int) -> int:
+        r = self.coder
+        if column not in self.columns:
+            prior = PRIOR[0 if isinstance(column, int) else 1]
+            self.columns[column] = {
+                "scale": {
+                    (s, b): Model(256 * prior[s][b] + 128, 150)
+                    for s in range(24)
+                    for b in range(16)
+                },
+                "detail": Fresh(),
+                "sign": (Fresh(), Fresh()),
+                "escape": Fresh(),
+                "mixer": [[45875, 13107] for _ in range(16)],
+                "sign_mixer": [29491, 29491],
+            }
+        m = self.columns[column]
+
+        def one(b: int) -> int:
+            return r.mixed(m["mixer"][b], [m["scale"][scale, b], m["detail"][detail, b]])
+
+        if not one(0):
+            return 0
+        negative = r.mixed(m["sign_mixer"], [m["sign"][0][sign_a], m["sign"][1][sign_b]])
+        k = 0
+        while k < 15 and one(k + 1):
+            k += 1
+        if k == 15:
+            while r.adaptive(m["escape"][k - 15]):
+                k += 1
+                need(k <= 45)
+        g = k // 2 - 1
+        magnitude = k + 1 if k < 4 else 2**g * (2 + (k & 1)) + r.raw(g) + 1
+        return -magnitude if negative else magnitude
+
+    def direction(self, n: int, c: int, g: int, w: int) -> int:
+        if n == 1:
+            return 0
+
+        def start(k: int) -> int:
+            return ((2 * k - 1) * n + 31) // 32
+
+        low, high, node = 0, 16, 1
+        for _ in range(4):
+            m = (low + high) // 2
+            if start(m) == start(low):
+                b = 1
+            elif start(m) == start(high):
+                b = 0
+            else:
+                models = [
+                    self.angle[0][c, node],
+                    self.angle[1][c, g, node],
+                    self.angle[2][w >> 12, c // 2, node],
+                ]
+                b = self.coder.mixed(self.angle_mixer[node], models)
+            low, high = (m, high) if b else (low, m)
+            node = 2 * node + b
+        return (start(low) + self.coder.uniform(start(high) - start(low))) % n
+
+    def finish(self) -> None:
+        self.coder.finish()
+
+
+class VarintSource:
+    """Section 10."""
+
+    def __init__(self, reader: Varints) -> None:
+        self.reader = reader
+
+    def positions(self, count: int, _bx: int, _by: int, gw: int, gh: int) -> list[tuple[int, int]]:
+        axes = []
+        for limit in (gw, gh):
+            v, axis = 0, []
+            for _ in range(count):
+                v += self.reader.next()
+                need(0 <= v < limit)
+                axis.append(v)
+            axes.append(axis)
+        return list(zip(*axes))
+
+    def residual(self, *_: object) -> int:
+        return self.reader.next()
+
+    def direction(self, n: int, *_: object) -> int:
+        v = self.reader.next()
+        need(-((n - 1) // 2) <= v <= n // 2)
+        return v % n
+
+    def finish(self) -> None:
+        need(self.reader.at == len(self.reader.data))
