@@ -31,9 +31,16 @@ def encode(
     angle: _Ints,
     radius: _Ints | None,
     color: _Ints,
+    threads: int = 1,
 ) -> _Encoded: ...
 def decode(
-    payload: bytes, count: int, channels: int, width: int, height: int, quantizer: Sequence[int]
+    payload: bytes,
+    count: int,
+    channels: int,
+    width: int,
+    height: int,
+    quantizer: Sequence[int],
+    threads: int = 1,
 ) -> _Decoded: ...
 def residuals(
     width: int,
@@ -46,12 +53,25 @@ def residuals(
     angle: _Ints,
     radius: _Ints | None,
     color: _Ints,
+    threads: int = 1,
 ) -> _Encoded: ...
 def from_residuals(
-    payload: bytes, count: int, channels: int, width: int, height: int, quantizer: Sequence[int]
+    payload: bytes,
+    count: int,
+    channels: int,
+    width: int,
+    height: int,
+    quantizer: Sequence[int],
+    threads: int = 1,
 ) -> _Decoded: ...
 def color_classes(
-    x: _Ints, y: _Ints, log_tau: _Ints, width: int, height: int, quantizer: Sequence[int]
+    x: _Ints,
+    y: _Ints,
+    log_tau: _Ints,
+    width: int,
+    height: int,
+    quantizer: Sequence[int],
+    threads: int = 1,
 ) -> NDArray[np.int8]: ...
 def angle_levels(count: int, step_log_anisotropy: int, step_angle: int) -> _Ints: ...
 def analyze(
@@ -65,4 +85,5 @@ def analyze(
     angle: _Ints,
     radius: _Ints | None,
     color: _Ints,
+    threads: int = 1,
 ) -> tuple[_Ints, _Ints]: ...

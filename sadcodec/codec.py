@@ -16,6 +16,7 @@ from sadcodec.backends.base import DEFAULT_K
 from sadcodec.bitstream import CODERS, FileInfo, Header, Limits, QuantizerParameters
 from sadcodec.effort import DEFAULT_EFFORT, effort_for
 from sadcodec.errors import InputError, LimitError, OptionError
+from sadcodec.processors import default_threads
 from sadcodec.quantize import code_values
 from sadcodec.rate import (
     Encoding,
@@ -297,7 +298,7 @@ def decode(
     """
     engine = get_backend(backend, threads)
     limits = Limits(max_pixels=MAX_PIXELS if max_pixels is None else max_pixels)
-    header, symbols = bitstream.read(_as_bytes(data), limits)
+    header, symbols = bitstream.read(_as_bytes(data), limits, threads or default_threads())
     return draw(engine, header, symbols)
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from sadcodec.backends.base import Backend, Refiner
 from sadcodec.bitstream import (
+    MAX_GRID,
     Header,
     QuantizerParameters,
     Symbols,
@@ -95,8 +96,8 @@ def choose_quantizer(
     def units(step: float, unit: float) -> int:
         return int(min(max(round(step * scale / unit), 1), 65535))
 
-    # The grid may not exceed 2^23 cells a side.
-    finest = -(-max(width, height) * 1024 // (1 << 22))
+    # The position grid has at most MAX_GRID cells a side.
+    finest = -(-max(width, height) * 1024 // MAX_GRID)
     return QuantizerParameters(
         step_position=max(units(_POSITION * spacing, STEP_UNIT), finest),
         step_log_tau=units(_LOG_TAU, STEP_UNIT),

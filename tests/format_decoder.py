@@ -5,6 +5,8 @@ It shares nothing with the package; its tables are read from the document.
 
 from __future__ import annotations
 
+import math
+import struct
 import zlib
 
 import zstandard
@@ -297,3 +299,30 @@ def decode(data: bytes) -> tuple[dict, Sites]:
         offset = stop + 4
     need(sites is not None)
     return h, sites
+
+
+# ---- section 4 ------------------------------------------------------------------------------
+
+
+def to_float(value: float) -> float:
+    """The nearest binary32 number."""
+    return struct.unpack("<f", struct.pack("<f", value))[0]
+
+
+def dequantize(h: dict, sites: Sites) -> list[list[float]]:
+    """Rows of position, log_tau, radius, p, q and colour, each a binary32 number."""
+    rows = []
+    for i, (x, y) in enumerate(sites.xy):
+        step = h["step_position"] / 1024
+        radius = sites.R[i] * h["step_radius"] / 1024 if sites.R else 0.0
+        a = sites.A[i] * h["step_log_anisotropy"] / 1024
+        t = math.pi * sites.D[i] / sites.levels(sites.A[i])
+        row = [(x + 0.5) * step, (y + 0.5) * step, sites.T[i] * h["step_log_tau"] / 1024, radius]
+        row += [a * math.cos(2 * t), a * math.sin(2 * t)]
+        value = [s * u / 2**26 for s, u in zip(sites.S[i], sites.u[i])]
+        if len(value) >= 3:
+            luma, co, cg = value[:3]
+            luma, co, cg = luma / math.sqrt(3), co / math.sqrt(2), cg / math.sqrt(6)
+            value[:3] = [luma + co - cg, luma + 2 * cg, luma - co - cg]
+        rows.append([to_float(v) for v in row + value])
+    return rows

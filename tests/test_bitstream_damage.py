@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import time
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -125,6 +126,28 @@ def test_headers_with_a_right_checksum_and_wrong_fields(fields, error):
         bitstream.read(data)
     with pytest.raises(error):
         bitstream.inspect(data)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"width": (1 << 31) - 1},
+        {"width": 1 << 16, "height": 1 << 15},
+        {"site_count": 1 << 31},
+        {"site_count": 1 << 24},
+    ],
+)
+def test_what_a_header_asks_for_is_not_allocated(fields):
+    data = with_header(small_file("range"), **fields)
+    tracemalloc.start()
+    try:
+        start = time.process_time()
+        with pytest.raises((BitstreamError, LimitError)):
+            bitstream.read(data)
+        assert time.process_time() - start < 0.1
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_limits_are_those_of_the_caller():

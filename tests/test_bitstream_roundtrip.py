@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from symbol_samples import sample, sorted_rows
 
 from sadcodec import bitstream
-from sadcodec.bitstream import Header, QuantizerParameters, Symbols, angle_levels
+from sadcodec.bitstream import (
+    Header,
+    QuantizerParameters,
+    Symbols,
+    angle_levels,
+    color_classes,
+)
 from sadcodec.errors import OptionError
 
 CODERS = pytest.mark.parametrize("coder", bitstream.CODERS)
@@ -48,6 +54,17 @@ def test_both_profiles_store_the_same_order(coder):
     assert np.array_equal(first.color, other.color)
 
 
+@CODERS
+def test_threads_change_nothing(coder):
+    header, symbols = sample(5000, width=400, height=300, seed=6)
+    header = Header(**(header.__dict__ | {"coder": coder}))
+    one, three = (bitstream.encode_payload(header, symbols, threads) for threads in (1, 3))
+    assert one.data == three.data
+    data = bitstream.write(header, symbols)
+    _, got = bitstream.read(data, threads=4)
+    assert same(got, symbols)
+
+
 @st.composite
 def files(draw: st.DrawFn) -> tuple[Header, Symbols]:
     """Any header and symbols that the format allows, small in extent and count."""
@@ -78,9 +95,8 @@ def files(draw: st.DrawFn) -> tuple[Header, Symbols]:
     levels = angle_levels(int(log_anisotropy.max()) + 1, q)[log_anisotropy]
     angle = (column(0, 4095) % levels).astype(np.int32)
     limit = (1 << 20) // q.step_radius if q.step_radius else 0
-    largest = (8 << 26) // (65535 * 65536)  # at the largest step of the highest class
-    color = np.stack([column(-largest - 1, largest + 1) for _ in range(channels)], axis=1)
-    color = np.clip(color, -largest, largest).astype(np.int32)
+    largest = 1 << 21  # at the smallest step of the lowest class
+    color = np.stack([column(-largest, largest) for _ in range(channels)], axis=1)
     symbols = Symbols(
         column(0, columns - 1),
         column(0, rows - 1),
@@ -90,6 +106,9 @@ def files(draw: st.DrawFn) -> tuple[Header, Symbols]:
         column(-limit, limit) if q.step_radius else None,
         color,
     )
+    scale = np.array([round(2 ** (k / 2) * 4096) for k in range(-8, 9)])
+    steps = scale[color_classes(symbols, width, height, q).astype(int) + 8][:, None] * q.step_color
+    np.clip(color, -((8 << 26) // steps), (8 << 26) // steps, out=color, casting="unsafe")
     depth = draw(st.sampled_from([8, 16]))
     return Header(width, height, channels, depth, draw(st.integers(1, 16)), count, q), symbols
 

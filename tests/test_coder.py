@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import numpy as np
 import pytest
@@ -180,6 +181,41 @@ def test_many_sites_in_one_cell_take_no_longer_than_others():
         data, 60_000, 3, header.width, header.height, header.quantizer.as_tuple()
     )
     assert np.array_equal(decoded[6], symbols.color)
+
+
+def arrangement(name: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cells on a grid of 4096 x 4096 that are hard on a search for neighbours."""
+    index = np.arange(count)
+    turn = index / count * 2 * np.pi
+    x, y = {
+        "one cell": (0 * index + 77, 0 * index + 4000),
+        "two corners": (index % 2 * 4095, index % 2 * 4095),
+        "two edges": (index % 2 * 4095, index % 4096),
+        "diagonal": (index % 4096, index % 4096),
+        "antidiagonal": (index % 4096, 4095 - index % 4096),
+        # All sites of the rim are equally far from those in the centre.
+        "rim and centre": (
+            2048 + index % 2 * np.rint(2000 * np.cos(turn)),
+            2048 + index % 2 * np.rint(2000 * np.sin(turn)),
+        ),
+    }[name]
+    return x.astype(np.int32), y.astype(np.int32)
+
+
+@pytest.mark.parametrize(
+    "name", ["one cell", "two corners", "two edges", "diagonal", "antidiagonal", "rim and centre"]
+)
+def test_the_work_is_bounded_for_any_arrangement(name):
+    count = 200_000
+    x, y = arrangement(name, count)
+    zero, color = np.zeros(count, np.int32), np.zeros((count, 1), np.int32)
+    q = quantizer(1, step_position=1024).as_tuple()
+    start = time.process_time()
+    data, order, _ = _coder.encode(4096, 4096, q, x, y, zero, zero, zero, None, color)
+    decoded = _coder.decode(data, count, 1, 4096, 4096, q)
+    assert time.process_time() - start < 5  # 0.4 s; a search over all sites takes minutes
+    assert np.array_equal(decoded[0], x[order])
+    assert np.array_equal(decoded[1], y[order])
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from symbol_samples import sample
 
 from sadcodec import bitstream
 from sadcodec.bitstream import color_classes
+from sadcodec.quantize import dequantize
 
 TOOL = DOCUMENT.parent / "format_example.py"
 
@@ -64,6 +65,11 @@ def test_a_decoder_written_from_the_document_agrees(coder, count, options):
     classes = color_classes(expected, header.width, header.height, header.quantizer)
     steps = np.array(SCALE)[classes.astype(int) + 8]
     assert [u[0] for u in sites.u] == (steps * header.quantizer.step_color[0]).tolist()
+    drawn = dequantize(expected, header.width, header.height, header.quantizer).params
+    rows = np.array(format_decoder.dequantize(fields, sites), np.float32)
+    # Cosines and sums may be rounded differently before the one rounding to float32.
+    np.testing.assert_allclose(rows, drawn, rtol=2**-22, atol=1e-9)
+    assert np.array_equal(rows[:, :4], drawn[:, :4])
 
 
 def test_smooth_columns_reach_every_rule():

@@ -18,11 +18,12 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "sites": {"errors"},
     "files": {"errors"},
+    "processors": set(),
     "progress": set(),
     "image_io": {"errors"},
     "metrics": {"errors"},
     "bitstream": {"errors", "_coder"},
-    "backends": {"errors", "sites", "_core"},
+    "backends": {"errors", "sites", "processors", "_core"},
     "quantize": {"errors", "sites", "bitstream"},
     "fit": {"errors", "sites", "backends"},
     "effort": {"errors"},
@@ -32,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "codec": {
         *("errors", "sites", "bitstream", "backends", "quantize", "fit", "image_io", "metrics"),
-        *("effort", "refine", "rate"),
+        *("effort", "processors", "refine", "rate"),
     },
     "__init__": {"errors", "sites", "codec"},
     "evaluate": {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <future>
 #include <vector>
 
 #include "integer_math.h"
@@ -42,34 +43,47 @@ struct SiteNeighbours {
   }
 };
 
-// Sites must be in traversal order.
-inline std::vector<SiteNeighbours> find_neighbours(const std::vector<int32_t>& x,
-                                                   const std::vector<int32_t>& y) {
-  NeighbourSearch search(x, y);
-  std::vector<SiteNeighbours> result(x.size());
-  for (size_t i = 0; i < x.size(); ++i) {
-    const Neighbourhood& found = search.next();
-    SiteNeighbours& site = result[i];
-    site.any_count = static_cast<int8_t>(found.any.count());
-    site.coded_count = static_cast<int8_t>(found.coded.count());
-    int64_t log_sum = 0;
-    for (int k = 0; k < site.any_count; ++k) {
-      site.any[k] = found.any.index(k);
-      log_sum += ilog2(static_cast<uint64_t>(found.any.distance(k)) + 1);
-    }
-    site.spacing = site.any_count == 0 ? 0 : static_cast<int32_t>(log_sum / (2 * site.any_count));
-    for (int k = 0; k < site.coded_count; ++k) site.coded[k] = found.coded.index(k);
-    if (site.coded_count == 0) continue;
-    // Shifted so that 32 bits suffice.
-    const int64_t nearest = found.coded.distance(0);
-    const int64_t farthest = found.coded.distance(site.coded_count - 1);
-    const int shift = std::max(0, bit_length(static_cast<uint64_t>(farthest + nearest)) - 19);
-    const auto unit = static_cast<uint32_t>(nearest >> shift);
-    for (int k = 0; k < site.coded_count; ++k) {
-      const auto distance = static_cast<uint32_t>(found.coded.distance(k) >> shift);
-      site.weight[k] = static_cast<int32_t>(((2 * unit + 1) << 12) / (distance + unit + 1));
-    }
+inline SiteNeighbours describe(const Neighbourhood& found) {
+  SiteNeighbours site{};
+  site.any_count = static_cast<int8_t>(found.any.count());
+  site.coded_count = static_cast<int8_t>(found.coded.count());
+  int64_t log_sum = 0;
+  for (int k = 0; k < site.any_count; ++k) {
+    site.any[k] = found.any.index(k);
+    log_sum += ilog2(static_cast<uint64_t>(found.any.distance(k)) + 1);
   }
+  site.spacing = site.any_count == 0 ? 0 : static_cast<int32_t>(log_sum / (2 * site.any_count));
+  for (int k = 0; k < site.coded_count; ++k) site.coded[k] = found.coded.index(k);
+  if (site.coded_count == 0) return site;
+  // Shifted so that 32 bits suffice.
+  const int64_t nearest = found.coded.distance(0);
+  const int64_t farthest = found.coded.distance(site.coded_count - 1);
+  const int shift = std::max(0, bit_length(static_cast<uint64_t>(farthest + nearest)) - 19);
+  const auto unit = static_cast<uint32_t>(nearest >> shift);
+  for (int k = 0; k < site.coded_count; ++k) {
+    const auto distance = static_cast<uint32_t>(found.coded.distance(k) >> shift);
+    site.weight[k] = static_cast<int32_t>(((2 * unit + 1) << 12) / (distance + unit + 1));
+  }
+  return site;
+}
+
+// Sites must be in traversal order. The result does not depend on the number of threads.
+inline std::vector<SiteNeighbours> find_neighbours(const std::vector<int32_t>& x,
+                                                   const std::vector<int32_t>& y, int threads) {
+  const BoxTree tree(x, y);
+  std::vector<SiteNeighbours> result(x.size());
+  const auto search = [&](size_t begin, size_t end) {
+    NeighbourSearch queries(tree, begin);
+    for (size_t i = begin; i < end; ++i) result[i] = describe(queries.next());
+  };
+  constexpr size_t kWorthAThread = 1024;  // sites; a thread takes some 50 us to start
+  const size_t n = x.size();
+  const size_t parts = std::clamp<size_t>(n / kWorthAThread, 1, static_cast<size_t>(threads));
+  std::vector<std::future<void>> others;
+  for (size_t t = 1; t < parts; ++t)
+    others.push_back(std::async(std::launch::async, search, n * t / parts, n * (t + 1) / parts));
+  search(0, n / parts);
+  for (std::future<void>& other : others) other.get();
   return result;
 }
 

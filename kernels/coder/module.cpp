@@ -56,17 +56,22 @@ SiteColumns to_columns(const Quantizer& q, const IntColumn& x, const IntColumn& 
   return sites;
 }
 
+void check_threads(int threads) {
+  if (threads < 1 || threads > 1024) throw std::invalid_argument("threads must be 1..1024");
+}
+
 template <auto Encode>
 nb::tuple encode(int64_t width, int64_t height, const std::vector<int64_t>& quantizer,
                  const IntColumn& x, const IntColumn& y, const IntColumn& log_tau,
                  const IntColumn& log_anisotropy, const IntColumn& angle,
-                 const std::optional<IntColumn>& radius, const IntMatrix& color) {
+                 const std::optional<IntColumn>& radius, const IntMatrix& color, int threads) {
+  check_threads(threads);
   const Quantizer q = Quantizer::make(width, height, quantizer);
   const SiteColumns sites = to_columns(q, x, y, log_tau, log_anisotropy, angle, radius, color);
   EncodedSites out;
   {
     nb::gil_scoped_release release;
-    out = Encode(q, sites);
+    out = Encode(q, sites, threads);
   }
   return nb::make_tuple(nb::bytes(out.bytes.data(), out.bytes.size()),
                         to_array(std::move(out.order)), bits_array(out.bits, q.channels()));
@@ -74,7 +79,8 @@ nb::tuple encode(int64_t width, int64_t height, const std::vector<int64_t>& quan
 
 template <auto Decode>
 nb::tuple decode(const nb::bytes& payload, int64_t count, int channels, int64_t width,
-                 int64_t height, const std::vector<int64_t>& quantizer) {
+                 int64_t height, const std::vector<int64_t>& quantizer, int threads) {
+  check_threads(threads);
   const Quantizer q = Quantizer::make(width, height, quantizer);
   if (channels != q.channels())
     throw std::invalid_argument("channel count differs from the quantizer's");
@@ -83,7 +89,7 @@ nb::tuple decode(const nb::bytes& payload, int64_t count, int channels, int64_t 
   {
     nb::gil_scoped_release release;
     out = Decode(q, static_cast<int32_t>(count), reinterpret_cast<const uint8_t*>(payload.c_str()),
-                 payload.size());
+                 payload.size(), threads);
   }
   SiteColumns& s = out.sites;
   const size_t n = s.size();
@@ -99,13 +105,14 @@ nb::tuple decode(const nb::bytes& payload, int64_t count, int channels, int64_t 
 nb::tuple analyze(int64_t width, int64_t height, const std::vector<int64_t>& quantizer,
                   const IntColumn& x, const IntColumn& y, const IntColumn& log_tau,
                   const IntColumn& log_anisotropy, const IntColumn& angle,
-                  const std::optional<IntColumn>& radius, const IntMatrix& color) {
+                  const std::optional<IntColumn>& radius, const IntMatrix& color, int threads) {
+  check_threads(threads);
   const Quantizer q = Quantizer::make(width, height, quantizer);
   const SiteColumns sites = to_columns(q, x, y, log_tau, log_anisotropy, angle, radius, color);
   RecordedSites out;
   {
     nb::gil_scoped_release release;
-    out = record(q, sites);
+    out = record(q, sites, threads);
   }
   const size_t n = sites.size();
   const auto columns = static_cast<size_t>(kColor0 + q.channels());
@@ -114,7 +121,8 @@ nb::tuple analyze(int64_t width, int64_t height, const std::vector<int64_t>& qua
 }
 
 nb::object classes(const IntColumn& x, const IntColumn& y, const IntColumn& log_tau, int64_t width,
-                   int64_t height, const std::vector<int64_t>& quantizer) {
+                   int64_t height, const std::vector<int64_t>& quantizer, int threads) {
+  check_threads(threads);
   const Quantizer q = Quantizer::make(width, height, quantizer);
   std::vector<int8_t> out;
   const std::vector<int32_t> vx = to_vector(x);
@@ -122,7 +130,7 @@ nb::object classes(const IntColumn& x, const IntColumn& y, const IntColumn& log_
   const std::vector<int32_t> vt = to_vector(log_tau);
   {
     nb::gil_scoped_release release;
-    out = classes_of(q, vx, vy, vt);
+    out = classes_of(q, vx, vy, vt, threads);
   }
   return to_array(std::move(out));
 }
@@ -145,21 +153,23 @@ NB_MODULE(_coder, m) {
   using namespace nb::literals;
   m.doc() = "Integer-only coder of quantized sites. Bad data raises ValueError.";
   m.def("encode", &encode<encode_range>, "width"_a, "height"_a, "quantizer"_a, "x"_a, "y"_a,
-        "log_tau"_a, "log_anisotropy"_a, "angle"_a, "radius"_a.none(), "color"_a,
+        "log_tau"_a, "log_anisotropy"_a, "angle"_a, "radius"_a.none(), "color"_a, "threads"_a = 1,
         "Range profile: (payload bytes, order int32 [N], bits float64 [5 + C]).");
   m.def("decode", &decode<decode_range>, "payload"_a, "count"_a, "channels"_a, "width"_a,
-        "height"_a, "quantizer"_a,
-        "Range profile: (x, y, log_tau, log_anisotropy, angle, radius or None, color, bits, colour classes).");
+        "height"_a, "quantizer"_a, "threads"_a = 1,
+        "Range profile: (x, y, log_tau, log_anisotropy, angle, radius or None, color, bits, colour "
+        "classes).");
   m.def("residuals", &encode<encode_residuals>, "width"_a, "height"_a, "quantizer"_a, "x"_a, "y"_a,
-        "log_tau"_a, "log_anisotropy"_a, "angle"_a, "radius"_a.none(), "color"_a,
+        "log_tau"_a, "log_anisotropy"_a, "angle"_a, "radius"_a.none(), "color"_a, "threads"_a = 1,
         "The zstd profile before compression, as encode().");
   m.def("from_residuals", &decode<decode_residuals>, "payload"_a, "count"_a, "channels"_a,
-        "width"_a, "height"_a, "quantizer"_a, "Inverse of residuals(), as decode().");
+        "width"_a, "height"_a, "quantizer"_a, "threads"_a = 1,
+        "Inverse of residuals(), as decode().");
   m.def("analyze", &analyze, "width"_a, "height"_a, "quantizer"_a, "x"_a, "y"_a, "log_tau"_a,
-        "log_anisotropy"_a, "angle"_a, "radius"_a.none(), "color"_a,
+        "log_anisotropy"_a, "angle"_a, "radius"_a.none(), "color"_a, "threads"_a = 1,
         "(residuals, classes of their expected size), int32 [N, 5 + C] each, as the input.");
   m.def("color_classes", &classes, "x"_a, "y"_a, "log_tau"_a, "width"_a, "height"_a, "quantizer"_a,
-        "Colour step classes, int8 [N], -8..8, in the order of the input.");
+        "threads"_a = 1, "Colour step classes, int8 [N], -8..8, in the order of the input.");
   m.def("angle_levels", &levels, "count"_a, "step_log_anisotropy"_a, "step_angle"_a,
         "Directions of a site by its log_anisotropy symbol 0..count-1, int32 [count].");
 }

@@ -35,49 +35,9 @@ struct Neighbourhood {
   NearestList<kNearestCoded> coded;
 };
 
-// Answers queries for sites 0, 1, 2, ... in turn: the answer for one site bounds the search for the
-// next. A query visits only boxes within reach of the farthest neighbour so far; many sites in one
-// cell cost no more than others, because equal distances prefer low indices.
-class NeighbourSearch {
+// Eight children a box, and consecutive sites in it: level 0 holds the points as degenerate boxes.
+class BoxTree {
  public:
-  NeighbourSearch(const std::vector<int32_t>& x, const std::vector<int32_t>& y)
-      : seen_(x.size(), -1) {
-    // Points are degenerate boxes; every level boxes eight blocks of the one below.
-    std::vector<Block> level(blocks(x.size()));
-    for (size_t i = 0; i < x.size(); ++i) level[i / kFan].set(i % kFan, {x[i], x[i], y[i], y[i]});
-    while (true) {
-      levels_.push_back(level);
-      if (level.size() == 1) break;
-      std::vector<Block> upper(blocks(level.size()));
-      for (size_t i = 0; i < level.size(); ++i) upper[i / kFan].set(i % kFan, level[i].bounds());
-      level.swap(upper);
-    }
-  }
-
-  const Neighbourhood& next() {
-    const Neighbourhood before = found_;
-    found_ = {};
-    ++site_;
-    x_ = levels_[0][site_ >> kShift].x0[site_ % kFan];
-    y_ = levels_[0][site_ >> kShift].y0[site_ % kFan];
-    seen_[site_] = site_;
-    if (site_ > 0) {
-      offer(site_ - 1);
-      for (int k = 0, n = before.coded.count(); k < n; ++k) offer(before.coded.index(k));
-      for (int k = 0, n = before.any.count(); k < n; ++k) offer(before.any.index(k));
-    }
-    update_reach();
-    int32_t node = site_ >> kShift;
-    scan(node);
-    for (size_t level = 1; level < levels_.size(); ++level) {
-      const int32_t parent = node >> kShift;
-      visit(level, parent, node % kFan);
-      node = parent;
-    }
-    return found_;
-  }
-
- private:
   static constexpr int kShift = 3;
   static constexpr int32_t kFan = 1 << kShift;
   static constexpr int32_t kFar = 1 << 29;
@@ -108,6 +68,63 @@ class NeighbourSearch {
   };
 
   static size_t blocks(size_t n) { return (n + kFan - 1) / kFan; }
+
+  BoxTree(const std::vector<int32_t>& x, const std::vector<int32_t>& y) : size_(x.size()) {
+    std::vector<Block> level(blocks(x.size()));
+    for (size_t i = 0; i < x.size(); ++i) level[i / kFan].set(i % kFan, {x[i], x[i], y[i], y[i]});
+    while (true) {
+      levels.push_back(level);
+      if (level.size() == 1) break;
+      std::vector<Block> upper(blocks(level.size()));
+      for (size_t i = 0; i < level.size(); ++i) upper[i / kFan].set(i % kFan, level[i].bounds());
+      level.swap(upper);
+    }
+  }
+
+  size_t size() const { return size_; }
+
+  std::vector<std::vector<Block>> levels;
+
+ private:
+  size_t size_;
+};
+
+// Answers queries for sites first, first + 1, ... in turn: the answer for one site bounds the
+// search for the next. A query visits only boxes within reach of the farthest neighbour so far;
+// many sites in one cell cost no more than others, because equal distances prefer low indices.
+class NeighbourSearch {
+ public:
+  explicit NeighbourSearch(const BoxTree& tree, size_t first = 0)
+      : levels_(tree.levels), seen_(tree.size(), -1), site_(static_cast<int32_t>(first) - 1) {}
+
+  const Neighbourhood& next() {
+    const Neighbourhood before = found_;
+    found_ = {};
+    ++site_;
+    x_ = levels_[0][site_ >> kShift].x0[site_ % kFan];
+    y_ = levels_[0][site_ >> kShift].y0[site_ % kFan];
+    seen_[site_] = site_;
+    if (before.any.count() > 0) {
+      offer(site_ - 1);
+      for (int k = 0, n = before.coded.count(); k < n; ++k) offer(before.coded.index(k));
+      for (int k = 0, n = before.any.count(); k < n; ++k) offer(before.any.index(k));
+    }
+    update_reach();
+    int32_t node = site_ >> kShift;
+    scan(node);
+    for (size_t level = 1; level < levels_.size(); ++level) {
+      const int32_t parent = node >> kShift;
+      visit(level, parent, node % kFan);
+      node = parent;
+    }
+    return found_;
+  }
+
+ private:
+  static constexpr int kShift = BoxTree::kShift;
+  static constexpr int32_t kFan = BoxTree::kFan;
+  static constexpr int32_t kFar = BoxTree::kFar;
+  using Block = BoxTree::Block;
 
   // No site farther than this along an axis can enter a list. The root only prunes: one too large
   // costs time alone.
@@ -179,10 +196,11 @@ class NeighbourSearch {
     }
   }
 
-  std::vector<std::vector<Block>> levels_;
+  const std::vector<std::vector<Block>>& levels_;
   std::vector<int32_t> seen_;  // the last site for which this one was looked at
   Neighbourhood found_;
-  int32_t site_ = -1, x_ = 0, y_ = 0;
+  int32_t site_;
+  int32_t x_ = 0, y_ = 0;
   int32_t any_reach_ = kFar, coded_reach_ = kFar;
   int32_t any_last_ = INT32_MAX, coded_last_ = INT32_MAX;
 };

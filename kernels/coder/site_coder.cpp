@@ -174,13 +174,13 @@ struct RecordSink {
 
 }  // namespace
 
-EncodedSites encode_range(const Quantizer& q, const SiteColumns& input) {
+EncodedSites encode_range(const Quantizer& q, const SiteColumns& input, int threads) {
   require_valid(q, input);
   EncodedSites out;
   std::vector<uint64_t> keys;
   out.order = traversal_order(q, input.x, input.y, &keys);
   SiteColumns sites = permuted(input, out.order, q.channels());
-  const std::vector<SiteNeighbours> near = find_neighbours(sites.x, sites.y);
+  const std::vector<SiteNeighbours> near = find_neighbours(sites.x, sites.y, threads);
   const TauPredictor predictor = fit_tau_predictor(near, sites.log_tau);
   put_predictor(out.bytes, predictor);
 
@@ -195,7 +195,8 @@ EncodedSites encode_range(const Quantizer& q, const SiteColumns& input) {
   return out;
 }
 
-DecodedSites decode_range(const Quantizer& q, int32_t count, const uint8_t* data, size_t size) {
+DecodedSites decode_range(const Quantizer& q, int32_t count, const uint8_t* data, size_t size,
+                          int threads) {
   require(count >= 1 && count <= kMaxSites, "site count out of range");
   DecodedSites out;
   VarintReader reader(data, size);
@@ -204,7 +205,7 @@ DecodedSites decode_range(const Quantizer& q, int32_t count, const uint8_t* data
   SiteColumns& sites = out.sites;
   PositionCoder<RangeDecoder>(coder, q).run(count, {}, sites.x, sites.y);
   out.bits[kPosition] = coder.cost();
-  const std::vector<SiteNeighbours> near = find_neighbours(sites.x, sites.y);
+  const std::vector<SiteNeighbours> near = find_neighbours(sites.x, sites.y, threads);
   resize_columns(q, sites, count);
   RangeSink<RangeDecoder> sink(coder, out.bits);
   ColumnCoder<RangeSink<RangeDecoder>>(sink, q, predictor, near, sites).run();
@@ -213,12 +214,12 @@ DecodedSites decode_range(const Quantizer& q, int32_t count, const uint8_t* data
   return out;
 }
 
-EncodedSites encode_residuals(const Quantizer& q, const SiteColumns& input) {
+EncodedSites encode_residuals(const Quantizer& q, const SiteColumns& input, int threads) {
   require_valid(q, input);
   EncodedSites out;
   out.order = traversal_order(q, input.x, input.y);
   SiteColumns sites = permuted(input, out.order, q.channels());
-  const std::vector<SiteNeighbours> near = find_neighbours(sites.x, sites.y);
+  const std::vector<SiteNeighbours> near = find_neighbours(sites.x, sites.y, threads);
   const TauPredictor predictor = fit_tau_predictor(near, sites.log_tau);
   put_predictor(out.bytes, predictor);
 
@@ -234,7 +235,8 @@ EncodedSites encode_residuals(const Quantizer& q, const SiteColumns& input) {
   return out;
 }
 
-DecodedSites decode_residuals(const Quantizer& q, int32_t count, const uint8_t* data, size_t size) {
+DecodedSites decode_residuals(const Quantizer& q, int32_t count, const uint8_t* data, size_t size,
+                              int threads) {
   require(count >= 1 && count <= kMaxSites, "site count out of range");
   require(size_t(count) * (5 + q.channels()) <= size, "payload ends too early");
   DecodedSites out;
@@ -256,7 +258,7 @@ DecodedSites decode_residuals(const Quantizer& q, int32_t count, const uint8_t* 
     require(morton_key(order, sites.x[i - 1], sites.y[i - 1]) <=
                 morton_key(order, sites.x[i], sites.y[i]),
             "positions not in traversal order");
-  const std::vector<SiteNeighbours> near = find_neighbours(sites.x, sites.y);
+  const std::vector<SiteNeighbours> near = find_neighbours(sites.x, sites.y, threads);
   resize_columns(q, sites, count);
   ColumnCoder<VarintReadSink>(sink, q, predictor, near, sites).run();
   require(reader.position() == size, "payload length does not match its content");
@@ -264,11 +266,11 @@ DecodedSites decode_residuals(const Quantizer& q, int32_t count, const uint8_t* 
   return out;
 }
 
-RecordedSites record(const Quantizer& q, const SiteColumns& input) {
+RecordedSites record(const Quantizer& q, const SiteColumns& input, int threads) {
   require_valid(q, input);
   const std::vector<int32_t> order = traversal_order(q, input.x, input.y);
   SiteColumns sites = permuted(input, order, q.channels());
-  const std::vector<SiteNeighbours> near = find_neighbours(sites.x, sites.y);
+  const std::vector<SiteNeighbours> near = find_neighbours(sites.x, sites.y, threads);
   const TauPredictor predictor = fit_tau_predictor(near, sites.log_tau);
   const auto columns = static_cast<size_t>(kColor0 + q.channels());
   RecordedSites sorted;
@@ -286,12 +288,14 @@ RecordedSites record(const Quantizer& q, const SiteColumns& input) {
 }
 
 std::vector<int8_t> classes_of(const Quantizer& q, const std::vector<int32_t>& x,
-                               const std::vector<int32_t>& y, const std::vector<int32_t>& log_tau) {
+                               const std::vector<int32_t>& y, const std::vector<int32_t>& log_tau,
+                               int threads) {
   require_positions(q, x, y);
   require(log_tau.size() == x.size(), "columns differ in length");
   require_range(log_tau, -q.max_log_tau(), q.max_log_tau(), "log_tau out of range");
   const std::vector<int32_t> order = traversal_order(q, x, y);
-  const std::vector<SiteNeighbours> near = find_neighbours(permuted(x, order), permuted(y, order));
+  const std::vector<SiteNeighbours> near =
+      find_neighbours(permuted(x, order), permuted(y, order), threads);
   const std::vector<int8_t> sorted = signed_classes(near, permuted(log_tau, order), q);
   std::vector<int8_t> out(x.size());
   for (size_t i = 0; i < order.size(); ++i) out[order[i]] = sorted[i];

@@ -7,8 +7,6 @@ float64 the pixels where that bound could matter, so that it takes the reference
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,19 +20,12 @@ from sadcodec.backends.quantization import (
     checked_target,
 )
 from sadcodec.errors import OptionError
+from sadcodec.processors import default_threads
 from sadcodec.sites import Sites
 
-__all__ = ["CpuBackend", "CpuFitSession", "CpuRefiner", "default_threads"]
+__all__ = ["CpuBackend", "CpuFitSession", "CpuRefiner"]
 
 Floats = NDArray[np.float32]
-
-
-def default_threads() -> int:
-    """Return the number of processors this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on every platform
-        return os.cpu_count() or 1
 
 
 def _check(k: int, width: int = 1, height: int = 1) -> None:

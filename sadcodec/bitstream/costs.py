@@ -19,6 +19,7 @@ from .symbols import Symbols, angle_levels
 __all__ = ["ColumnCosts", "symbol_costs"]
 
 RANGE = 24  # largest residual that the tables tell apart
+_LARGEST_LOG_ANISOTROPY = 6 * 1024  # in the unit of its step
 _PRIOR = 8.0  # weight, in symbols, of the two-sided geometric distribution behind each histogram
 _LOG_TAU, _LOG_ANISOTROPY, _ANGLE, _RADIUS, _COLOR = 1, 2, 3, 4, 5  # columns of `analyze`
 
@@ -100,7 +101,9 @@ def symbol_costs(header: Header, symbols: Symbols) -> list[ColumnCosts]:
             by_prediction = np.minimum(np.arange(last + 1) // 2, 7)
             table = _table(residuals[:, column], by_prediction[prediction])
             symbol = np.arange(last + 1)[:, None] + np.arange(-RANGE, RANGE + 1)
-            levels = angle_levels(int(values.max(initial=0)) + 2, header.quantizer)
+            largest = _LARGEST_LOG_ANISOTROPY // header.quantizer.step_log_anisotropy
+            count = min(int(values.max(initial=0)) + 1, largest) + 1
+            levels = angle_levels(count, header.quantizer)
             turns = np.log2(levels[np.clip(symbol, 0, len(levels) - 1)])
             table = (table[by_prediction] + turns).astype(np.float32)
             context = prediction

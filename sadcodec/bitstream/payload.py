@@ -60,8 +60,8 @@ def column_names(channels: int) -> tuple[str, ...]:
     return ("position", "log_tau", "log_anisotropy", "angle", "radius", *colors[channels])
 
 
-def encode_payload(header: Header, symbols: Symbols) -> Payload:
-    """Code `symbols` with the coder that `header` names.
+def encode_payload(header: Header, symbols: Symbols, threads: int = 1) -> Payload:
+    """Code `symbols` with the coder that `header` names; the number of threads changes no byte.
 
     Raises
     ------
@@ -84,6 +84,7 @@ def encode_payload(header: Header, symbols: Symbols) -> Payload:
             np.ascontiguousarray(symbols.angle),
             None if symbols.radius is None else np.ascontiguousarray(symbols.radius),
             np.ascontiguousarray(symbols.color),
+            threads,
         )
     except ValueError as error:
         raise OptionError(str(error)) from None
@@ -95,7 +96,9 @@ def encode_payload(header: Header, symbols: Symbols) -> Payload:
     return Payload(data, order, bits)
 
 
-def decode_payload(header: Header, data: bytes) -> tuple[Symbols, NDArray[np.float64]]:
+def decode_payload(
+    header: Header, data: bytes, threads: int = 1
+) -> tuple[Symbols, NDArray[np.float64]]:
     """Symbols and column costs (as `Payload.bits`) of the content of a site chunk.
 
     Raises
@@ -114,7 +117,13 @@ def decode_payload(header: Header, data: bytes) -> tuple[Symbols, NDArray[np.flo
     quantizer = header.quantizer.as_tuple()
     try:
         x, y, log_tau, log_anisotropy, angle, radius, color, bits, classes = decode(
-            data, header.site_count, header.channels, header.width, header.height, quantizer
+            data,
+            header.site_count,
+            header.channels,
+            header.width,
+            header.height,
+            quantizer,
+            threads,
         )
     except ValueError as error:
         raise BitstreamError(f"damaged site data: {error}") from None

@@ -116,7 +116,7 @@ def file_size(header: Header, payload: Payload) -> int:
     return len(pack_header(header)) + CHUNK_OVERHEAD + len(payload.data)
 
 
-def read(data: bytes, limits: Limits | None = None) -> tuple[Header, Symbols]:
+def read(data: bytes, limits: Limits | None = None, threads: int = 1) -> tuple[Header, Symbols]:
     """Header and symbols of a file, sites in traversal order.
 
     Raises
@@ -127,7 +127,7 @@ def read(data: bytes, limits: Limits | None = None) -> tuple[Header, Symbols]:
         If it asks for more than `limits`.
     """
     header, chunks = _parse(data, limits or Limits())
-    symbols, _ = decode_payload(header, chunks[-1].data)
+    symbols, _ = decode_payload(header, chunks[-1].data, threads)
     return header, symbols
 
 
