@@ -37,7 +37,7 @@ __all__ = [
 Floats = NDArray[np.float32]
 
 OVERHEAD = 60  # bytes of a file that are not sites, about
-_FEWEST_BITS = 30.5  # bits a site that the first guess assumes: low, since a fit can only prune
+_FEWEST_BITS = 28.0  # bits a site that the first guess assumes: low, since a fit can only prune
 _HIGH = 1.022  # rounded diagrams are made this much larger than a size target, then trimmed
 _SAVED = 1.03  # sites that fit by what descent and trimming save, against plain rounding
 _NEAR = 0.995  # a size target is met from here to 1
