@@ -38,7 +38,7 @@ Floats = NDArray[np.float32]
 
 OVERHEAD = 60  # bytes of a file that are not sites, about
 _FEWEST_BITS = 28.0  # bits a site that the first guess assumes: low, since a fit can only prune
-_HIGH = 1.022  # rounded diagrams are made this much larger than a size target, then trimmed
+_HIGH = 1.032  # rounded diagrams are made this much larger than a size target, then trimmed
 _SAVED = 1.03  # sites that fit by what descent and trimming save, against plain rounding
 _NEAR = 0.995  # a size target is met from here to 1
 _FINEST, _COARSEST = 0.35, 3.0  # quantizer scales that a size target may use
