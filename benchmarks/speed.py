@@ -188,11 +188,12 @@ def passes(image: np.ndarray, sites: int, options: argparse.Namespace) -> dict[s
     refinement.settle_colors(0)
     symbols = refinement.symbols
     data = bitstream.write(header, symbols)
-    restored = dequantize(symbols, width, height, header.quantizer)
+    _, stored = bitstream.read(data)  # with the colour classes that a decoder knows
+    restored = dequantize(stored, width, height, header.quantizer)
     found["coder: encode"] = timed(lambda: bitstream.write(header, symbols), repeats)
     found["coder: decode"] = timed(lambda: bitstream.read(data), repeats)
     found["decode: symbols to sites"] = timed(
-        lambda: dequantize(symbols, width, height, header.quantizer), repeats
+        lambda: dequantize(stored, width, height, header.quantizer), repeats
     )
     found["decode: render"] = timed(lambda: backend.render(restored, width, height), repeats)
     return found

@@ -318,7 +318,9 @@ class Backend(Protocol):
     def name(self) -> str:
         """The name it goes by on the command line."""
 
-    def render(self, sites: Sites, width: int, height: int, k: int = DEFAULT_K) -> NDArray[Any]:
+    def render(
+        self, sites: Sites, width: int, height: int, k: int = DEFAULT_K, *, exact: bool = False
+    ) -> NDArray[Any]:
         """Evaluate a diagram at every pixel.
 
         Parameters
@@ -327,11 +329,13 @@ class Backend(Protocol):
         width, height : int >= 1, px
         k : int, 1..MAX_K
             Sites blended per pixel; fewer where there are fewer.
+        exact : bool
+            Compute every pixel in float64: 16-bit code values need it.
 
         Returns
         -------
         float32 or float64 [H, W, C]
-            Not clamped to 0..1.
+            Not clamped to 0..1. Within 1/255 of the reference, with `exact` within 1/65535.
 
         Raises
         ------

@@ -284,8 +284,11 @@ class ReferenceBackend:
 
     name = "reference"
 
-    def render(self, sites: Sites, width: int, height: int, k: int = DEFAULT_K) -> Floats:
-        """Evaluate a diagram: see `render`."""
+    def render(
+        self, sites: Sites, width: int, height: int, k: int = DEFAULT_K, *, exact: bool = True
+    ) -> Floats:
+        """Evaluate a diagram: see `render`; always exact."""
+        del exact
         return render(sites, width, height, k)
 
     def fit_session(

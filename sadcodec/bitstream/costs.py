@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sadcodec import _coder
 
 from .header import Header
+from .payload import coder_arguments
 from .symbols import Symbols, angle_levels
 
 __all__ = ["ColumnCosts", "symbol_costs"]
@@ -77,18 +78,7 @@ def symbol_costs(header: Header, symbols: Symbols) -> list[ColumnCosts]:
     symbols : Symbols
         In any order.
     """
-    residuals, contexts = _coder.analyze(
-        header.width,
-        header.height,
-        header.quantizer.as_tuple(),
-        symbols.x,
-        symbols.y,
-        symbols.log_tau,
-        symbols.log_anisotropy,
-        symbols.angle,
-        symbols.radius,
-        symbols.color,
-    )
+    residuals, contexts = _coder.analyze(*coder_arguments(header, symbols))
     out = []
 
     def add(name: str, column: int, values: NDArray[np.int32]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +19,15 @@ __all__ = [
     "CHUNK_TYPES",
     "MAX_SITES_PER_BYTE",
     "Payload",
+    "coder_arguments",
     "column_names",
     "decode_payload",
     "encode_payload",
+]
+
+_Ints: TypeAlias = NDArray[np.int32]
+_Arguments: TypeAlias = tuple[
+    int, int, tuple[int, ...], _Ints, _Ints, _Ints, _Ints, _Ints, _Ints | None, _Ints
 ]
 
 CHUNK_TYPES = {"range": b"SITE", "zstd": b"SITZ"}
@@ -60,6 +67,22 @@ def column_names(channels: int) -> tuple[str, ...]:
     return ("position", "log_tau", "log_anisotropy", "angle", "radius", *colors[channels])
 
 
+def coder_arguments(header: Header, symbols: Symbols) -> _Arguments:
+    """Return what `_coder.encode`, `residuals` and `analyze` take first, arrays contiguous."""
+    return (
+        header.width,
+        header.height,
+        header.quantizer.as_tuple(),
+        np.ascontiguousarray(symbols.x),
+        np.ascontiguousarray(symbols.y),
+        np.ascontiguousarray(symbols.log_tau),
+        np.ascontiguousarray(symbols.log_anisotropy),
+        np.ascontiguousarray(symbols.angle),
+        None if symbols.radius is None else np.ascontiguousarray(symbols.radius),
+        np.ascontiguousarray(symbols.color),
+    )
+
+
 def encode_payload(header: Header, symbols: Symbols, threads: int = 1) -> Payload:
     """Code `symbols` with the coder that `header` names; the number of threads changes no byte.
 
@@ -71,21 +94,8 @@ def encode_payload(header: Header, symbols: Symbols, threads: int = 1) -> Payloa
     if len(symbols) != header.site_count or symbols.color.shape[1] != header.channels:
         raise OptionError("symbols do not match the header")
     encode = _coder.encode if header.coder == "range" else _coder.residuals
-    quantizer = header.quantizer.as_tuple()
     try:
-        data, order, bits = encode(
-            header.width,
-            header.height,
-            quantizer,
-            np.ascontiguousarray(symbols.x),
-            np.ascontiguousarray(symbols.y),
-            np.ascontiguousarray(symbols.log_tau),
-            np.ascontiguousarray(symbols.log_anisotropy),
-            np.ascontiguousarray(symbols.angle),
-            None if symbols.radius is None else np.ascontiguousarray(symbols.radius),
-            np.ascontiguousarray(symbols.color),
-            threads,
-        )
+        data, order, bits = encode(*coder_arguments(header, symbols), threads)
     except ValueError as error:
         raise OptionError(str(error)) from None
     if header.coder == "zstd":
