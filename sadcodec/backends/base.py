@@ -8,7 +8,8 @@ result; the other backends compute in float32 and say below where they may diffe
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol, SupportsFloat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +19,14 @@ from sadcodec.sites import Sites
 __all__ = [
     "DEFAULT_CUT",
     "DEFAULT_K",
+    "LOSSES",
     "MAX_K",
     "PHASES",
     "STATISTICS_CUT",
     "Backend",
     "FitSession",
     "Refiner",
+    "Start",
 ]
 
 DEFAULT_K = 8
@@ -36,13 +39,41 @@ DEFAULT_CUT = 7.0
 # 2.
 PHASES: tuple[tuple[int, int], ...] = ((0, 0), (0, 1), (1, 0), (1, 1))
 
+# Losses that a session remembers.
+LOSSES = 64
+
 # `statistics` and `removal_deltas` take a site this far under a pixel's largest logit as absent
 # there: e^-40 is under the resolution of a float32 sum even relative to a weight of 1e-10.
 STATISTICS_CUT = 40.0
 
 
+@dataclass(frozen=True)
+class Start:
+    """Where the sites of a fit start, for a backend to place: see `sadcodec.backends.initialize`.
+
+    Attributes
+    ----------
+    count : int, 1..H*W
+        Number of sites.
+    power : float, > 0
+        Exponent of the density; smaller is more even.
+    radius : bool
+        Give sites a radius of half their spacing; 0 otherwise.
+    seed : int
+        Shifts the sites along the curve that they are placed on.
+    """
+
+    count: int
+    power: float = 1.0
+    radius: bool = True
+    seed: int = 0
+
+
 class FitSession(Protocol):
     """A target image, the current sites and their Adam state, all held where they are computed.
+
+    A backend may compute behind the caller's back: only what returns numbers to the host waits, and
+    arrays "where they are computed" take NumPy's functions but may be another library's.
 
     The loss is the mean squared error over sampled pixels and channels between the target and the
     blend *before* clamping to 0..1. Calls are made from one thread.
@@ -79,7 +110,7 @@ class FitSession(Protocol):
 
     def gradient(
         self, phase: int | None = None, noise: NDArray[np.float32] | None = None, seed: int = 0
-    ) -> float:
+    ) -> SupportsFloat:
         """Compute the loss and its gradients with respect to every parameter.
 
         Parameters
@@ -96,9 +127,10 @@ class FitSession(Protocol):
 
         Returns
         -------
-        float
+        float, or what `float` turns into one
             Mean squared error over the sampled pixels and C channels. The gradients are of this
-            mean.
+            mean. Where it is no float yet, `float` waits for it; it can be asked for until
+            `LOSSES` further calls.
 
         Raises
         ------
@@ -134,9 +166,9 @@ class FitSession(Protocol):
 
         Returns
         -------
-        mass : float [N]
+        mass : float [N], where it is computed
             Sum of the site's weights, in pixels.
-        error : float [N]
+        error : float [N], where it is computed
             Responsibility-weighted squared error: sum of w |blend - target|^2 (summed over
             channels).
         """
@@ -146,7 +178,7 @@ class FitSession(Protocol):
 
         Returns
         -------
-        float [N]
+        float [N], where it is computed
             Sum over all pixels and channels of the change in squared error if the site's weight
             went to the other sites of the pixel's top K, renormalized; negative where the site does
             harm. The site that would take the K-th place is not looked for. Where the site is alone
@@ -154,11 +186,20 @@ class FitSession(Protocol):
             error of 1 in every channel.
         """
 
+    def rows(self, index: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+        """Return the parameters of the sites `index` [M], float32 [M, 6 + C], where computed."""
+
     def keep(self, index: NDArray[np.integer[Any]]) -> None:
-        """Keep the sites `index` [M], with their Adam moments, in this order; drop the others."""
+        """Keep the sites `index` [M], with their Adam moments, in this order; drop the others.
+
+        The index may lie on the host or where the session computes.
+        """
 
     def append(self, params: NDArray[np.float32]) -> None:
-        """Add the sites `params` float32 [M, 6 + C] at the end, with zero moments."""
+        """Add the sites `params` float32 [M, 6 + C] at the end, with zero moments.
+
+        They may lie on the host or where the session computes.
+        """
 
 
 class Refiner(Protocol):
@@ -344,15 +385,15 @@ class Backend(Protocol):
         """
 
     def fit_session(
-        self, target: NDArray[np.float32], params: NDArray[np.float32], k: int = DEFAULT_K
+        self, target: NDArray[np.float32], start: NDArray[np.float32] | Start, k: int = DEFAULT_K
     ) -> FitSession:
         """Start fitting.
 
         Parameters
         ----------
         target : float32 [H, W, C], display-referred 0..1
-        params : float32 [N, 6 + C]
-            Initial sites; copied.
+        start : float32 [N, 6 + C], or Start
+            Initial sites, copied; or how many to place, and how.
         k : int, 1..MAX_K
 
         Raises

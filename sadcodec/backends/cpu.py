@@ -11,7 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sadcodec import _core
-from sadcodec.backends.base import DEFAULT_CUT, DEFAULT_K, MAX_K, PHASES, STATISTICS_CUT
+from sadcodec.backends.base import (
+    DEFAULT_CUT,
+    DEFAULT_K,
+    MAX_K,
+    PHASES,
+    STATISTICS_CUT,
+    Start,
+)
+from sadcodec.backends.initialize import placed
 from sadcodec.backends.quantization import (
     ColumnCost,
     Quantization,
@@ -122,6 +130,10 @@ class CpuFitSession:
     def removal_deltas(self) -> Floats:
         """Return by how much the squared error would rise without each site."""
         return self._statistics()[:, 2].copy()
+
+    def rows(self, index: NDArray[np.integer]) -> Floats:
+        """Return the parameters of some sites."""
+        return self._fit.params[index]
 
     def keep(self, index: NDArray[np.integer]) -> None:
         """Keep the sites `index`, in this order."""
@@ -265,9 +277,11 @@ class CpuBackend:
         _check(k, width, height)
         return _core.render(sites.params, width, height, k, exact, self.threads, self.isa)
 
-    def fit_session(self, target: Floats, params: Floats, k: int = DEFAULT_K) -> CpuFitSession:
+    def fit_session(
+        self, target: Floats, start: Floats | Start, k: int = DEFAULT_K
+    ) -> CpuFitSession:
         """Start fitting; see the protocol."""
-        return CpuFitSession(target, params, k, self.threads, self.isa)
+        return CpuFitSession(target, placed(target, start), k, self.threads, self.isa)
 
     def refiner(self, target: Floats, k: int = DEFAULT_K) -> CpuRefiner:
         """Start refining symbols; see the protocol."""

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sadcodec.backends.base import DEFAULT_K, MAX_K
+from sadcodec.backends.base import DEFAULT_K, MAX_K, Start
+from sadcodec.backends.initialize import placed
 from sadcodec.errors import OptionError
 from sadcodec.sites import (
     COLOR,
@@ -292,12 +293,12 @@ class ReferenceBackend:
         return render(sites, width, height, k)
 
     def fit_session(
-        self, target: NDArray[np.float32], params: NDArray[np.float32], k: int = DEFAULT_K
+        self, target: NDArray[np.float32], start: NDArray[np.float32] | Start, k: int = DEFAULT_K
     ) -> ReferenceFitSession:
         """Start fitting: see `Backend.fit_session`."""
         from sadcodec.backends.reference_fit import ReferenceFitSession  # imports this module
 
-        return ReferenceFitSession(target, params, k)
+        return ReferenceFitSession(target, placed(target, start), k)
 
     def refiner(self, target: NDArray[np.float32], k: int = DEFAULT_K) -> ReferenceRefiner:
         """Start refining symbols: see `Backend.refiner`."""

@@ -205,6 +205,10 @@ class ReferenceFitSession:
         """Return the rise of the squared error without each site, float64 [N]."""
         return removal_deltas(self._params, self._target, self._k)
 
+    def rows(self, index: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+        """Return the parameters of some sites, rounded."""
+        return self._params[index].astype(np.float32)
+
     def keep(self, index: NDArray[np.integer[Any]]) -> None:
         """Keep these sites, in this order."""
         self._params = self._params[index]

@@ -3,6 +3,8 @@
 Pruning removes the sites whose removal raises the squared error least (removal delta); splitting
 doubles those with the largest error over mass^0.7 (Iinbor, Dou and Matusik, arXiv 2604.21984,
 section on densification). Either works alone; the default fit starts dense and only prunes.
+
+Arrays stay where the session computes: NumPy's functions hand over to their own library's.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ def split(session: FitSession, count: int) -> None:
     score = error / np.maximum(mass, 1e-6) ** MASS_POWER
     order = np.argsort(-score, kind="stable")
     chosen, others = np.sort(order[:count]), np.sort(order[count:])
-    parents = session.params[chosen]
+    parents = session.rows(chosen)
     halves = _halves(parents, mass[chosen])
     if len(others):
         session.keep(others.astype(np.int32))
@@ -59,9 +61,10 @@ def _halves(parents: Floats, mass: NDArray[np.floating]) -> Floats:
     across = 0.5 * np.arctan2(parents[:, Q], parents[:, P]) + 0.5 * np.pi
     reach = _OFFSET * np.sqrt(np.maximum(mass, 1.0) / np.pi) * np.exp(0.5 * a)
     halves = np.repeat(parents, 2, axis=0)
-    sign = np.tile(np.array([1.0, -1.0], np.float32), len(parents))
-    halves[:, X] += sign * np.repeat(reach * np.cos(across), 2).astype(np.float32)
-    halves[:, Y] += sign * np.repeat(reach * np.sin(across), 2).astype(np.float32)
+    for column, way in ((X, np.cos(across)), (Y, np.sin(across))):
+        offset = (reach * way).astype(np.float32)
+        halves[0::2, column] += offset
+        halves[1::2, column] -= offset
     halves[:, LOG_TAU] += np.float32(0.5 * np.log(2.0))
     halves[:, RADIUS] *= np.float32(np.sqrt(0.5))
     return halves

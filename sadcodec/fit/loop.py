@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import SupportsFloat
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sadcodec.backends.base import Backend, FitSession
+from sadcodec.backends.base import Backend, FitSession, Start
 from sadcodec.fit.density import prune, split
-from sadcodec.fit.initialize import initialize
 from sadcodec.fit.schedule import (
     BUDGET_AT,
     DENSITY_INTERVAL,
@@ -88,16 +88,17 @@ def fit(
     start = start_count(width, height, sites, options)
     dense = sites * 393216.0 / (width * height)
     power = float(np.interp(dense, [20_000, 50_000], [1.0, 0.6]))
-    params = initialize(target, start, power=power, radius=options.radius, seed=options.seed)
-    session = backend.fit_session(target, params, k)
+    placing = Start(start, power=power, radius=options.radius, seed=options.seed)
+    session = backend.fit_session(target, placing, k)
     rates = learning_rates(width, height, sites, channels, radius=options.radius)
     rates *= np.float32(options.rate_scale)
-    stale, mse = 0, 1.0
+    stale = 0
+    losses: list[SupportsFloat] = []  # of the last iterations; asking for one would wait for it
     for i in range(options.iterations):
         done = i / options.iterations
         if i and i % DENSITY_INTERVAL == 0:
             if budget is not None and done >= BUDGET_AT:
-                sites = min(sites, max(1, budget(session.params, mse)))
+                sites = min(sites, max(1, budget(session.params, recent_mean(losses))))
                 budget = None
             if control_density(session, options, start, sites, done):
                 stale = 0
@@ -108,12 +109,20 @@ def fit(
         sampled = options.subsample and done < FULL_FROM
         loss = session.gradient(_phase(i, width, height, session, sampled=sampled))
         session.adam(rates * np.float32(decay(done)), BETA1, BETA2)
-        mse = loss if i % 16 == 0 else mse + (loss - mse) / 8
+        losses = [loss] if i % 16 == 0 else [*losses, loss]
         if progress is not None and i % 8 == 0:
             progress(done)
     prune(session, sites)
     session.refresh()
-    return FitResult(session.params, session.gradient(None))
+    return FitResult(session.params, float(session.gradient(None)))
+
+
+def recent_mean(losses: list[SupportsFloat]) -> float:
+    """Return a mean of the losses in which each counts for an eighth of what follows it."""
+    mean = float(losses[0])
+    for loss in losses[1:]:
+        mean += (float(loss) - mean) / 8
+    return mean
 
 
 def control_density(
@@ -194,4 +203,4 @@ def fine_tune(
         if progress is not None and i % 8 == 0:
             progress(done)
     session.refresh()
-    return FitResult(session.params, session.gradient(None))
+    return FitResult(session.params, float(session.gradient(None)))

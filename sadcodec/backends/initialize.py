@@ -10,9 +10,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sadcodec.backends.base import Start
 from sadcodec.sites import COLOR, GEOMETRY_COLUMNS, LOG_TAU, RADIUS, P, Q, X, Y
 
-__all__ = ["hilbert_order", "initialize"]
+__all__ = ["hilbert_order", "initialize", "placed"]
 
 Floats = NDArray[np.float32]
 
@@ -127,6 +128,13 @@ def initialize(
     params[:, Q] = (2.0 * sxy / trace)[row, column]
     params[:, COLOR:] = _local_mean(target, row, column, np.maximum(spacing / 4, 0.5))
     return params
+
+
+def placed(target: Floats, start: Floats | Start) -> Floats:
+    """Return the sites that a fit starts from: as given, or placed on the image."""
+    if not isinstance(start, Start):
+        return start
+    return initialize(target, start.count, power=start.power, radius=start.radius, seed=start.seed)
 
 
 def _local_mean(
