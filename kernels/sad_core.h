@@ -229,15 +229,24 @@ SAD_FN T sad_logit(T distance, T tau, T radius) {
   return tau * (radius - distance);
 }
 
+// What the logit in double takes from a parameter row by more than a conversion.
+struct ExactSite {
+  double g00, g01, g11, tau;
+};
+
+SAD_FN ExactSite sad_prepare_exact(const float* params) {
+  const Metric<double> g = sad_metric<double>(params[kP], params[kQ]);
+  return ExactSite{g.g00, g.g01, g.g11, sad_exp(static_cast<double>(params[kLogTau]))};
+}
+
 // The logit in double, operation by operation as the reference computes it, so that equal logits
 // are equal in both. Used where float cannot tell which sites are the top K.
-SAD_FN double sad_logit_exact(double px, double py, const float* params) {
-  const Metric<double> g = sad_metric<double>(params[kP], params[kQ]);
+SAD_FN double sad_logit_exact(double px, double py, const float* params, const ExactSite& site) {
   const double dx = px - static_cast<double>(params[kX]);
   const double dy = py - static_cast<double>(params[kY]);
-  const double q = ((g.g00 * dx) * dx + ((2.0 * g.g01) * dx) * dy) + (g.g11 * dy) * dy;
+  const double q = ((site.g00 * dx) * dx + ((2.0 * site.g01) * dx) * dy) + (site.g11 * dy) * dy;
   const double d = sad_sqrt(sad_max(q, 0.0));
-  return sad_exp(static_cast<double>(params[kLogTau])) * (static_cast<double>(params[kRadius]) - d);
+  return site.tau * (static_cast<double>(params[kRadius]) - d);
 }
 
 // ---- Top-K ----------------------------------------------------------------------------------
@@ -310,6 +319,43 @@ SAD_FN void sad_parameter_gradient(const float* params, int channels, const T* s
   out[kQ] =
       d00 * (g.s * q + g.k * p * q) + d01 * (g.s + g.k * q * q) + d11 * (g.s * q - g.k * p * q);
   for (int c = 0; c < channels; ++c) out[kColor + c] = sums[kSColor + c];
+}
+
+// ---- Steps ----------------------------------------------------------------------------------
+
+// Adam (Kingma and Ba, arXiv 1412.6980): updates the moments m and v of one parameter and returns
+// what to subtract from it. step = 1 / (1 - beta1^t) and root = 1 / sqrt(1 - beta2^t).
+SAD_FN float sad_adam(float g, float* m, float* v, float beta1, float beta2, float epsilon,
+                      float step, float root, float rate) {
+  *m = beta1 * *m + (1.0f - beta1) * g;
+  *v = beta2 * *v + (1.0f - beta2) * g * g;
+  return rate * (*m * step) / (sad_sqrt(*v) * root + epsilon);
+}
+
+// Uniform in [-1, 1) from a counter (the finalizer of splitmix64; Steele, Lea and Flood 2014).
+SAD_FN float sad_counter_noise(unsigned long long seed, unsigned long long counter) {
+  unsigned long long z = seed * 0x9e3779b97f4a7c15ull + counter * 0xbf58476d1ce4e5b9ull;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+  z ^= z >> 31;
+  return static_cast<float>(static_cast<int>(z >> 32)) * (1.0f / 2147483648.0f);
+}
+
+// A parameter row with noise times uniform numbers added; `counter` is the row's place among all
+// parameters. Columns p and q of the noise are along and across the vector (p, q).
+SAD_FN void sad_disturb(const float* params, const float* noise, int channels,
+                        unsigned long long seed, unsigned long long counter, float* out) {
+  float along = 0.0f, across = 0.0f;
+  for (int j = 0; j < kColor + channels; ++j) {
+    const float delta = noise[j] * sad_counter_noise(seed, counter + j);
+    if (j == kP) along = delta;
+    if (j == kQ) across = delta;
+    out[j] = params[j] + delta;
+  }
+  const float p = params[kP], q = params[kQ], a = sad_sqrt(p * p + q * q);
+  const float ux = a > 1e-6f ? p / a : 1.0f, uy = a > 1e-6f ? q / a : 0.0f;
+  out[kP] = p + ux * along - uy * across;
+  out[kQ] = q + uy * along + ux * across;
 }
 
 // Keep a parameter row inside the bounds above; the image is width x height px.

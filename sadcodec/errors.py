@@ -1,4 +1,4 @@
-"""Every error that sadcodec raises on purpose.
+"""Every error that sadcodec raises on purpose, and its warnings.
 
 Messages are one line and name no file: whoever knows the file (the command line) puts its name in
 front.
@@ -37,3 +37,7 @@ class BackendError(SadError):
 
 class SiteError(SadError):
     """Site parameters of the wrong shape, type or range."""
+
+
+class BackendWarning(UserWarning):
+    """A GPU that was to be used by default and cannot be: the CPU is used instead."""

@@ -11,15 +11,6 @@ namespace {
 
 constexpr int kSiteChunk = 2048;  // sites a thread takes at a time
 
-// Uniform in [-1, 1) from a counter (the finalizer of splitmix64): the same for any thread count.
-inline float counter_noise(uint64_t seed, uint64_t counter) {
-  uint64_t z = seed * 0x9e3779b97f4a7c15ull + counter * 0xbf58476d1ce4e5b9ull;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-  z ^= z >> 31;
-  return static_cast<float>(static_cast<int32_t>(z >> 32)) * (1.0f / 2147483648.0f);
-}
-
 }  // namespace
 
 void Candidates::set(int square, const SquareLists& lists) {
@@ -118,16 +109,7 @@ const float* Fit::disturb(const float* noise, uint64_t seed) {
     const int end = std::min(count_, (chunk + 1) * kSiteChunk);
     for (int i = chunk * kSiteChunk; i < end; ++i) {
       const size_t row = static_cast<size_t>(i) * n_columns;
-      float delta[kColor + kMaxChannels];
-      for (int j = 0; j < n_columns; ++j) {
-        delta[j] = noise[row + j] * counter_noise(seed, row + j);
-        disturbed_[row + j] = params_[row + j] + delta[j];
-      }
-      // Columns p and q of the noise are along and across the vector (p, q).
-      const float p = params_[row + kP], q = params_[row + kQ], a = sqrtf(p * p + q * q);
-      const float ux = a > 1e-6f ? p / a : 1.0f, uy = a > 1e-6f ? q / a : 0.0f;
-      disturbed_[row + kP] = p + ux * delta[kP] - uy * delta[kQ];
-      disturbed_[row + kQ] = q + uy * delta[kP] + ux * delta[kQ];
+      sad_disturb(params_.data() + row, noise + row, channels_, seed, row, disturbed_.data() + row);
     }
   });
   return disturbed_.data();
@@ -198,14 +180,9 @@ void Fit::adam(const float* rates, float beta1, float beta2, float epsilon) {
     const int end = std::min(count_, (chunk + 1) * kSiteChunk);
     for (int i = chunk * kSiteChunk; i < end; ++i) {
       const size_t row = static_cast<size_t>(i) * n_columns;
-      for (int j = 0; j < n_columns; ++j) {
-        const float g = gradients_[row + j];
-        float& m = first_[row + j];
-        float& v = second_[row + j];
-        m = beta1 * m + (1.0f - beta1) * g;
-        v = beta2 * v + (1.0f - beta2) * g * g;
-        params_[row + j] -= rates[j] * (m * step) / (sqrtf(v) * root + epsilon);
-      }
+      for (int j = 0; j < n_columns; ++j)
+        params_[row + j] -= sad_adam(gradients_[row + j], &first_[row + j], &second_[row + j],
+                                     beta1, beta2, epsilon, step, root, rates[j]);
       sad_clamp_parameters(params_.data() + row, channels_, static_cast<float>(width_),
                            static_cast<float>(height_));
     }

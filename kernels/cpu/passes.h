@@ -55,7 +55,8 @@ static void render_pixel_exact(const RenderTarget& t, int x, int y, const int32_
   const int stride = kColor + t.channels;
   for (int e = 0; e < count; ++e) {
     const float* row = t.params + static_cast<size_t>(ids[e]) * stride;
-    n = sad_insert_pair(logits, top, n, t.k, sad_logit_exact(x + 0.5, y + 0.5, row), ids[e]);
+    const double logit = sad_logit_exact(x + 0.5, y + 0.5, row, sad_prepare_exact(row));
+    n = sad_insert_pair(logits, top, n, t.k, logit, ids[e]);
   }
   double total = 0.0, blend[kMaxChannels] = {0.0, 0.0, 0.0, 0.0};
   for (int j = 0; j < n; ++j) {

@@ -13,20 +13,40 @@ from numpy.typing import NDArray
 from sadcodec.backends.base import Start
 from sadcodec.sites import COLOR, GEOMETRY_COLUMNS, LOG_TAU, RADIUS, P, Q, X, Y
 
-__all__ = ["hilbert_order", "initialize", "placed"]
+__all__ = ["BLUR", "FLOOR", "blur_weights", "draws", "hilbert_order", "initialize", "placed"]
 
 Floats = NDArray[np.float32]
 
-_FLOOR = 0.015  # Sobel magnitude that a flat area counts as
-_BLUR = 1.5  # px, of the Sobel magnitude and the structure tensor
+FLOOR = 0.015  # Sobel magnitude that a flat area counts as
+BLUR = 1.5  # px, of the Sobel magnitude and the structure tensor
+
+
+def blur_weights(sigma: float) -> NDArray[np.float64]:
+    """Return the weights of a Gaussian blur, float64 [2 R + 1], sum 1."""
+    radius = max(1, int(3.0 * sigma + 0.5))
+    x = np.arange(-radius, radius + 1)
+    weights = np.exp(-0.5 * (x / sigma) ** 2)
+    return weights / weights.sum()
+
+
+def draws(count: int, seed: int) -> tuple[float, NDArray[np.float64]]:
+    """Return what is random about `count` sites: their shift along the curve, and their jitter.
+
+    Returns
+    -------
+    start : float
+        Site i lies where the summed density passes i + start.
+    jitter : float64 [count, 2], px
+        Added to the pixel centres.
+    """
+    start = np.random.default_rng(seed).uniform(0.25, 0.75)
+    return start, np.random.default_rng([seed, 1]).uniform(-0.25, 0.25, (count, 2))
 
 
 def _blur(image: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
     """Gaussian blur of [H, W] with edge replication."""
-    radius = max(1, int(3.0 * sigma + 0.5))
-    x = np.arange(-radius, radius + 1)
-    kernel = np.exp(-0.5 * (x / sigma) ** 2)
-    kernel /= kernel.sum()
+    kernel = blur_weights(sigma)
+    radius = len(kernel) // 2
     for axis in (0, 1):
         pad = [(0, 0), (0, 0)]
         pad[axis] = (radius, radius)
@@ -105,21 +125,20 @@ def initialize(
     height, width, channels = target.shape
     luma = target.mean(axis=2, dtype=np.float64)
     gx, gy = _gradients(luma)
-    density = (_blur(np.hypot(gx, gy), _BLUR) + _FLOOR) ** power
+    density = (_blur(np.hypot(gx, gy), BLUR) + FLOOR) ** power
     density *= count / density.sum()
 
     order = hilbert_order(width, height)
     mass = np.cumsum(density.ravel()[order])
     mass *= count / mass[-1]
-    start = np.random.default_rng(seed).uniform(0.25, 0.75)
+    start, jitter = draws(count, seed)
     at = order[np.minimum(np.searchsorted(mass, np.arange(count) + start), len(order) - 1)]
     row, column = at // width, at % width
 
     spacing = 1.0 / np.sqrt(density[row, column])
-    sxx, sxy, syy = (_blur(t, _BLUR) for t in (gx * gx, gx * gy, gy * gy))
+    sxx, sxy, syy = (_blur(t, BLUR) for t in (gx * gx, gx * gy, gy * gy))
     trace = sxx + syy + 1e-6
     params = np.zeros((count, GEOMETRY_COLUMNS + channels), np.float32)
-    jitter = np.random.default_rng([seed, 1]).uniform(-0.25, 0.25, (count, 2))
     params[:, X] = np.clip(column + 0.5 + jitter[:, 0], 0, width)
     params[:, Y] = np.clip(row + 0.5 + jitter[:, 1], 0, height)
     params[:, LOG_TAU] = np.log(3.0 / spacing)

@@ -1,0 +1,191 @@
+// Candidate lists: the sites that can be among the top K of some pixel of a rectangle.
+//
+// Over a rectangle with centre c and half-extents h, the distance to site i lies within
+// d_i(c) +- R_i, with R_i the largest metric length of a corner offset (triangle inequality), so
+// its logit lies in [tau (r - d - R), tau (r - max(d - R, 0))]. The K-th largest lower bound is a
+// threshold: a site whose upper bound is under it is in no pixel's top K there (as in
+// cpu/candidates.h). Squares refine one another: each child of a grid filters its parent's list.
+// One block a child; first the counts, then, once they are summed up, the ids in ascending order.
+#include "cuda_common.cuh"
+
+namespace sad {
+
+constexpr int kFilterThreads = 128;
+constexpr int kFilterWarps = kFilterThreads / 32;
+constexpr float kLeast = -3e38f;
+
+struct Rectangle {
+  float cx, cy, hx, hy;  // of pixel centres
+};
+
+// Child `child` of the grid of squares of `side` px over the region, cut off at the region's end.
+static __device__ __forceinline__ Rectangle child_rectangle(int child, int children_x, int side,
+                                                            int x0, int y0, int width, int height) {
+  const int x = child % children_x * side, y = child / children_x * side;
+  const int x1 = x + side < width ? x + side : width, y1 = y + side < height ? y + side : height;
+  Rectangle r;
+  r.cx = 0.5f * (static_cast<float>(x0 + x) + static_cast<float>(x0 + x1));
+  r.cy = 0.5f * (static_cast<float>(y0 + y) + static_cast<float>(y0 + y1));
+  r.hx = 0.5f * static_cast<float>(x1 - x - 1);
+  r.hy = 0.5f * static_cast<float>(y1 - y - 1);
+  return r;
+}
+
+struct Bounds {
+  float low, up;
+};
+
+static __device__ __forceinline__ Bounds logit_bounds(const float* sites, int id,
+                                                      const Rectangle& at) {
+  const float4* row = reinterpret_cast<const float4*>(sites) + 4 * static_cast<long long>(id);
+  const float4 a = row[0], b = row[1];  // x, y, m0, m1; m2, tau, radius
+  const float d = sad_distance(at.cx - a.x, at.cy - a.y, a.z, a.w, b.x);
+  const float m1 = a.w < 0.0f ? -a.w : a.w, r = b.z < 0.0f ? -b.z : b.z;
+  const float reach = sad_distance(at.hx, at.hy, a.z, m1, b.x);
+  // Wider than rounding: 1e-5 relative, for the float logits of the pixels too.
+  const float slack = b.y * (d + reach + r) * 1e-5f + 1e-6f;
+  Bounds out;
+  out.up = b.y * (b.z - sad_max(d - reach, 0.0f)) + slack;
+  out.low = b.y * (b.z - (d + reach)) - slack;
+  return out;
+}
+
+// The k largest of all lanes' pairs, first >= second, by popping the largest k times. Lane 0 holds
+// the j-th in what it stores to found[j].
+static __device__ __forceinline__ void pop_largest(float first, float second, int k, int lane,
+                                                   float* found) {
+  for (int j = 0; j < k; ++j) {
+    const float largest = warp_max(first);
+    const int owner = __ffs(__ballot_sync(kFullWarp, first == largest)) - 1;
+    if (lane == owner) {
+      first = second;
+      second = kLeast;
+    }
+    if (lane == 0) found[j] = largest;
+  }
+}
+
+}  // namespace sad
+
+using namespace sad;
+
+// thresholds [children]: upper bounds under it do not matter. counts [children]: how many do.
+extern "C" __global__ void __launch_bounds__(128, 8)
+    filter_count(const float* sites, const int* parent_offsets, const int* parent_ids,
+                 float* thresholds, int* counts, int parents_x, int parent_side, int children_x,
+                 int side, int x0, int y0, int width, int height, int k, float cut) {
+  __shared__ float found[kFilterWarps * kMaxK];
+  __shared__ float best[kMaxK];
+  __shared__ int kept[kFilterWarps];
+  const int child = blockIdx.x, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const Rectangle at = child_rectangle(child, children_x, side, x0, y0, width, height);
+  const int parent =
+      child / children_x * side / parent_side * parents_x + child % children_x * side / parent_side;
+  const int begin = parent_offsets[parent], end = parent_offsets[parent + 1];
+  // The two largest lower bounds of each thread: enough to find a threshold that k sites reach,
+  // seldom under the k-th largest itself.
+  float first = kLeast, second = kLeast;
+  for (int i = begin + threadIdx.x; i < end; i += kFilterThreads) {
+    const float low = logit_bounds(sites, parent_ids[i], at).low;
+    second = sad_max(second, sad_min(first, low));
+    first = sad_max(first, low);
+  }
+  pop_largest(first, second, k, lane, found + warp * k);
+  __syncthreads();
+  if (warp == 0) {
+    const int n = kFilterWarps * k;
+    const float a = lane < n ? found[lane] : kLeast, b = lane + 32 < n ? found[lane + 32] : kLeast;
+    pop_largest(sad_max(a, b), sad_min(a, b), k, lane, best);
+  }
+  __syncthreads();
+  const float threshold = sad_max(best[k - 1], best[0] - cut);
+  int count = 0;
+  for (int i = begin + threadIdx.x; i < end; i += kFilterThreads)
+    count += logit_bounds(sites, parent_ids[i], at).up >= threshold;
+  count = warp_sum(count);
+  if (lane == 0) kept[warp] = count;
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    for (int w = 1; w < kFilterWarps; ++w) count += kept[w];
+    thresholds[child] = threshold;
+    counts[child] = count;
+  }
+}
+
+// ids [capacity]: the sites of each child from offsets[child] on, ascending.
+extern "C" __global__ void __launch_bounds__(128)
+    filter_fill(const float* sites, const int* parent_offsets, const int* parent_ids,
+                const float* thresholds, const int* offsets, int* ids, int parents_x,
+                int parent_side, int children_x, int side, int x0, int y0, int width, int height) {
+  __shared__ int kept[kFilterWarps];
+  const int child = blockIdx.x, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const Rectangle at = child_rectangle(child, children_x, side, x0, y0, width, height);
+  const int parent =
+      child / children_x * side / parent_side * parents_x + child % children_x * side / parent_side;
+  const int begin = parent_offsets[parent], end = parent_offsets[parent + 1];
+  const float threshold = thresholds[child];
+  const int last = offsets[child + 1];  // behind the list, or the end of the memory
+  int at_id = offsets[child];
+  for (int i = begin; i < end; i += kFilterThreads) {
+    const int j = i + static_cast<int>(threadIdx.x);
+    const int id = j < end ? parent_ids[j] : 0;
+    const bool keep = j < end && logit_bounds(sites, id, at).up >= threshold;
+    const unsigned mask = __ballot_sync(kFullWarp, keep);
+    if (lane == 0) kept[warp] = __popc(mask);
+    __syncthreads();
+    int place = at_id + __popc(mask & ((1u << lane) - 1u));
+    for (int w = 0; w < kFilterWarps; ++w) {
+      if (w < warp) place += kept[w];
+      at_id += kept[w];
+    }
+    if (keep && place < last) ids[place] = id;
+    __syncthreads();
+  }
+}
+
+// Exclusive sums of counts [n] into offsets [n + 1], none above `capacity`; total [1] is the sum
+// itself. One block.
+extern "C" __global__ void __launch_bounds__(1024)
+    scan_counts(const int* counts, int* offsets, long long* total, int n, int capacity) {
+  constexpr int kEach = 4;
+  __shared__ long long sums[32];
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  long long before = 0;
+  for (int base = 0; base < n; base += 1024 * kEach) {
+    const int start = base + static_cast<int>(threadIdx.x) * kEach;
+    long long mine = 0;
+    for (int i = start; i < start + kEach && i < n; ++i) mine += counts[i];
+    long long up_to = mine;  // including this lane
+    for (int offset = 1; offset < 32; offset *= 2) {
+      const long long lower = __shfl_up_sync(kFullWarp, up_to, offset);
+      if (lane >= offset) up_to += lower;
+    }
+    if (lane == 31) sums[warp] = up_to;
+    __syncthreads();
+    long long sum = before + up_to - mine;
+    for (int w = 0; w < 32; ++w) {
+      if (w < warp) sum += sums[w];
+      before += sums[w];
+    }
+    for (int i = start; i < start + kEach && i < n; ++i) {
+      offsets[i] = static_cast<int>(sum < capacity ? sum : capacity);
+      sum += counts[i];
+    }
+    __syncthreads();
+  }
+  if (threadIdx.x == 0) {
+    offsets[n] = static_cast<int>(before < capacity ? before : capacity);
+    total[0] = before;
+  }
+}
+
+// Where each site's entries begin in `order`, which sorts the entries by site: starts [sites + 1].
+// Entries without a site hold the number of sites.
+extern "C" __global__ void __launch_bounds__(256)
+    site_starts(const int* ids, const long long* order, int* starts, int entries, int count) {
+  const int e = blockIdx.x * 256 + threadIdx.x;
+  if (e > entries) return;
+  const int site = e < entries ? ids[order[e]] : count;
+  const int before = e > 0 ? ids[order[e - 1]] : -1;
+  for (int s = before + 1; s <= site && s <= count; ++s) starts[s] = e;
+}

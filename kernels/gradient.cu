@@ -1,0 +1,218 @@
+// Loss and gradients: sums of each tile over its pixels, then of each site over its tiles.
+//
+// A thread is a pixel. The logits of the tile's list give the K-th largest; the sites that reach it
+// are blended; what they contribute to dL/dparameters is linear in a few sums (sad_accumulate),
+// which are reduced over the lanes of a warp and written once per tile and site. Nothing is added
+// up by atomics but the loss, in integers, so that no order of execution changes a bit.
+#include "cuda_common.cuh"
+
+namespace sad {
+
+constexpr int kChannels = SAD_CHANNELS;
+constexpr int kRow = kColor + kChannels;
+constexpr int kGradientThreads = 64;
+constexpr int kStaged = 32;             // sites of a tile in shared memory at a time
+constexpr float kLog2E = 1.44269504f;   // logits are in units of ln 2 here, for sad_exp2
+constexpr float kLossUnit = 268435456;  // 2^28 units of squared error, see gradient_tiles
+
+struct StagedSite {
+  float4 a, b, c;  // x, y, m0, m1; m2, tau / ln 2, radius, color 0; colors 1..3
+};
+
+static __device__ __forceinline__ void stage(const float* sites, int id, StagedSite* out) {
+  const float4* row = reinterpret_cast<const float4*>(sites) + 4 * static_cast<long long>(id);
+  out->a = row[0];
+  float4 b = row[1];
+  b.y *= kLog2E;
+  out->b = b;
+  if (kChannels > 1) out->c = row[2];
+}
+
+static __device__ __forceinline__ float staged_color(const StagedSite& s, int c) {
+  return c == 0 ? s.b.w : c == 1 ? s.c.x : c == 2 ? s.c.y : s.c.z;
+}
+
+// One tile by PIXELS threads, 64 (all pixels) or 16 (one phase of them); 64 / PIXELS tiles a block.
+template <int PIXELS>
+static __device__ __forceinline__ void tile_gradient(
+    const float* sites, const int* offsets, const int* ids, const float* target, float* rows,
+    unsigned long long* loss, int tiles, int tiles_x, int width, int height, float cut, int phase,
+    float scale, StagedSite* staged, float* partial, float* squared) {
+  constexpr int kGroups = kGradientThreads / PIXELS, kSide = PIXELS == 64 ? 8 : 4;
+  constexpr int kLanes = PIXELS < 32 ? PIXELS : 32, kParts = PIXELS / kLanes;  // of a reduction
+  const int group = threadIdx.x / PIXELS, thread = threadIdx.x % PIXELS;
+  const int lane = threadIdx.x % 32, part = thread / kLanes;
+  const int tile = blockIdx.x * kGroups + group;
+  const bool exists = tile < tiles;
+  const int stride = PIXELS == 64 ? 1 : 2;
+  const int px = tile % tiles_x * kTile + thread % kSide * stride + (stride == 2 ? phase & 1 : 0);
+  const int py = tile / tiles_x * kTile + thread / kSide * stride + (stride == 2 ? phase >> 1 : 0);
+  const bool inside = exists && px < width && py < height;
+  const float x = static_cast<float>(px) + 0.5f, y = static_cast<float>(py) + 0.5f;
+  const int begin = exists ? offsets[tile] : 0, end = exists ? offsets[tile + 1] : 0;
+  // All threads of the block go through as many pieces of their lists as the longest one has.
+  __shared__ int lengths[kGroups];
+  if (thread == 0) lengths[group] = end - begin;
+  __syncthreads();
+  int longest = lengths[0];
+  for (int g = 1; g < kGroups; ++g) longest = lengths[g] > longest ? lengths[g] : longest;
+  StagedSite* mine = staged + group * kStaged;
+
+  // Logits: the largest and the K-th largest.
+  float top[SAD_K];
+  SAD_UNROLL
+  for (int j = 0; j < SAD_K; ++j) top[j] = -3e38f;
+  for (int base = 0; base < longest; base += kStaged) {
+    const int n = end - begin - base < kStaged ? end - begin - base : kStaged;
+    for (int i = thread; i < n; i += PIXELS) stage(sites, ids[begin + base + i], mine + i);
+    __syncthreads();
+    for (int i = 0; i < n; ++i) {
+      const StagedSite& s = mine[i];
+      const float d = sad_distance(x - s.a.x, y - s.a.y, s.a.z, s.a.w, s.b.x);
+      sad_insert<SAD_K>(top, sad_logit(d, s.b.y, s.b.z));
+    }
+    __syncthreads();
+  }
+  const float maximum = top[0], threshold = sad_max(maximum - kLog2E * cut, top[SAD_K - 1]);
+
+  // The blend of the sites at or over the threshold. A single piece is still in shared memory.
+  float total = 0.0f, blend[kChannels];
+  SAD_UNROLL
+  for (int c = 0; c < kChannels; ++c) blend[c] = 0.0f;
+  for (int base = 0; base < longest; base += kStaged) {
+    const int n = end - begin - base < kStaged ? end - begin - base : kStaged;
+    if (longest > kStaged) {
+      for (int i = thread; i < n; i += PIXELS) stage(sites, ids[begin + base + i], mine + i);
+      __syncthreads();
+    }
+    for (int i = 0; i < n; ++i) {
+      const StagedSite& s = mine[i];
+      const float d = sad_distance(x - s.a.x, y - s.a.y, s.a.z, s.a.w, s.b.x);
+      const float l = sad_logit(d, s.b.y, s.b.z);
+      if (l >= threshold) {
+        const float w = sad_exp2(l - maximum);
+        total = total + w;
+        SAD_UNROLL
+        for (int c = 0; c < kChannels; ++c) blend[c] = blend[c] + w * staged_color(s, c);
+      }
+    }
+    if (longest > kStaged) __syncthreads();
+  }
+
+  // The error and dL/dy. A pixel outside the image, or of a tile without sites, has none.
+  const bool counts = inside && end > begin;
+  const float inverse = counts ? 1.0f / total : 0.0f;
+  float g[kChannels], gy = 0.0f, error2 = 0.0f;
+  SAD_UNROLL
+  for (int c = 0; c < kChannels; ++c) {
+    const float value = blend[c] * inverse;
+    const long long at = (static_cast<long long>(py) * width + px) * kChannels + c;
+    const float error = counts ? value - target[at] : 0.0f;
+    error2 = error2 + error * error;
+    g[c] = error * scale;
+    gy = gy + g[c] * value;
+  }
+
+  // Sums over the tile's pixels, site by site.
+  for (int base = 0; base < longest; base += kStaged) {
+    const int n = end - begin - base < kStaged ? end - begin - base : kStaged;
+    const int most = longest - base < kStaged ? longest - base : kStaged;
+    if (longest > kStaged) {
+      for (int i = thread; i < n; i += PIXELS) stage(sites, ids[begin + base + i], mine + i);
+      __syncthreads();
+    }
+    for (int i = 0; i < most; ++i) {  // warps stay together: groups with shorter lists idle
+      float sums[kRow];
+      SAD_UNROLL
+      for (int j = 0; j < kRow; ++j) sums[j] = 0.0f;
+      bool active = false;
+      if (i < n && counts) {
+        const StagedSite& s = mine[i];
+        const float dx = x - s.a.x, dy = y - s.a.y;
+        const float d = sad_distance(dx, dy, s.a.z, s.a.w, s.b.x);
+        const float l = sad_logit(d, s.b.y, s.b.z);
+        active = l >= threshold;
+        if (active) {
+          const float w = sad_exp2(l - maximum) * inverse;
+          float gc = 0.0f - gy;
+          SAD_UNROLL
+          for (int c = 0; c < kChannels; ++c) {
+            gc = gc + g[c] * staged_color(s, c);
+            sums[kSColor + c] = w * g[c];
+          }
+          sad_accumulate(sums, w * gc, d, dx, dy);
+        }
+      }
+      float* out = partial + ((group * kParts + part) * kStaged + i) * kRow;
+      if (__any_sync(kFullWarp, active)) {
+        const int column = LaneSums<kRow, kLanes / 2>::reduce(sums, lane);
+        if (column < kRow) out[column] = sums[0];
+      } else if (lane % kLanes < kRow) {
+        out[lane % kLanes] = 0.0f;
+      }
+    }
+    __syncthreads();
+    for (int e = thread; e < n * kRow; e += PIXELS) {
+      const float* from = partial + group * kParts * kStaged * kRow + e;
+      float sum = from[0];
+      SAD_UNROLL
+      for (int p = 1; p < kParts; ++p) sum = sum + from[p * kStaged * kRow];
+      rows[static_cast<long long>(begin + base) * kRow + e] = sum;
+    }
+    __syncthreads();
+  }
+
+  // 2^28 units keep 1e-6 of a tile's error at 46 dB, and 2^28 pixels of the largest error fit.
+  error2 = warp_sum(error2);
+  if (lane == 0) squared[threadIdx.x / 32] = error2;
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    const double sum = static_cast<double>(squared[0] + squared[1]) * kLossUnit;
+    atomicAdd(loss, static_cast<unsigned long long>(sum + 0.5));
+  }
+}
+
+}  // namespace sad
+
+using namespace sad;
+
+// rows [entries][6 + C]: the sums of GradientSum for each entry of a tile's list. losses [slot]
+// grows by the squared error of the sampled pixels. phase -1: all pixels, 0..3: one of every 2 x 2.
+extern "C" __global__ void __launch_bounds__(64, 14)
+    gradient_tiles(const float* sites, const int* offsets, const int* ids, const float* target,
+                   float* rows, unsigned long long* losses, int tiles, int tiles_x, int width,
+                   int height, float cut, int slot, int phase, float scale) {
+  __shared__ StagedSite staged[kGradientThreads / 16 * kStaged];
+  __shared__ float partial[kGradientThreads / 16 * kStaged * kRow];
+  __shared__ float squared[kGradientThreads / 32];
+  if (phase < 0)
+    tile_gradient<64>(sites, offsets, ids, target, rows, losses + slot, tiles, tiles_x, width,
+                      height, cut, phase, scale, staged, partial, squared);
+  else
+    tile_gradient<16>(sites, offsets, ids, target, rows, losses + slot, tiles, tiles_x, width,
+                      height, cut, phase, scale, staged, partial, squared);
+}
+
+// gradients [count][6 + C] from the rows of each site, in the order of the tiles: 16 threads a
+// site, one a column. losses [next] is made ready for the next sums.
+extern "C" __global__ void __launch_bounds__(128)
+    gradient_sites(const float* params, const float* rows, const int* starts,
+                   const long long* order, float* gradients, unsigned long long* losses, int count,
+                   int next) {
+  if (blockIdx.x == 0 && threadIdx.x == 0) losses[next] = 0;
+  const int site = blockIdx.x * 8 + threadIdx.x / 16, column = threadIdx.x % 16;
+  const int end = site < count ? starts[site + 1] : 0;
+  float mine = 0.0f;
+  if (column < kRow)
+    for (int e = site < count ? starts[site] : 0; e < end; ++e)
+      mine = mine + rows[order[e] * kRow + column];
+  float sums[kRow], out[kRow];
+  SAD_UNROLL
+  for (int j = 0; j < kRow; ++j) sums[j] = __shfl_sync(kFullWarp, mine, j, 16);
+  if (site >= count) return;
+  const long long at = static_cast<long long>(site) * kRow;
+  sad_parameter_gradient<float>(params + at, kChannels, sums, out);
+  SAD_UNROLL
+  for (int j = 0; j < kRow; ++j)
+    if (j == column) gradients[at + j] = out[j];
+}

@@ -1,0 +1,39 @@
+// Parameter rows made ready for evaluation.
+#include "cuda_common.cuh"
+
+using namespace sad;
+
+constexpr int kRow = kColor + SAD_CHANNELS;
+
+// sites [count][16]: a PreparedSite each.
+extern "C" __global__ void __launch_bounds__(128)
+    prepare_sites(const float* params, float* sites, int count) {
+  const int i = blockIdx.x * 128 + threadIdx.x;
+  if (i >= count) return;
+  sad_prepare(params + static_cast<long long>(i) * kRow, SAD_CHANNELS,
+              reinterpret_cast<PreparedSite*>(sites) + i);
+}
+
+// exact [count][4]: what the logit in double needs of each site beside its parameters.
+extern "C" __global__ void __launch_bounds__(128)
+    prepare_exact(const float* params, double* exact, int count) {
+  const int i = blockIdx.x * 128 + threadIdx.x;
+  if (i >= count) return;
+  const ExactSite site = sad_prepare_exact(params + static_cast<long long>(i) * kRow);
+  double* out = exact + 4 * static_cast<long long>(i);
+  out[0] = site.g00;
+  out[1] = site.g01;
+  out[2] = site.g11;
+  out[3] = site.tau;
+}
+
+// out [count][6 + C]: the parameters with `noise` times uniform numbers in [-1, 1) added.
+extern "C" __global__ void __launch_bounds__(128)
+    disturb(const float* params, const float* noise, float* out, int count,
+            unsigned long long seed) {
+  const int i = blockIdx.x * 128 + threadIdx.x;
+  if (i >= count) return;
+  const long long row = static_cast<long long>(i) * kRow;
+  sad_disturb(params + row, noise + row, SAD_CHANNELS, seed, static_cast<unsigned long long>(row),
+              out + row);
+}

@@ -1,0 +1,103 @@
+// Drawing a diagram: a thread is a pixel, a block a tile.
+//
+// Float first; a bound on the float error says which pixels are repeated in double: where it cannot
+// tell the K-th logit from the next, or where it would move a weight by more than a fraction of a
+// code value (as in cpu/passes.h). Those take exactly the reference's top K.
+#include "cuda_common.cuh"
+
+namespace sad {
+
+constexpr int kChannels = SAD_CHANNELS;
+constexpr int kRow = kColor + kChannels;
+constexpr float kLogitTolerance = 1e-3f;
+constexpr float kMatters = 12.0f;  // logits under the largest; a weight of 6e-6
+
+struct Evaluated {
+  float logit, bound;
+};
+
+static __device__ __forceinline__ Evaluated evaluate(const float* sites, int id, float x, float y) {
+  const float4* row = reinterpret_cast<const float4*>(sites) + 4 * static_cast<long long>(id);
+  const float4 a = row[0], b = row[1];  // x, y, m0, m1; m2, tau, radius
+  const float dx = x - a.x, dy = y - a.y;
+  Evaluated out;
+  out.logit = sad_logit(sad_distance(dx, dy, a.z, a.w, b.x), b.y, b.z);
+  // A few units in the last place of every term that enters the logit.
+  const float u = a.z * dx, v = a.w * dy, w = b.x * dy;
+  const float size = (u < 0.0f ? -u : u) + (v < 0.0f ? -v : v) + (w < 0.0f ? -w : w);
+  out.bound = (b.y * 4e-7f) * (size + (b.z < 0.0f ? -b.z : b.z));
+  return out;
+}
+
+}  // namespace sad
+
+using namespace sad;
+
+// out [height][width][C] of the region whose first pixel is (x0, y0), not clamped. exact_sites
+// [count][4] as prepare_exact makes them; all_exact: every pixel in double.
+extern "C" __global__ void __launch_bounds__(64, 14)
+    render_tiles(const float* params, const float* sites, const double* exact_sites,
+                 const int* offsets, const int* ids, float* out, int tiles_x, int x0, int y0,
+                 int width, int height, int all_exact) {
+  const int tile = blockIdx.x;
+  const int column = tile % tiles_x * kTile + threadIdx.x % kTile;
+  const int row = tile / tiles_x * kTile + threadIdx.x / kTile;
+  if (column >= width || row >= height) return;
+  const int begin = offsets[tile], end = offsets[tile + 1];
+  const int px = x0 + column, py = y0 + row;
+  const float x = static_cast<float>(px) + 0.5f, y = static_cast<float>(py) + 0.5f;
+  float* pixel = out + (static_cast<long long>(row) * width + column) * kChannels;
+
+  bool doubtful = all_exact != 0;
+  if (!doubtful) {
+    float top[SAD_K], next = -3e38f;
+    SAD_UNROLL
+    for (int j = 0; j < SAD_K; ++j) top[j] = -3e38f;
+    for (int e = begin; e < end; ++e)
+      next = sad_max(next, sad_insert<SAD_K>(top, evaluate(sites, ids[e], x, y).logit));
+    const float maximum = top[0], threshold = top[SAD_K - 1];
+    float total = 0.0f, worst = 0.0f, blend[kChannels];
+    SAD_UNROLL
+    for (int c = 0; c < kChannels; ++c) blend[c] = 0.0f;
+    for (int e = begin; e < end; ++e) {
+      const Evaluated at = evaluate(sites, ids[e], x, y);
+      if (at.logit + at.bound > maximum - kMatters) worst = sad_max(worst, at.bound);
+      if (at.logit < threshold) continue;
+      const PreparedSite s = load_site(sites, ids[e]);
+      const float w = sad_exp(at.logit - maximum);
+      total = total + w;
+      SAD_UNROLL
+      for (int c = 0; c < kChannels; ++c) blend[c] = blend[c] + w * s.color[c];
+    }
+    doubtful = worst > kLogitTolerance;
+    if (end - begin > SAD_K && threshold > maximum - kMatters)
+      doubtful = doubtful || next + worst + worst >= threshold;
+    if (!doubtful) {
+      SAD_UNROLL
+      for (int c = 0; c < kChannels; ++c) pixel[c] = blend[c] * (1.0f / total);
+    }
+  }
+  if (!doubtful) return;
+
+  // As the reference does it, operation by operation.
+  double logits[SAD_K], total = 0.0, blend[kChannels];
+  int top[SAD_K], n = 0;
+  for (int e = begin; e < end; ++e) {
+    const int id = ids[e];
+    const double* site = exact_sites + 4 * static_cast<long long>(id);
+    const ExactSite exact{site[0], site[1], site[2], site[3]};
+    const float* own = params + static_cast<long long>(id) * kRow;
+    n = sad_insert_pair(logits, top, n, SAD_K, sad_logit_exact(px + 0.5, py + 0.5, own, exact), id);
+  }
+  SAD_UNROLL
+  for (int c = 0; c < kChannels; ++c) blend[c] = 0.0;
+  for (int j = 0; j < n; ++j) {
+    const double w = sad_exp(logits[j] - logits[0]);
+    total += w;
+    const float* own = params + static_cast<long long>(top[j]) * kRow;
+    SAD_UNROLL
+    for (int c = 0; c < kChannels; ++c) blend[c] += w * own[kColor + c];
+  }
+  SAD_UNROLL
+  for (int c = 0; c < kChannels; ++c) pixel[c] = static_cast<float>(blend[c] / total);
+}

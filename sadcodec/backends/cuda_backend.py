@@ -1,0 +1,70 @@
+"""The CUDA backend: rendering and fitting on a GPU; the integer descent on the CPU.
+
+Kernels (kernels/*.cu) are compiled at run time for the K and the channels of a diagram. Equal
+inputs give equal bytes on one kind of device; float results differ from the CPU's in the last
+places, and pictures by no code value but where a rounding falls the other way.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sadcodec.backends.base import DEFAULT_K, MAX_K, Refiner, Start
+from sadcodec.backends.cuda_fit import CudaFitSession
+from sadcodec.backends.cuda_render import render
+from sadcodec.backends.launch import Launcher, Runtime
+from sadcodec.errors import OptionError
+from sadcodec.sites import Sites
+
+__all__ = ["CudaBackend"]
+
+Floats = NDArray[np.float32]
+
+
+class CudaBackend:
+    """`sadcodec.backends.base.Backend` on one CUDA device.
+
+    Parameters
+    ----------
+    runtime : Runtime
+        The device, see `sadcodec.backends.cuda.open_runtime`.
+    threads : int, optional
+        Of what the CPU does: the descent.
+    """
+
+    name = "cuda"
+
+    def __init__(self, runtime: Runtime, threads: int | None = None) -> None:
+        self.runtime = runtime
+        self.threads = threads
+
+    def _launcher(self, k: int, channels: int) -> Launcher:
+        if not 1 <= k <= MAX_K:
+            raise OptionError(f"K must be 1..{MAX_K}, not {k}")
+        return Launcher(self.runtime, {"SAD_K": k, "SAD_CHANNELS": channels})
+
+    def render(
+        self, sites: Sites, width: int, height: int, k: int = DEFAULT_K, *, exact: bool = False
+    ) -> Floats:
+        """Evaluate a diagram at every pixel: float32 [H, W, C], not clamped.
+
+        With `exact` every pixel is computed in float64; without it only those whose top K float32
+        cannot decide. Within 1/255 of the reference either way.
+        """
+        if width < 1 or height < 1:
+            raise OptionError(f"an image of {width} x {height} pixels cannot be rendered")
+        return render(self._launcher(k, sites.channels), sites, width, height, exact=exact)
+
+    def fit_session(
+        self, target: Floats, start: Floats | Start, k: int = DEFAULT_K
+    ) -> CudaFitSession:
+        """Start fitting; see the protocol."""
+        channels = target.shape[2] if target.ndim == 3 else 0
+        return CudaFitSession(self._launcher(k, channels), target, start)
+
+    def refiner(self, target: Floats, k: int = DEFAULT_K) -> Refiner:
+        """Start refining symbols, which the CPU does: every move waits for the one before it."""
+        from sadcodec.backends.cpu import CpuBackend  # not needed to draw or to fit
+
+        return CpuBackend(self.threads).refiner(target, k)

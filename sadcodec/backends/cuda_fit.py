@@ -1,0 +1,373 @@
+"""A fit on the device: target, parameters, Adam moments and candidate lists all stay there.
+
+Two launches an iteration compute the gradients and one takes the step; none of them waits for the
+host, which reads a loss only where `float` is called on it. Sums are added up in a fixed order, so
+that results are the same bits at every run. Memory in bytes: 4 C for a pixel, 16 (6 + C) + 64 for
+a site, and `ENTRY_BYTES` + 4 (6 + C) for an entry of a tile's list; 8 x 8 pixels have 12 to 45.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sadcodec.backends.base import DEFAULT_CUT, LOSSES, MAX_K, PHASES, STATISTICS_CUT, Start
+from sadcodec.backends.cuda_fit_kernels import (
+    ADAM,
+    DISTURB,
+    GATHER_ROWS,
+    GRADIENT_SITES,
+    GRADIENT_TILES,
+    LOSS_SLOTS,
+    LOSS_UNIT,
+    MAX_COLUMNS,
+    PREPARE_SITES,
+    RATES,
+    STATISTICS_SITES,
+    STATISTICS_TILES,
+)
+from sadcodec.backends.cuda_initialize import initialize_on_device
+from sadcodec.backends.cuda_lists import ENTRY_BYTES, SiteEntries, TileLists, tile_count
+from sadcodec.backends.launch import Kernel, Launcher
+from sadcodec.errors import BackendError, OptionError
+from sadcodec.sites import GEOMETRY_COLUMNS, Sites
+
+__all__ = ["CudaFitSession"]
+
+Floats = NDArray[np.float32]
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_TYPICAL_ENTRIES = 32  # of a tile's list, to foresee the memory
+
+
+def _on_device(
+    method: Callable[Concatenate[CudaFitSession, P], R],
+) -> Callable[Concatenate[CudaFitSession, P], R]:
+    @wraps(method)
+    def call(self: CudaFitSession, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with self._launcher.on_device():
+            return method(self, *args, **kwargs)
+
+    return call
+
+
+class _Loss:
+    """A loss that is still on the device; `float` waits for it."""
+
+    def __init__(self, session: CudaFitSession, number: int, samples: float) -> None:
+        self._session = session
+        self._number = number
+        self._samples = samples
+        self._value: float | None = None
+
+    def __float__(self) -> float:
+        if self._value is None:
+            self._value = self._session.loss(self._number) / self._samples
+        return self._value
+
+
+class CudaFitSession:
+    """`sadcodec.backends.base.FitSession` on a CUDA device.
+
+    Parameters
+    ----------
+    launcher : Launcher
+        Compiled for the K and the channels of the session.
+    target : float32 [H, W, C]
+    start : float32 [N, 6 + C], or Start
+    """
+
+    def __init__(self, launcher: Launcher, target: Floats, start: Floats | Start) -> None:
+        k = launcher.defines["SAD_K"]
+        if not 1 <= k <= MAX_K:
+            raise OptionError(f"K must be 1..{MAX_K}, not {k}")
+        if target.ndim != 3 or 0 in target.shape:
+            raise OptionError(f"a target is [H, W, C], not {list(target.shape)}")
+        height, width, channels = target.shape
+        columns = GEOMETRY_COLUMNS + channels
+        if not isinstance(start, Start):
+            if start.ndim != 2 or start.shape[1] != columns:
+                raise OptionError("target [H, W, C] and params [N, 6 + C] do not fit together")
+            start = Sites(np.ascontiguousarray(start, np.float32)).params  # checks values
+        count = start.count if isinstance(start, Start) else len(start)
+        self._launcher = launcher
+        self._k, self._width, self._height, self._channels = k, width, height, channels
+        self._columns = columns
+        self._steps = 0
+        self._cut, self._listed = DEFAULT_CUT, False
+        self._calls = 0
+        self._check_memory(count)
+        with launcher.on_device():
+            cp = launcher.cp
+            self._target = cp.asarray(np.ascontiguousarray(target, np.float32))
+            if isinstance(start, Start):
+                self._params = initialize_on_device(launcher, self._target, start)
+            else:
+                self._params = cp.asarray(start)
+            self._losses = cp.zeros(LOSS_SLOTS, np.uint64)
+            region = (0, 0, width, height)
+            self._lists = TileLists(launcher, region)
+            self._wide_lists = TileLists(launcher, region)  # for the statistics
+            self._rows = cp.empty((0, columns), np.float32)
+            self._set_tables(cp.zeros((count, columns), np.float32), cp.zeros_like(self._params))
+
+    def _check_memory(self, count: int) -> None:
+        """Refuse what the device has no memory for, before anything is placed there."""
+        entries = _TYPICAL_ENTRIES * tile_count(self._width, self._height)
+        need = 4 * self._width * self._height * self._channels
+        need += count * (16 * self._columns + 64)
+        need += int(1.25 * entries) * (2 * ENTRY_BYTES + 4 * (self._columns + 3))
+        free = self._launcher.runtime.free_memory()
+        if need > free:
+            raise BackendError(
+                f"cuda: fitting {self._width} x {self._height} pixels takes about"
+                f" {need / 2**30:.1f} GiB of device memory, of which {free / 2**30:.1f} are free"
+            )
+
+    def _set_tables(self, first: Any, second: Any) -> None:
+        """Take over the moments; what goes with the sites is made anew."""
+        cp = self._launcher.cp
+        self._first, self._second = first, second
+        self._gradients = cp.zeros_like(self._params)
+        self._sites = cp.empty((len(self._params), 16), np.float32)
+        self._listed = False
+        self._prepare(self._params, self._sites)
+        tables = {
+            "gradients": self._gradients,
+            "params": self._params,
+            "first": first,
+            "second": second,
+            "sites": self._sites,
+            "count": self.site_count,
+            "width": self._width,
+            "height": self._height,
+        }
+        changing = ("beta1", "beta2", "epsilon", "step", "root", *RATES)
+        blocks = _blocks(ADAM, self.site_count)
+        self._step = self._launcher.bind(ADAM, blocks, tables, *changing)
+
+    def _prepare(self, params: Any, sites: Any) -> None:
+        arguments = {"params": params, "sites": sites, "count": len(params)}
+        self._launcher.launch(PREPARE_SITES, _blocks(PREPARE_SITES, len(params)), arguments)
+
+    @property
+    @_on_device
+    def params(self) -> Floats:
+        """float32 [N, 6 + C]: a copy of the current parameters; waits."""
+        return self._params.get()
+
+    @property
+    def site_count(self) -> int:
+        """Number of sites N."""
+        return len(self._params)
+
+    @property
+    @_on_device
+    def gradients(self) -> Floats:
+        """float32 [N, 6 + C]: a copy of dMSE/dparams from the last `gradient` call; waits."""
+        return self._gradients.get()
+
+    @_on_device
+    def loss(self, number: int) -> float:
+        """Return the summed squared error of one of the last calls of `gradient`; waits.
+
+        Raises
+        ------
+        BackendError
+            If more than `LOSSES` calls were made since.
+        """
+        if self._calls - number > LOSSES:
+            raise BackendError(f"cuda: the loss of {self._calls - number} calls ago is forgotten")
+        return float(self._losses[number % LOSS_SLOTS].get()) / LOSS_UNIT
+
+    @_on_device
+    def refresh(self, cut: float = DEFAULT_CUT) -> None:
+        """Rebuild the candidate lists; see the protocol."""
+        self._cut = cut
+        self._lists.build(self._sites, self._k, cut)
+        ids = self._lists.ids
+        if len(self._rows) != len(ids):
+            self._rows = self._launcher.cp.empty((len(ids), self._columns), np.float32)
+        entries = SiteEntries(self._launcher, ids, self.site_count)
+        self._tiles_pass = {
+            "offsets": self._lists.offsets,
+            "ids": ids,
+            "target": self._target,
+            "rows": self._rows,
+            "losses": self._losses,
+            "tiles": self._lists.tiles,
+            "tiles_x": self._lists.tiles_x,
+            "width": self._width,
+            "height": self._height,
+            "cut": cut,
+        }
+        self._sites_pass = {
+            "rows": self._rows,
+            "starts": entries.starts,
+            "order": entries.order,
+            "gradients": self._gradients,
+            "losses": self._losses,
+            "count": self.site_count,
+        }
+        at = (self._params, self._sites)
+        self._gradient_passes = [self._bind(*at, 64), self._bind(*at, 16)]
+        self._listed = True
+
+    def _bind(self, params: Any, sites: Any, pixels: int) -> tuple[Any, Any]:
+        """Both passes of a gradient at these parameters, with 64 or 16 pixels a tile."""
+        bind = self._launcher.bind
+        blocks = -(-self._lists.tiles * pixels // 64)
+        tiles = {**self._tiles_pass, "sites": sites}
+        rows = {**self._sites_pass, "params": params}
+        return (
+            bind(GRADIENT_TILES, blocks, tiles, "slot", "phase", "scale"),
+            bind(GRADIENT_SITES, -(-self.site_count // 8), rows, "next"),
+        )
+
+    @_on_device
+    def gradient(
+        self, phase: int | None = None, noise: Floats | None = None, seed: int = 0
+    ) -> _Loss:
+        """Compute loss and gradients; see the protocol."""
+        if phase is not None and not 0 <= phase < len(PHASES):
+            raise OptionError(f"phase must be None or 0..{len(PHASES) - 1}, not {phase}")
+        if not self._listed:
+            self.refresh(self._cut)
+        all_pixels = phase is None
+        row, column = (0, 0) if phase is None else PHASES[phase]
+        stride = 1 if all_pixels else 2
+        sampled = -(-(self._width - column) // stride) * -(-(self._height - row) // stride)
+        samples = float(max(sampled, 1) * self._channels)
+        pixels = 64 if all_pixels else 16
+        if noise is None:
+            tiles, rows = self._gradient_passes[0 if all_pixels else 1]
+        else:
+            tiles, rows = self._bind(*self._disturbed(noise, seed), pixels)
+        tiles(self._calls % LOSS_SLOTS, -1 if phase is None else phase, 2.0 / samples)
+        self._calls += 1
+        rows(self._calls % LOSS_SLOTS)
+        return _Loss(self, self._calls - 1, samples)
+
+    def _disturbed(self, noise: Floats, seed: int) -> tuple[Any, Any]:
+        """Parameters with noise added, and the sites prepared from them."""
+        cp = self._launcher.cp
+        if noise.shape != (self.site_count, self._columns):
+            raise OptionError(f"noise of shape {list(noise.shape)} is not that of the sites")
+        params, sites = cp.empty_like(self._params), cp.empty_like(self._sites)
+        arguments = {
+            "params": self._params,
+            "noise": cp.asarray(np.ascontiguousarray(noise, np.float32)),
+            "out": params,
+            "count": self.site_count,
+            "seed": seed,
+        }
+        self._launcher.launch(DISTURB, _blocks(DISTURB, self.site_count), arguments)
+        self._prepare(params, sites)
+        return params, sites
+
+    @_on_device
+    def adam(self, rates: Floats, beta1: float, beta2: float, epsilon: float = 1e-8) -> None:
+        """Take one Adam step; see the protocol."""
+        if len(rates) != self._columns:
+            raise OptionError(f"Adam needs {self._columns} rates, one a column")
+        self._steps += 1
+        step, root = 1.0 - beta1**self._steps, 1.0 - beta2**self._steps
+        none = [0.0] * (MAX_COLUMNS - self._columns)
+        self._step(beta1, beta2, epsilon, 1.0 / step, root**-0.5, *rates, *none)
+
+    def _statistics(self) -> Any:
+        """Return mass, error and removal delta of each site, float32 [3, N] on the device."""
+        cp = self._launcher.cp
+        lists = self._wide_lists  # with a shorter cut, what matters once a site is gone would lack
+        lists.build(self._sites, self._k, STATISTICS_CUT)
+        entries = SiteEntries(self._launcher, lists.ids, self.site_count)
+        rows = cp.empty((len(lists.ids), 3), np.float32)
+        sums = cp.empty((3, self.site_count), np.float32)
+        tiles = {
+            "sites": self._sites,
+            "offsets": lists.offsets,
+            "ids": lists.ids,
+            "target": self._target,
+            "rows": rows,
+            "tiles_x": lists.tiles_x,
+            "width": self._width,
+            "height": self._height,
+        }
+        self._launcher.launch(STATISTICS_TILES, lists.tiles, tiles)
+        sites = {
+            "rows": rows,
+            "starts": entries.starts,
+            "order": entries.order,
+            "sums": sums,
+            "count": self.site_count,
+        }
+        self._launcher.launch(STATISTICS_SITES, -(-self.site_count // 32), sites)
+        return sums
+
+    @_on_device
+    def statistics(self) -> tuple[Any, Any]:
+        """Return mass and responsibility-weighted squared error, float32 [N] on the device."""
+        sums = self._statistics()
+        return sums[0], sums[1]
+
+    @_on_device
+    def removal_deltas(self) -> Any:
+        """Return the rise of the squared error without each site, float32 [N] on the device."""
+        return self._statistics()[2]
+
+    def _gather(self, table: Any, index: Any) -> Any:
+        out = self._launcher.cp.empty((len(index), self._columns), np.float32)
+        arguments = {
+            "in": table,
+            "index": index,
+            "out": out,
+            "kept": len(index),
+            "columns": self._columns,
+        }
+        self._launcher.launch(GATHER_ROWS, _blocks(GATHER_ROWS, out.size), arguments)
+        return out
+
+    def _index(self, index: Any) -> Any:
+        """Return indices of sites as int32 on the device; those from the host are checked."""
+        if isinstance(index, np.ndarray):
+            inside = index.ndim == 1 and len(index) > 0
+            if not inside or index.min() < 0 or index.max() >= self.site_count:
+                raise OptionError(f"sites must be one or more of 0..{self.site_count - 1}")
+            index = np.ascontiguousarray(index, np.int32)
+        return self._launcher.cp.asarray(index, np.int32)
+
+    @_on_device
+    def rows(self, index: Any) -> Any:
+        """Return the parameters of some sites, on the device."""
+        return self._gather(self._params, self._index(index))
+
+    @_on_device
+    def keep(self, index: Any) -> None:
+        """Keep the sites `index`, in this order."""
+        kept = self._index(index)
+        tables = [self._gather(t, kept) for t in (self._params, self._first, self._second)]
+        self._params = tables[0]
+        self._set_tables(tables[1], tables[2])
+
+    @_on_device
+    def append(self, params: Any) -> None:
+        """Add sites with zero moments."""
+        cp = self._launcher.cp
+        if isinstance(params, np.ndarray):
+            params = Sites(np.ascontiguousarray(params, np.float32)).params  # checks values
+        if params.shape[1] != self._columns:
+            raise OptionError("appended sites must have as many channels as the others")
+        added = cp.asarray(params, np.float32)
+        nothing = cp.zeros_like(added)
+        self._params = cp.concatenate([self._params, added])
+        first = cp.concatenate([self._first, nothing])
+        self._set_tables(first, cp.concatenate([self._second, nothing]))
+
+
+def _blocks(kernel: Kernel, threads: int) -> int:
+    return -(-threads // kernel.threads)

@@ -1,0 +1,150 @@
+"""The kernels of a fit as the host sees them: parameters in the order of their signatures."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sadcodec.backends.base import LOSSES
+from sadcodec.backends.launch import Array, Kernel, Scalar
+
+__all__ = [
+    "ADAM",
+    "DISTURB",
+    "GATHER_ROWS",
+    "GRADIENT_SITES",
+    "GRADIENT_TILES",
+    "LOSS_SLOTS",
+    "LOSS_UNIT",
+    "MAX_COLUMNS",
+    "PREPARE_SITES",
+    "RATES",
+    "STATISTICS_SITES",
+    "STATISTICS_TILES",
+]
+
+LOSS_SLOTS = LOSSES + 2  # one being written, one made ready
+LOSS_UNIT = 2.0**28  # of the integers that losses are summed in, see kernels/gradient.cu
+MAX_COLUMNS = 10  # of a parameter row
+RATES = tuple(f"rate{j}" for j in range(MAX_COLUMNS))
+
+_BOTH = ("SAD_K", "SAD_CHANNELS")
+_CHANNELS = ("SAD_CHANNELS",)
+_LISTS = (
+    Array("sites", np.float32, "N", 16),
+    Array("offsets", np.int32, "ends"),
+    Array("ids", np.int32, "capacity"),
+    Array("target", np.float32, "H", "W", "C"),
+)
+_ENTRIES = (Array("starts", np.int32, "site_ends"), Array("order", np.int64, "capacity"))
+PREPARE_SITES = Kernel(
+    "prepare.cu",
+    "prepare_sites",
+    (
+        Array("params", np.float32, "N", "P"),
+        Array("sites", np.float32, "N", 16, out=True),
+        Scalar("count", np.int32),
+    ),
+    128,
+    _CHANNELS,
+)
+DISTURB = Kernel(
+    "prepare.cu",
+    "disturb",
+    (
+        Array("params", np.float32, "N", "P"),
+        Array("noise", np.float32, "N", "P"),
+        Array("out", np.float32, "N", "P", out=True),
+        Scalar("count", np.int32),
+        Scalar("seed", np.uint64),
+    ),
+    128,
+    _CHANNELS,
+)
+GRADIENT_TILES = Kernel(
+    "gradient.cu",
+    "gradient_tiles",
+    (
+        *_LISTS,
+        Array("rows", np.float32, "capacity", "P", out=True),
+        Array("losses", np.uint64, LOSS_SLOTS, out=True),
+        Scalar("tiles", np.int32),
+        Scalar("tiles_x", np.int32),
+        Scalar("width", np.int32),
+        Scalar("height", np.int32),
+        Scalar("cut", np.float32),
+        Scalar("slot", np.int32),
+        Scalar("phase", np.int32),
+        Scalar("scale", np.float32),
+    ),
+    64,
+    _BOTH,
+)
+GRADIENT_SITES = Kernel(
+    "gradient.cu",
+    "gradient_sites",
+    (
+        Array("params", np.float32, "N", "P"),
+        Array("rows", np.float32, "capacity", "P"),
+        *_ENTRIES,
+        Array("gradients", np.float32, "N", "P", out=True),
+        Array("losses", np.uint64, LOSS_SLOTS, out=True),
+        Scalar("count", np.int32),
+        Scalar("next", np.int32),
+    ),
+    128,
+    _BOTH,
+)
+ADAM = Kernel(
+    "adam.cu",
+    "adam",
+    (
+        Array("gradients", np.float32, "N", "P"),
+        Array("params", np.float32, "N", "P", out=True),
+        Array("first", np.float32, "N", "P", out=True),
+        Array("second", np.float32, "N", "P", out=True),
+        Array("sites", np.float32, "N", 16, out=True),
+        Scalar("count", np.int32),
+        *(Scalar(name, np.float32) for name in ("width", "height", "beta1", "beta2", "epsilon")),
+        *(Scalar(name, np.float32) for name in ("step", "root")),
+        *(Scalar(name, np.float32) for name in RATES),
+    ),
+    128,
+    _CHANNELS,
+)
+STATISTICS_TILES = Kernel(
+    "statistics.cu",
+    "statistics_tiles",
+    (
+        *_LISTS,
+        Array("rows", np.float32, "capacity", 3, out=True),
+        Scalar("tiles_x", np.int32),
+        Scalar("width", np.int32),
+        Scalar("height", np.int32),
+    ),
+    64,
+    _BOTH,
+)
+STATISTICS_SITES = Kernel(
+    "statistics.cu",
+    "statistics_sites",
+    (
+        Array("rows", np.float32, "capacity", 3),
+        *_ENTRIES,
+        Array("sums", np.float32, 3, "N", out=True),
+        Scalar("count", np.int32),
+    ),
+    128,
+    _BOTH,
+)
+GATHER_ROWS = Kernel(
+    "density.cu",
+    "gather_rows",
+    (
+        Array("in", np.float32, "N", "P"),
+        Array("index", np.int32, "kept"),
+        Array("out", np.float32, "kept", "P", out=True),
+        Scalar("kept", np.int32),
+        Scalar("columns", np.int32),
+    ),
+    256,
+)

@@ -1,0 +1,1 @@
+// For sources that ask whether CUDA's headers are there; none of its types are.

@@ -1,0 +1,171 @@
+"""A stand-in for the module CuPy, with kernels that run on the CPU.
+
+    cupy = make_cupy(order=1)
+    cupy.machine.capacity = 1 << 20         # then allocations fail beyond 1 MiB
+    function = cupy.RawModule(code=text, options=("--fmad=false",)).get_function("blend")
+    function((4, 1, 1), (64, 1, 1), (sites, out, np.int32(8)))
+    cupy.synchronizations                   # how often the host has waited
+
+It is strict where CuPy is, and where CuPy trusts: see `device_array` and `raw_module`. Memory that
+`empty` returns is NaN, or 0x7f in every byte. `cupy.machine` (`machine.Machine`) is what a test
+configures and counts; the environment's SAD_CUDA_HOST_ORDER is the order of launches by default.
+"""
+
+# ruff: noqa: ARG002 - the signatures are CuPy's
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from .cuda_namespace import MemoryPool, cuda_namespace
+from .device_array import DISPATCHED, DeviceArray, apply, empty, upload
+from .machine import Machine
+from .raw_module import RawModule
+
+__all__ = ["StandIn", "make_cupy"]
+
+_DTYPES = (
+    "bool_ int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 intp dtype"
+)
+_CONSTANTS = "pi e inf nan newaxis"
+_CREATED = {"full_like", "ones_like", "zeros_like", "empty_like"}
+
+
+class StandIn:
+    """The module; see the file's own description."""
+
+    __name__ = "cupy"
+    __version__ = "14.0.0"
+    ndarray = DeviceArray
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.cuda = cuda_namespace(machine)
+        self.RawModule = partial(RawModule, machine)
+        for name in (*_DTYPES.split(), *_CONSTANTS.split()):
+            setattr(self, name, getattr(np, name))
+
+    @property
+    def synchronizations(self) -> int:
+        """How often the host has waited for the device."""
+        return self.machine.synchronizations
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        function = getattr(np, name, None)
+        if isinstance(function, np.ufunc) or name in DISPATCHED - _CREATED:
+            return lambda *args, **kwargs: self._apply(function, args, kwargs)
+        raise AttributeError(f"the stand-in for CuPy has no {name}")
+
+    def _apply(self, function: Any, args: Any, kwargs: Any) -> Any:
+        if isinstance(function, np.ufunc) and not any(isinstance(a, DeviceArray) for a in args):
+            for value in args:
+                if not isinstance(value, int | float | np.generic):
+                    raise TypeError(f"Unsupported type {type(value)}")
+        return apply(self.machine, function, args, kwargs)
+
+    # ---- New arrays -------------------------------------------------------------------------
+
+    def asarray(self, a: Any, dtype: Any = None, order: Any = None, **_: Any) -> DeviceArray:
+        """Return a device array; one of that dtype as it is."""
+        if isinstance(a, DeviceArray):
+            return a if dtype is None else a.astype(dtype, copy=False)
+        return self.array(a, dtype)
+
+    def array(
+        self, obj: Any, dtype: Any = None, copy: bool = True, order: Any = "K", **_: Any
+    ) -> DeviceArray:
+        """Return a copy on the device."""
+        if isinstance(obj, DeviceArray):
+            return obj.astype(dtype or obj.dtype, copy=copy)
+        if isinstance(obj, list | tuple) and any(isinstance(o, DeviceArray) for o in obj):
+            return self.stack([self.asarray(o) for o in obj]).astype(dtype or obj[0].dtype)
+        self.machine.uploads += 1
+        return upload(self.machine, np.asarray(obj, dtype))
+
+    def ascontiguousarray(self, a: Any, dtype: Any = None) -> DeviceArray:
+        """Return a contiguous device array: as it is, or a copy."""
+        array = self.asarray(a, dtype)
+        return array if array.flags.c_contiguous else array.copy()
+
+    def asnumpy(self, a: Any, **_: Any) -> np.ndarray:
+        """Return a copy on the host."""
+        return a.get() if isinstance(a, DeviceArray) else np.asarray(a)
+
+    def empty(self, shape: Any, dtype: Any = float, order: str = "C") -> DeviceArray:
+        """Return an array of poison."""
+        return empty(self.machine, shape, dtype)
+
+    def full(self, shape: Any, fill_value: Any, dtype: Any = None) -> DeviceArray:
+        """Return an array of one value, which may be on the device."""
+        if dtype is None:
+            on_device = isinstance(fill_value, DeviceArray)
+            dtype = fill_value.dtype if on_device else np.array(fill_value).dtype
+        array = self.empty(shape, dtype)
+        array[...] = fill_value
+        return array
+
+    def zeros(self, shape: Any, dtype: Any = float, order: str = "C") -> DeviceArray:
+        """Return an array of zeros."""
+        return self.full(shape, 0, dtype)
+
+    def ones(self, shape: Any, dtype: Any = float, order: str = "C") -> DeviceArray:
+        """Return an array of ones."""
+        return self.full(shape, 1, dtype)
+
+    def empty_like(self, a: DeviceArray, dtype: Any = None, **_: Any) -> DeviceArray:
+        """Return an array of poison, like another."""
+        return self.empty(a.shape, dtype or a.dtype)
+
+    def zeros_like(self, a: DeviceArray, dtype: Any = None, **_: Any) -> DeviceArray:
+        """Return an array of zeros, like another."""
+        return self.zeros(a.shape, dtype or a.dtype)
+
+    def ones_like(self, a: DeviceArray, dtype: Any = None, **_: Any) -> DeviceArray:
+        """Return an array of ones, like another."""
+        return self.ones(a.shape, dtype or a.dtype)
+
+    def full_like(self, a: DeviceArray, fill_value: Any, dtype: Any = None) -> DeviceArray:
+        """Return an array of one value, like another."""
+        return self.full(a.shape, fill_value, dtype or a.dtype)
+
+    def arange(self, *args: Any, dtype: Any = None) -> DeviceArray:
+        """Return evenly spaced numbers."""
+        return upload(self.machine, np.arange(*args, dtype=dtype))
+
+    def linspace(self, *args: Any, **kwargs: Any) -> DeviceArray:
+        """Return evenly spaced numbers, the ends among them."""
+        return upload(self.machine, np.linspace(*args, **kwargs))
+
+    # ---- The rest ---------------------------------------------------------------------------
+
+    def get_default_memory_pool(self) -> MemoryPool:
+        """Return where arrays are allocated."""
+        return MemoryPool(self.machine)
+
+    def is_available(self) -> bool:
+        """Tell whether there is a device."""
+        return self.machine.devices > 0
+
+    def get_array_module(self, *arrays: Any) -> Any:
+        """Return this, or NumPy if no array is on the device."""
+        return self if any(isinstance(a, DeviceArray) for a in arrays) else np
+
+
+def make_cupy(order: int | None = None, capacity: int = 8 << 30, devices: int = 1) -> StandIn:
+    """Return a stand-in of its own memory, counts and settings.
+
+    Parameters
+    ----------
+    order : int, optional
+        In which threads and blocks run: 0 forwards, 1 backwards, else a seed from which it is
+        drawn, for each launch anew.
+    capacity : int
+        Bytes that can be allocated.
+    devices : int
+        How many GPUs there seem to be.
+    """
+    return StandIn(Machine(order, capacity, devices))

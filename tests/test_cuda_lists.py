@@ -1,0 +1,135 @@
+"""Tile lists on the device: complete, ascending, and sized without waiting."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from cuda_host.stand_in import make_cupy
+from diagrams import random_sites
+
+from sadcodec.backends import cuda_lists
+from sadcodec.backends.cuda import Runtime
+from sadcodec.backends.cuda_fit_kernels import PREPARE_SITES
+from sadcodec.backends.cuda_lists import SiteEntries, TileLists
+from sadcodec.backends.launch import Launcher
+from sadcodec.backends.reference import logits, top_k
+
+
+def launcher_of(order: int = 0, k: int = 8) -> Launcher:
+    return Launcher(Runtime(make_cupy(order=order), 0), {"SAD_K": k, "SAD_CHANNELS": 3})
+
+
+def prepared(launcher: Launcher, params: np.ndarray):
+    cp = launcher.cp
+    sites = cp.empty((len(params), 16), np.float32)
+    arguments = {"params": cp.asarray(params), "sites": sites, "count": len(params)}
+    launcher.launch(PREPARE_SITES, -(-len(params) // 128), arguments)
+    return sites
+
+
+def lists_of(tiles: TileLists) -> list[np.ndarray]:
+    offsets, ids = tiles.offsets.get(), tiles.ids.get()
+    return [ids[a:b] for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+
+
+@pytest.mark.parametrize("levels", [(64, 8), (32, 16, 8)], ids=["two grids", "three grids"])
+@pytest.mark.parametrize("k", [1, 8, 16])
+def test_a_tile_lists_what_its_pixels_need(monkeypatch, k, levels):
+    if len(levels) == 3:
+        monkeypatch.setattr(cuda_lists, "_SQUARES", levels)
+        monkeypatch.setattr(cuda_lists, "_LARGE", 0)
+    width, height = 83, 75
+    launcher = launcher_of(k=k)
+    params = random_sites(7, 400, width, height).params
+    tiles = TileLists(launcher, (0, 0, width, height))
+    tiles.build(prepared(launcher, params), k, 40.0)
+    lists = lists_of(tiles)
+    assert len(lists) == tiles.tiles == 11 * 10
+    points = np.stack(np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5), -1)
+    values = logits(params.astype(np.float64), points.reshape(-1, 2))
+    best = top_k(values, k)
+    needed = np.take_along_axis(values, best, 1) > values.max(axis=1, keepdims=True) - 40.0
+    for tile, ids in enumerate(lists):
+        assert (np.diff(ids) > 0).all()
+        assert ids.max() < len(params)
+        y, x = tile // 11 * 8, tile % 11 * 8
+        pixels = np.arange(y, min(y + 8, height))[:, None] * width + np.arange(x, min(x + 8, width))
+        wanted = np.unique(best[pixels.ravel()][needed[pixels.ravel()]])
+        assert set(wanted) <= set(ids)
+    assert np.mean([len(ids) for ids in lists]) < 100  # of 400
+
+
+def test_a_region_has_the_lists_of_its_place():
+    launcher = launcher_of()
+    sites = prepared(launcher, random_sites(8, 300, 80, 64).params)
+    whole, part = TileLists(launcher, (0, 0, 80, 64)), TileLists(launcher, (16, 24, 40, 40))
+    for tiles in (whole, part):
+        tiles.build(sites, 8, 12.0)
+    all_lists = lists_of(whole)
+    for tile, ids in enumerate(lists_of(part)):
+        there = all_lists[(3 + tile // 5) * 10 + 2 + tile % 5]
+        np.testing.assert_array_equal(ids, there)
+
+
+@pytest.mark.parametrize("order", [1, 5])
+def test_the_order_of_threads_does_not_matter(order):
+    found = []
+    for run in (0, order):
+        launcher = launcher_of(run)
+        sites = prepared(launcher, random_sites(9, 500, 90, 70).params)
+        tiles = TileLists(launcher, (0, 0, 90, 70))
+        tiles.build(sites, 8, 7.0)
+        entries = SiteEntries(launcher, tiles.ids, 500)
+        found.append((tiles.offsets.get(), tiles.ids.get(), entries.starts.get()))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_entries_of_a_site_are_in_the_order_of_the_tiles():
+    launcher = launcher_of()
+    params = random_sites(10, 200, 64, 40).params
+    params[:, 2] = 3.0  # small cells, of which some are in no list
+    params[50:60, 3] = -60.0  # and some are hidden by all others
+    tiles = TileLists(launcher, (0, 0, 64, 40))
+    tiles.build(prepared(launcher, params), 1, 0.5)
+    ids = tiles.ids.get()
+    entries = SiteEntries(launcher, tiles.ids, 200)
+    order, starts = entries.order.get(), entries.starts.get()
+    assert starts[0] == 0
+    assert starts[200] == tiles.offsets.get()[-1]
+    for site in range(200):
+        np.testing.assert_array_equal(
+            order[starts[site] : starts[site + 1]], np.flatnonzero(ids == site)
+        )
+    assert (np.diff(starts) == 0).any()
+
+
+def test_only_the_first_build_waits():
+    launcher = launcher_of()
+    sites = prepared(launcher, random_sites(11, 300, 64, 64).params)
+    tiles = TileLists(launcher, (0, 0, 64, 64))
+    tiles.build(sites, 8, 7.0)
+    before, waited = lists_of(tiles), launcher.cp.synchronizations
+    tiles.build(sites, 8, 7.0)
+    grids = 2
+    assert launcher.cp.synchronizations - waited == grids  # for lengths that came long ago
+    for one, other in zip(before, lists_of(tiles), strict=True):
+        np.testing.assert_array_equal(one, other)
+    tiles.build(sites, 8, 30.0)  # longer lists are to be expected: it waits for their lengths
+    assert len(tiles.ids) >= tiles.offsets.get()[-1]
+
+
+def test_lists_that_outgrow_their_memory_are_cut_short_once():
+    launcher = launcher_of()
+    hard, soft = (random_sites(12, 300, 150, 64, log_tau=t).params for t in ((2, 3), (-5, -4)))
+    tiles = TileLists(launcher, (0, 0, 150, 64))
+    tiles.build(prepared(launcher, hard), 8, 7.0)
+    capacity = len(tiles.ids)
+    tiles.build(prepared(launcher, soft), 8, 7.0)
+    assert len(tiles.ids) == capacity
+    assert tiles.offsets.get()[-1] == capacity  # as much as there was room for
+    tiles.build(prepared(launcher, soft), 8, 7.0)
+    fresh = TileLists(launcher, (0, 0, 150, 64))
+    fresh.build(prepared(launcher, soft), 8, 7.0)
+    for one, other in zip(lists_of(tiles), lists_of(fresh), strict=True):
+        np.testing.assert_array_equal(one, other)
