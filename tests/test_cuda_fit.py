@@ -12,7 +12,7 @@ from sadcodec.backends import cuda_render
 from sadcodec.backends.base import LOSSES, Start
 from sadcodec.backends.cuda import Runtime
 from sadcodec.backends.cuda_backend import CudaBackend
-from sadcodec.errors import BackendError
+from sadcodec.errors import BackendError, OptionError
 from sadcodec.fit.density import split
 from sadcodec.fit.loop import fine_tune, fit
 from sadcodec.fit.schedule import FitOptions
@@ -150,3 +150,20 @@ def test_running_out_of_memory_later_is_an_error_too():
     backend.runtime.cp.machine.capacity = backend.runtime.cp.machine.allocated + 4096
     with pytest.raises(BackendError, match="cuda: the device has no memory"):
         session.append(random_sites(97, 900, 64, 64).params)
+
+
+@pytest.mark.parametrize("candidates", ["propagated", "overlapped"])
+def test_a_fit_by_the_top_k_map_comes_close(photo, candidates):
+    target = part(photo, 60)
+    options = FitOptions(iterations=60, list_interval=8)
+    exact = fit(backend_named(ON_CPU), target, 100, options)
+    backend = CudaBackend(Runtime(make_cupy(), 0), 1, candidates)
+    found = fit(backend, target, 100, options)
+    assert psnr(found.mse) == pytest.approx(psnr(exact.mse), abs=0.3)
+    image = backend.render(Sites(found.params), target.shape[1], target.shape[0])
+    assert np.mean((image - target) ** 2) == pytest.approx(found.mse, rel=5e-2)
+
+
+def test_an_unknown_source_of_candidates_is_named():
+    with pytest.raises(OptionError, match="exact, propagated, overlapped"):
+        CudaBackend(Runtime(make_cupy(), 0), 1, "guessed")

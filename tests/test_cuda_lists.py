@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from cuda_host.stand_in import make_cupy
@@ -29,7 +31,7 @@ def prepared(launcher: Launcher, params: np.ndarray):
 
 def lists_of(tiles: TileLists) -> list[np.ndarray]:
     offsets, ids = tiles.offsets.get(), tiles.ids.get()
-    return [ids[a:b] for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+    return [ids[a:b] for a, b in pairwise(offsets)]
 
 
 @pytest.mark.parametrize("levels", [(64, 8), (32, 16, 8)], ids=["two grids", "three grids"])

@@ -240,8 +240,14 @@ def test_tile_lists_of_lists_that_have_nothing_in_common():
     check_tiles(case, [union[union >= 0] for union in unions])
 
 
+def tile_counts(case):
+    counts = case.launcher.cp.empty(case.map.tiles, np.int32)
+    case.map.count_tiles(counts)
+    return counts
+
+
 def check_tiles(case: Case, unions: list[np.ndarray]) -> None:
-    counts = case.map.tile_counts().get()
+    counts = tile_counts(case).get()
     np.testing.assert_array_equal(counts, [len(union) for union in unions])
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
     entries = case.cp.asarray(np.full(offsets[-1] + 5, -7, np.int32))
@@ -262,7 +268,7 @@ def test_the_order_of_threads_does_not_matter():
     for order in (0, 1, 2):
         case = Case(sites, order=order)
         ids = case.start(passes=4)
-        counts = case.map.tile_counts()
+        counts = tile_counts(case)
         offsets = np.concatenate([[0], np.cumsum(counts.get())]).astype(np.int32)
         entries = case.cp.zeros(int(offsets[-1]), np.int32)
         case.map.fill_tiles(case.cp.asarray(offsets), entries)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cuda_host import CompileError, Kernel, KernelError, load_text, nvrtc, signatures
+from cuda_host import CompileError, Kernel, KernelError, compiler, load_text, nvrtc, signatures
 
 ORDERS = (0, 1, 7, 8)
 KERNELS = Path(__file__).resolve().parent.parent / "kernels"
@@ -281,6 +281,13 @@ def test_faults_are_errors_and_the_next_launch_works() -> None:
     for kernel, message in zip(faulty, FAULTS.values()):
         assert message in failure(kernel)
         assert run(good, np.zeros(64)).sum() == 128
+
+
+def test_a_kernel_without_end_is_ended(monkeypatch) -> None:
+    monkeypatch.setattr(compiler, "_SECONDS", 1)
+    assert "thread (3, 0, 0): no end in the time" in failure(
+        "if (t == 3) while (*(volatile const float*)in == 0.0f) {}"
+    )
 
 
 def test_blocks_are_no_larger_than_the_launch_bounds() -> None:

@@ -9,6 +9,7 @@ it and how to get it.
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import importlib.resources
 import importlib.util
 import os
@@ -74,9 +75,10 @@ def load_cupy() -> Any:
 
 
 def _broken(why: str) -> BackendError:
+    names = {dist.metadata["Name"] for dist in importlib.metadata.distributions()}
+    wheel = "cupy-cuda12x" if "cupy-cuda12x" in names else "cupy-cuda13x"
     return BackendError(
-        f"CuPy is installed but cannot be imported ({why}): "
-        "pip install --force-reinstall 'sadcodec[cuda13]', or [cuda12], whichever it was"
+        f"CuPy is installed but cannot be imported ({why}): pip install --force-reinstall {wheel}"
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sadcodec.backends.base import DEFAULT_K, MAX_K, Refiner, Start
-from sadcodec.backends.cuda_fit import CudaFitSession
+from sadcodec.backends.cuda_fit import CANDIDATES, CudaFitSession
 from sadcodec.backends.cuda_render import render
 from sadcodec.backends.launch import Launcher, Runtime
 from sadcodec.errors import OptionError
@@ -31,12 +31,20 @@ class CudaBackend:
         The device, see `sadcodec.backends.cuda.open_runtime`.
     threads : int, optional
         Of what the CPU does: the descent.
+    candidates : str
+        How a fit finds the sites of a pixel: "exact" by tiles, "propagated" by the paper's top-K
+        map, or "overlapped": the same on a stream beside the iterations.
     """
 
     name = "cuda"
 
-    def __init__(self, runtime: Runtime, threads: int | None = None) -> None:
+    def __init__(
+        self, runtime: Runtime, threads: int | None = None, candidates: str = "exact"
+    ) -> None:
+        if candidates not in CANDIDATES:
+            raise OptionError(f"candidates must be one of {', '.join(CANDIDATES)}")
         self.runtime = runtime
+        self.candidates = candidates
         self.threads = threads
 
     def _launcher(self, k: int, channels: int) -> Launcher:
@@ -61,7 +69,7 @@ class CudaBackend:
     ) -> CudaFitSession:
         """Start fitting; see the protocol."""
         channels = target.shape[2] if target.ndim == 3 else 0
-        return CudaFitSession(self._launcher(k, channels), target, start)
+        return CudaFitSession(self._launcher(k, channels), target, start, self.candidates)
 
     def refiner(self, target: Floats, k: int = DEFAULT_K) -> Refiner:
         """Start refining symbols, which the CPU does: every move waits for the one before it."""

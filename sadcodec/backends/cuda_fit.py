@@ -32,15 +32,19 @@ from sadcodec.backends.cuda_fit_kernels import (
 )
 from sadcodec.backends.cuda_initialize import initialize_on_device
 from sadcodec.backends.cuda_lists import ENTRY_BYTES, SiteEntries, TileLists, tile_count
+from sadcodec.backends.cuda_map_lists import MapLists
 from sadcodec.backends.launch import Kernel, Launcher
 from sadcodec.errors import BackendError, OptionError
 from sadcodec.sites import GEOMETRY_COLUMNS, Sites
 
-__all__ = ["CudaFitSession"]
+__all__ = ["CANDIDATES", "CudaFitSession"]
 
 Floats = NDArray[np.float32]
 P = ParamSpec("P")
 R = TypeVar("R")
+
+# Exact lists; the paper's top-K map; the same, propagated on a stream beside the iterations.
+CANDIDATES = ("exact", "propagated", "overlapped")
 
 _TYPICAL_ENTRIES = 32  # of a tile's list, to foresee the memory
 
@@ -80,9 +84,17 @@ class CudaFitSession:
         Compiled for the K and the channels of the session.
     target : float32 [H, W, C]
     start : float32 [N, 6 + C], or Start
+    candidates : str
+        Where the gradients' lists come from, one of `CANDIDATES`.
     """
 
-    def __init__(self, launcher: Launcher, target: Floats, start: Floats | Start) -> None:
+    def __init__(
+        self,
+        launcher: Launcher,
+        target: Floats,
+        start: Floats | Start,
+        candidates: str = "exact",
+    ) -> None:
         k = launcher.defines["SAD_K"]
         if not 1 <= k <= MAX_K:
             raise OptionError(f"K must be 1..{MAX_K}, not {k}")
@@ -111,8 +123,11 @@ class CudaFitSession:
                 self._params = cp.asarray(start)
             self._losses = cp.zeros(LOSS_SLOTS, np.uint64)
             region = (0, 0, width, height)
-            self._lists = TileLists(launcher, region)
-            self._wide_lists = TileLists(launcher, region)  # for the statistics
+            self._lists: TileLists | MapLists = TileLists(launcher, region)
+            if candidates != "exact":
+                overlap = candidates == "overlapped"
+                self._lists = MapLists(launcher, width, height, overlap=overlap)
+            self._wide_lists = TileLists(launcher, region)  # for the statistics, always exact
             self._rows = cp.empty((0, columns), np.float32)
             self._set_tables(cp.zeros((count, columns), np.float32), cp.zeros_like(self._params))
 
@@ -350,6 +365,8 @@ class CudaFitSession:
     def keep(self, index: Any) -> None:
         """Keep the sites `index`, in this order."""
         kept = self._index(index)
+        if isinstance(self._lists, MapLists):
+            self._lists.keep(kept, self.site_count)
         tables = [self._gather(t, kept) for t in (self._params, self._first, self._second)]
         self._params = tables[0]
         self._set_tables(tables[1], tables[2])

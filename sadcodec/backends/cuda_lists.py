@@ -2,10 +2,7 @@
 
 Grids of squares refine one another (512, 64 and 8 px; the largest only where the region is): each
 square keeps the sites of its parent's list that can be in the top K of one of its pixels, as
-kernels/candidates.cu says. How long the lists are is known only to the device. The memory for them
-is sized by what the build before this one needed, with a reserve of a quarter, so that the host
-does not wait; the first build waits once. If a build should outgrow its memory all the same, the
-last tiles' lists are cut short until the next build.
+kernels/candidates.cu says.
 """
 
 from __future__ import annotations
@@ -14,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from sadcodec.backends.cuda_ragged import Ragged
 from sadcodec.backends.launch import Array, Kernel, Launcher, Scalar
 
 __all__ = ["ENTRY_BYTES", "TILE", "Region", "SiteEntries", "TileLists", "tile_count"]
@@ -21,8 +19,6 @@ __all__ = ["ENTRY_BYTES", "TILE", "Region", "SiteEntries", "TileLists", "tile_co
 TILE = 8  # px
 _SQUARES = (512, 64, TILE)  # px
 _LARGE = 1 << 21  # pixels from which the largest squares pay
-_RESERVE = 1.25
-_SPARE = 1024  # entries
 
 # Device memory of one entry of a tile's list, in bytes, without the sums of the passes: its id,
 # and the place and temporary memory of sorting the entries by site.
@@ -68,18 +64,6 @@ FILTER_FILL = Kernel(
     ),
     threads=128,
 )
-SCAN_COUNTS = Kernel(
-    "candidates.cu",
-    "scan_counts",
-    (
-        Array("counts", np.int32, "children"),
-        Array("offsets", np.int32, "ends", out=True),
-        Array("total", np.int64, 1, out=True),
-        Scalar("n", np.int32),
-        Scalar("capacity", np.int32),
-    ),
-    threads=1024,
-)
 SITE_STARTS = Kernel(
     "candidates.cu",
     "site_starts",
@@ -102,24 +86,16 @@ def tile_count(width: int, height: int, side: int = TILE) -> int:
     return -(-width // side) * -(-height // side)
 
 
-class _Level:
-    """One grid of squares: where each square's list lies, and the ids."""
+class _Level(Ragged):
+    """One grid of squares, and the list of each square."""
 
     def __init__(self, launcher: Launcher, region: Region, side: int) -> None:
-        self._launcher = launcher
+        super().__init__(launcher, tile_count(region[2], region[3], side))
         self._region = region
         self.side = side
         self.across = -(-region[2] // side)
-        self.squares = tile_count(region[2], region[3], side)
-        cp = launcher.cp
-        self._thresholds = cp.empty(self.squares, np.float32)
-        self._counts = cp.empty(self.squares, np.int32)
-        self.offsets = cp.empty(self.squares + 1, np.int32)
-        self._total = cp.zeros(1, np.int64)
-        self._known: Any = None  # pinned memory that receives the total, and when
-        self._arrived: Any = None
+        self._thresholds = launcher.cp.empty(self.count, np.float32)
         self._built = (0.0, 0)  # cut and number of sites of the last build
-        self.ids: Any = None
 
     def build(self, sites: Any, parents: _Level | _Everything, k: int, cut: float) -> None:
         """Filter the parents' lists for every square of the grid."""
@@ -139,45 +115,10 @@ class _Level:
             "thresholds": self._thresholds,
         }
         launch = self._launcher.launch
-        launch(FILTER_COUNT, self.squares, {**grid, "counts": self._counts, "k": k, "cut": cut})
-        self._reserve(cut, len(sites))
-        self._scan(len(self.ids))
-        self._ask_total()
-        self.ids.fill(len(sites))  # what is not filled belongs to no site
-        launch(FILTER_FILL, self.squares, {**grid, "offsets": self.offsets, "ids": self.ids})
-
-    def _scan(self, capacity: int) -> None:
-        arguments = {
-            "counts": self._counts,
-            "offsets": self.offsets,
-            "total": self._total,
-            "n": self.squares,
-            "capacity": capacity,
-        }
-        self._launcher.launch(SCAN_COUNTS, 1, arguments)
-
-    def _reserve(self, cut: float, count: int) -> None:
-        """Have memory for the lists that were just counted."""
-        before, self._built = self._built, (cut, count)
-        if cut > before[0] or count > before[1]:  # longer than before: wait for the counts
-            self._scan(np.iinfo(np.int32).max)
-            total = int(self._total.get()[0])
-        else:
-            self._arrived.synchronize()
-            total = int(self._known[0])
-        enough = min(int(total * _RESERVE) + _SPARE, np.iinfo(np.int32).max)
-        if self.ids is None or not total * 1.05 <= len(self.ids) <= 3 * enough:
-            self.ids = self._launcher.cp.empty(enough, np.int32)
-
-    def _ask_total(self) -> None:
-        """Have the total copied to the host, without waiting for it."""
-        cp = self._launcher.cp
-        if self._known is None:
-            memory = cp.cuda.alloc_pinned_memory(8)
-            self._known = np.frombuffer(memory, np.int64, 1)
-            self._arrived = cp.cuda.Event()
-        self._total.get(out=self._known, blocking=False)
-        self._arrived.record()
+        launch(FILTER_COUNT, self.count, {**grid, "counts": self.counts, "k": k, "cut": cut})
+        before, self._built = self._built, (cut, len(sites))
+        self.lay_out(len(sites), longer=cut > before[0] or len(sites) > before[1])
+        launch(FILTER_FILL, self.count, {**grid, "offsets": self.offsets, "ids": self.ids})
 
 
 class _Everything:
@@ -204,7 +145,7 @@ class TileLists:
         self._launcher = launcher
         large = region[2] * region[3] > _LARGE
         self._levels = [_Level(launcher, region, side) for side in _SQUARES[0 if large else 1 :]]
-        self.tiles = self._levels[-1].squares
+        self.tiles = self._levels[-1].count
         self.tiles_x = self._levels[-1].across
         self._all: _Everything | None = None
 

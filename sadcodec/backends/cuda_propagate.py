@@ -249,11 +249,9 @@ class TopKMap:
         self._launcher.launch(_REMAP_LISTS, self._pixel_blocks, {**arguments, "pixels": pixels})
         self._order = None
 
-    def tile_counts(self) -> Any:
-        """Return how many sites the lists of each 8 x 8 tile name, int32 [tiles] on the device."""
-        counts = self._launcher.cp.empty(self.tiles, np.int32)
+    def count_tiles(self, counts: Any) -> None:
+        """Write how many sites the lists of each 8 x 8 tile name: int32 [tiles], on the device."""
         self._collect(_COLLECT_COUNT, {"counts": counts})
-        return counts
 
     def fill_tiles(self, offsets: Any, entries: Any) -> None:
         """Write the sites that the lists of each tile name, ascending.

@@ -89,6 +89,8 @@ def render(
         )
         launcher.launch(PREPARE_EXACT, blocks, {"params": params, "exact": doubles, "count": count})
         diagram = {"params": params, "sites": prepared, "exact_sites": doubles}
+        if rows >= height:
+            return _render_band(launcher, diagram, (0, 0, width, height), exact=exact)
         image = np.empty((height, width, channels), np.float32)
         for y0 in range(0, height, rows):
             band = (0, y0, width, min(rows, height - y0))
@@ -116,4 +118,12 @@ def _render_band(
         "all_exact": exact,
     }
     launcher.launch(RENDER_TILES, lists.tiles, arguments)
-    return out.get()
+    return _on_host(launcher.cp, out)
+
+
+def _on_host(cp: Any, array: Any) -> NDArray[np.float32]:
+    """Copy to memory that the device writes by itself, which is several times faster."""
+    memory = cp.cuda.alloc_pinned_memory(array.nbytes)
+    image = np.frombuffer(memory, np.float32, array.size).reshape(array.shape)
+    array.get(out=image)
+    return image

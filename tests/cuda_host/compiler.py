@@ -173,8 +173,8 @@ def load_text(
         *_compiler(),
         *_FLAGS.split(),
         *(f"-D{macro}={value}" for macro, value in sorted(defines.items())),
-        f"-I{_FOLDER}",
         *(f"-I{folder}" for folder in include),
+        f"-I{_FOLDER}",
     ]
     return _build(unit, tuple(command), _headers((_FOLDER, *include)))
 
@@ -223,7 +223,7 @@ def _build(unit: str, command: tuple[str, ...], headers: bytes) -> CompiledModul
     folder = Path(tempfile.gettempdir()) / f"sadcodec-cuda-host-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     library, log = folder / f"{key.hexdigest()[:32]}.so", folder / f"{key.hexdigest()[:32]}.log"
-    if not library.exists():
+    if not (library.exists() and log.exists()):
         _compile(unit, command, library, log)
     # PyDLL keeps the interpreter's lock: a launch's state is the library's, not a thread's.
     loaded = ctypes.PyDLL(str(library))

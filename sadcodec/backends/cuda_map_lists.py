@@ -1,0 +1,88 @@
+"""Tile lists out of the paper's top-K map, as another source of candidates than the exact ones.
+
+A tile lists the sites that the map's lists name at its pixels. The map takes a few passes at every
+build. With `overlap` these run on a stream of their own beside the iterations that follow, with
+the sites as they are now, and their outcome serves from the build after on.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sadcodec.backends.cuda_lists import TILE
+from sadcodec.backends.cuda_propagate import TopKMap
+from sadcodec.backends.cuda_ragged import Ragged
+from sadcodec.backends.launch import Launcher
+
+__all__ = ["PASSES", "MapLists"]
+
+PASSES = 2  # of propagation at a build: one misses 2 to 4 % of the weight early in a fit
+
+
+class MapLists(Ragged):
+    """The interface of `cuda_lists.TileLists`, for a whole image.
+
+    Parameters
+    ----------
+    launcher : Launcher
+    width, height : int, px
+    overlap : bool
+    """
+
+    def __init__(self, launcher: Launcher, width: int, height: int, *, overlap: bool) -> None:
+        self._map = TopKMap(launcher, width, height, launcher.defines["SAD_K"])
+        super().__init__(launcher, self._map.tiles)
+        self.tiles = self._map.tiles
+        self.tiles_x = -(-width // TILE)
+        self._sites = 0  # that the map knows of
+        self._counted = 0  # that the last lists were made for
+        self._stream = launcher.cp.cuda.Stream(non_blocking=True) if overlap else None
+        self._snapshot: Any = None  # held while the stream reads it
+
+    def build(self, sites: Any, k: int, cut: float) -> None:
+        """Propagate, and rebuild the lists; `k` is that of the map and `cut` is not needed."""
+        del k, cut
+        count = len(sites)
+        self.wait()
+        if self._sites == 0:
+            self._map.start(sites, count)
+        elif self._stream is None or count != self._sites:
+            self._map.propagate(sites, count, PASSES)
+        self._sites = count
+        self._map.count_tiles(self.counts)
+        longer, self._counted = count > self._counted, count
+        self.lay_out(count, longer=longer)
+        self._map.fill_tiles(self.offsets, self.ids)
+        if self._stream is not None:
+            self._propagate_beside(sites, self._stream)
+
+    def _propagate_beside(self, sites: Any, stream: Any) -> None:
+        cp = self._launcher.cp
+        self._snapshot = sites.copy()
+        ready = cp.cuda.Event()
+        ready.record()
+        with stream:
+            stream.wait_event(ready)
+            self._map.propagate(self._snapshot, len(sites), PASSES)
+
+    def wait(self) -> None:
+        """Have what follows wait for the passes beside it; the host does not."""
+        if self._stream is None or self._snapshot is None:
+            return
+        done = self._launcher.cp.cuda.Event()
+        done.record(self._stream)
+        self._launcher.cp.cuda.get_current_stream().wait_event(done)
+        self._snapshot = None
+
+    def keep(self, index: Any, count: int) -> None:
+        """Follow the sites `index`, int32 on the device, of the `count` that there were."""
+        if self._sites == 0:
+            return
+        cp = self._launcher.cp
+        self.wait()
+        number = cp.full(count, -1, np.int32)
+        number[index] = cp.arange(len(index), dtype=np.int32)
+        self._map.remap(number)
+        self._sites = len(index)

@@ -1,0 +1,93 @@
+"""Lists of different lengths, one behind the other in device memory.
+
+How long the lists are is known only to the device. The memory for them is sized by what the lists
+before these needed, with a reserve of a quarter, so that the host does not wait; where longer ones
+are to be expected, it waits for the sum of the lengths. Should lists outgrow their memory all the
+same, the last ones are cut short until they are made again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sadcodec.backends.launch import Array, Kernel, Launcher, Scalar
+
+__all__ = ["Ragged"]
+
+_RESERVE = 1.25
+_SPARE = 1024  # entries
+_MOST = np.iinfo(np.int32).max
+
+SCAN_COUNTS = Kernel(
+    "candidates.cu",
+    "scan_counts",
+    (
+        Array("counts", np.int32, "lists"),
+        Array("offsets", np.int32, "ends", out=True),
+        Array("total", np.int64, 1, out=True),
+        Scalar("n", np.int32),
+        Scalar("capacity", np.int32),
+    ),
+    threads=1024,
+)
+
+
+class Ragged:
+    """`count` lists of ids.
+
+    Attributes
+    ----------
+    counts : int32 [count], on the device
+        Length of each list, written by who makes them before `lay_out`.
+    offsets : int32 [count + 1], on the device
+        Where each list begins in `ids`, and where the last one ends.
+    ids : int32 [capacity], on the device
+        The lists, written by who makes them after `lay_out`.
+    """
+
+    def __init__(self, launcher: Launcher, count: int) -> None:
+        cp = launcher.cp
+        self._launcher = launcher
+        self.count = count
+        self.counts = cp.empty(count, np.int32)
+        self.offsets = cp.empty(count + 1, np.int32)
+        self.ids: Any = None
+        self._total = cp.zeros(1, np.int64)
+        self._known = np.frombuffer(cp.cuda.alloc_pinned_memory(8), np.int64, 1)
+        self._arrived = cp.cuda.Event()  # of the total in `_known`
+
+    def lay_out(self, fill: int, *, longer: bool) -> None:
+        """Sum up the counts, and have memory for the lists.
+
+        Parameters
+        ----------
+        fill : int
+            What `ids` holds until it is written.
+        longer : bool
+            Whether the lists may be much longer than the last ones, or there were none.
+        """
+        if longer:
+            self._scan(_MOST)
+            total = int(self._total.get()[0])
+        else:
+            self._arrived.synchronize()
+            total = int(self._known[0])
+        enough = min(int(total * _RESERVE) + _SPARE, _MOST)
+        if self.ids is None or not total * 1.05 <= len(self.ids) <= 3 * enough:
+            self.ids = self._launcher.cp.empty(enough, np.int32)
+        self._scan(len(self.ids))
+        self._total.get(out=self._known, blocking=False)
+        self._arrived.record()
+        self.ids.fill(fill)
+
+    def _scan(self, capacity: int) -> None:
+        arguments = {
+            "counts": self.counts,
+            "offsets": self.offsets,
+            "total": self._total,
+            "n": self.count,
+            "capacity": capacity,
+        }
+        self._launcher.launch(SCAN_COUNTS, 1, arguments)
