@@ -15,10 +15,10 @@ FORMATTED := $(filter %.h %.cpp %.cu,$(KERNELS))
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test lint format bench clean
+.PHONY: help venv demo test check-kernels test-gpu lint format bench bench-gpu clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 venv: $(READY) ## create .venv with the package, the tests and the checkers
 
@@ -44,6 +44,12 @@ demo: $(READY) ## encode a photograph of data/, decode it, print bytes, bpp and 
 test: $(READY) ## run the tests
 	@$(BIN)/python -m pytest -q
 
+check-kernels: $(READY) ## compile the CUDA kernels, run them on the CPU; needs no GPU
+	@$(BIN)/python -m pytest -q $(wildcard tests/test_cuda_*.py)
+
+test-gpu: $(READY) ## run the tests that need a GPU
+	@$(BIN)/python -m pytest -q -m gpu tests
+
 lint: $(READY) ## check style, types and formatting
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --check --quiet
@@ -57,6 +63,9 @@ format: $(READY) ## format the Python and C++ sources
 
 bench: $(READY) ## measure encode, decode and the passes of one iteration
 	@$(BIN)/python benchmarks/speed.py
+
+bench-gpu: $(READY) ## measure a GPU: fits, passes, drawing, memory
+	@$(BIN)/python benchmarks/gpu.py --out benchmarks/results/gpu.json
 
 clean: ## remove .venv, builds, demo outputs and caches
 	@rm -rf $(VENV) build dist demo .mypy_cache .pytest_cache .ruff_cache .hypothesis

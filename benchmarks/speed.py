@@ -9,21 +9,21 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
+from timing import DATA, Times, machine, numbers, read, shares, summary, table, timed
 
 import sadcodec
-from sadcodec import _core, bitstream, image_io, metrics
+from sadcodec import bitstream, metrics
 from sadcodec.backends.cpu import CpuBackend
 from sadcodec.codec import encode_with_report
 from sadcodec.effort import DEFAULT_EFFORT, effort_for
@@ -34,68 +34,8 @@ from sadcodec.quantize import code_values, dequantize
 from sadcodec.refine import RATE_STRENGTH, choose_quantizer, start_refiner
 from sadcodec.sites import Sites
 
-DATA = Path(__file__).resolve().parent.parent / "data"
 TRIAL_ITERATIONS = 60  # of the fit whose diagram the passes are timed on
 SWEEPS = 3
-
-
-@dataclass(frozen=True)
-class Times:
-    """Milliseconds of several runs."""
-
-    median: float
-    least: float
-    most: float
-    runs: int
-
-    def __str__(self) -> str:
-        digits = 0 if self.median >= 1000 else 1 if self.median >= 20 else 2
-        low, high = f"{self.least:.{digits}f}", f"{self.most:.{digits}f}"
-        return f"{self.median:.{digits}f} ({low}..{high})" if self.runs > 1 else f"{low}"
-
-
-def timed(run: Callable[[], Any], repeats: int, *, warm: bool = True) -> Times:
-    """Time a call several times, after one that does not count."""
-    if warm:
-        run()
-    taken = []
-    for _ in range(repeats):
-        start = perf_counter()
-        run()
-        taken.append(1000 * (perf_counter() - start))
-    return Times(statistics.median(taken), min(taken), max(taken), repeats)
-
-
-def machine(threads: int | None) -> dict[str, Any]:
-    """Return what the figures depend on."""
-    name = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        name = next(
-            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
-        )
-    except (OSError, StopIteration):
-        pass
-    return {
-        "cpu": name,
-        "threads": CpuBackend(threads).threads,
-        "instruction_set": _core.isa(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "sadcodec": sadcodec.__version__,
-    }
-
-
-def read(path: str) -> np.ndarray:
-    """Return uint8 or uint16 [H, W, C]."""
-    image = image_io.decode_image(Path(path).read_bytes())
-    return image[:, :, None] if image.ndim == 2 else image
-
-
-def shares(image: np.ndarray) -> np.ndarray:
-    """Return the image as float32 0..1."""
-    return image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
 
 
 def files(path: str, image: np.ndarray, options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -181,7 +121,7 @@ def passes(image: np.ndarray, sites: int, options: argparse.Namespace) -> dict[s
         start = perf_counter()
         refiner.sweep(lambda_, True)
         sweeps.append(1000 * (perf_counter() - start))
-    found["refine: sweep"] = Times(statistics.median(sweeps), min(sweeps), max(sweeps), SWEEPS)
+    found["refine: sweep"] = summary(sweeps)
     found["refine: sweep, colours only"] = timed(lambda: refiner.sweep(lambda_, False), repeats)
     found["refine: removal deltas"] = timed(refiner.removal_deltas, repeats)
 
@@ -225,19 +165,6 @@ def fits(path: str, image: np.ndarray, options: argparse.Namespace) -> dict[str,
         "psnr_db": metrics.psnr(image, decoded),
         "ssim": similarity,
     }
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return rows under a header: the first column to the left, the others to the right."""
-    lines = [header, *rows]
-    widths = [max(len(line[j]) for line in lines) for j in range(len(header))]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if j else cell.ljust(width)
-            for j, (cell, width) in enumerate(zip(line, widths))
-        ).rstrip()
-        for line in lines
-    )
 
 
 def file_table(rows: Sequence[dict[str, Any]]) -> str:
@@ -287,10 +214,6 @@ def fit_table(rows: Sequence[dict[str, Any]]) -> str:
         ssim = f"{statistics.mean(similar):.4f}" if similar else "-"
         lines.append(("mean", "", "", f"{means[0]:.2f}", f"{means[1]:.2f}", ssim))
     return table(("image", "sites", "iterations", "fit s", "PSNR", "SSIM"), lines)
-
-
-def numbers(text: str) -> list[int]:
-    return [int(word) for word in text.split(",") if word]
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

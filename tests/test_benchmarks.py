@@ -1,14 +1,21 @@
 """The benchmark runs and measures what it says; its figures are for people to look at."""
 
+import importlib
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
+from cuda_host.stand_in import make_cupy
 from PIL import Image
+
+from sadcodec.backends.cuda import Runtime
+from sadcodec.backends.cuda_fit_kernels import ADAM, GATHER_ROWS, GRADIENT_TILES
 
 SPEED = Path(__file__).resolve().parent.parent / "benchmarks" / "speed.py"
 
@@ -65,3 +72,156 @@ def test_a_missing_image(folder: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "none.png" in done.stderr
+
+
+# ---- GPU ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    """Import a module of benchmarks/."""
+    monkeypatch.syspath_prepend(SPEED.parent)
+    return importlib.import_module
+
+
+@pytest.fixture
+def runtime() -> Runtime:
+    """A device whose kernels run on the CPU."""
+    return Runtime(make_cupy(), 0)
+
+
+def test_gpu_parts(
+    folder: Path,
+    module: Callable[[str], ModuleType],
+    runtime: Runtime,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    gpu, out = module("gpu"), folder / "gpu.json"
+    other = f"'{sys.executable}' -c 'print(48.5)' {{image}} {{sites}} {{iterations}}"
+    options = ["--quick", "--images", str(folder / "photo.png"), "--out", str(out)]
+    assert gpu.main([*options, "--authors", other], runtime) == 0
+    report = json.loads(out.read_text())
+    assert (report["errors"], report["left_out"]) == ({}, {})
+    assert set(gpu.LIMITS) < set(report)
+    assert report["machine"][0]["gpu"] == "CUDA on the host"
+    rates = {row["name"]: row["rate"] for row in report["ceilings"] if "rate" in row}
+    assert set(rates) == {"copy", *module("gpu_costs").UNITS}
+    assert min(rates.values()) > 0
+    assert [row["iterations"] for row in report["fits"]] == [2, 3]
+    assert report["fits"][0]["equal_when_repeated"]
+    assert report["time_to"]["means"][1]["psnr_db"] > 15
+    assert abs(report["cpu"][1]["difference_db"]) < 0.1
+    stages = {row["stage"] for row in report["passes"]}
+    assert stages > {"candidate lists", "gradient, all pixels", "gradient, 1 of 4", "Adam"}
+    assert stages > {"statistics", "keep", "session that places sites", "render"}
+    kernels = [row for row in report["passes"] if "bytes" in row]
+    assert all(row["bytes"] > 0 and row["times_floor"] > 0 for row in kernels)
+    assert {row["pixels"] for row in report["iterations"]} == {"all", "1 of 4"}
+    for row in report["decode"]:
+        assert row["most_difference"] <= 1
+    for row in report["memory"]:
+        assert row["fit_foreseen"] > 0
+        assert row["render_foreseen"] > 0
+    assert report["authors"][0]["printed"].strip() == "48.5"
+    assert "time to 46 dB" in capsys.readouterr().out
+
+
+def test_gpu_part_that_fails(
+    folder: Path,
+    module: Callable[[str], ModuleType],
+    runtime: Runtime,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    gpu, out = module("gpu"), folder / "gpu.json"
+
+    def rows(*_: object) -> object:
+        yield {"image": "first", "seconds": 1.0}
+        raise RuntimeError("an illegal memory access")
+
+    monkeypatch.setattr(gpu.gpu_fits, "authors_rows", rows)
+    options = ["--quick", "--parts", "authors,memory", "--authors", "x", "--out", str(out)]
+    assert gpu.main([*options, "--markdown"], runtime) == 1
+    report = json.loads(out.read_text())
+    assert report["authors"] == [{"image": "first", "seconds": 1.0}]
+    assert "illegal memory access" in report["errors"]["authors"]
+    assert len(report["memory"]) == 2
+    shown = capsys.readouterr()
+    assert "| size | fit_bytes |" in shown.out
+    assert "illegal memory access" in shown.err
+
+
+def test_gpu_without_a_gpu(module: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    (tmp_path / "cupy").mkdir()  # hides an installed one
+    (tmp_path / "cupy" / "__init__.py").write_text("")
+    path = os.pathsep.join([str(tmp_path), str(SPEED.parent.parent)])
+    command = [sys.executable, str(SPEED.with_name("gpu.py")), "--quick"]
+    environment = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 1
+    assert done.stderr.startswith("gpu: machine: gpu: CuPy is installed but cannot be imported")
+    assert done.stderr.count("\n") == 1
+
+
+def test_pairs_of_lists(module: Callable[[str], ModuleType]) -> None:
+    costs = module("gpu_costs")
+    offsets = np.array([0, 3, 5, 5, 12])  # 2 x 2 tiles of an image of 13 x 10
+    assert costs.tile_pairs(offsets, 2, 13, 10) == 3 * 64 + 2 * 5 * 8 + 7 * 5 * 2
+    # Squares of 8 px in squares of 16: 3 x 2 in 2 x 1.
+    grid = {"side": 8, "parent_side": 16, "children_x": 3, "parents_x": 2}
+    assert costs.filter_pairs(np.array([0, 4, 11]), grid, 6) == 2 * (4 + 4 + 7)
+
+
+def test_active_entries(module: Callable[[str], ModuleType]) -> None:
+    costs = module("gpu_costs")
+    sites = np.zeros((3, 16), np.float32)
+    sites[:, [2, 4, 5]] = 1.0, 1.0, 3.0  # round, tau 3
+    sites[:, 0], sites[:, 1] = [0.5, 4.5, 40.5], 0.5  # the last is far from everything
+    arguments = {"sites": sites, "offsets": np.array([0, 3]), "ids": np.arange(3)}
+    arguments |= {"tiles_x": 1, "width": 8, "height": 4}
+    found = costs.active_entries(arguments, 8, 7.0)
+    y, x = np.mgrid[0:4, 0:8]
+    near, far = np.hypot(x, y), np.hypot(x - 4, y)
+    expected = (near <= far + 7 / 3).sum() + (far <= near + 7 / 3).sum()
+    assert found.per_pixel == pytest.approx(expected / 32)
+    assert found.warp_share == pytest.approx(2 / 6)  # the second warp has no pixel
+    assert costs.active_entries(arguments, 1, 7.0).per_pixel == pytest.approx(36 / 32)  # ties
+
+
+def test_bytes_and_floor(module: Callable[[str], ModuleType]) -> None:
+    costs = module("gpu_costs")
+    rows = np.zeros((10, 9), np.float32)
+    tables = dict.fromkeys(("gradients", "params", "first", "second"), rows)
+    arguments = {**tables, "sites": np.zeros((10, 16), np.float32)}
+    assert costs.bytes_moved(ADAM, arguments) == 360 + 2 * 3 * 360 + 640
+    kept = {"in": rows, "index": np.arange(4, dtype=np.int32), "out": rows[:4]}
+    assert costs.bytes_moved(GATHER_ROWS, kept) == 144 + 16 + 144
+    lists = {"offsets": np.array([0, 5], np.int32), "ids": np.zeros(20, np.int32)}
+    arguments = {"sites": arguments["sites"], **lists, "target": np.zeros((8, 8, 3), np.float32)}
+    arguments |= {"rows": np.zeros((20, 9), np.float32), "losses": np.zeros(66, np.uint64)}
+    fixed = 640 + 8 + 5 * 4 + 5 * 36 + 66 * 8
+    assert costs.bytes_moved(GRADIENT_TILES, {**arguments, "phase": -1}) == fixed + 768
+    assert costs.bytes_moved(GRADIENT_TILES, {**arguments, "phase": 0}) == fixed + 384
+
+    work = costs.Work(arithmetic=100, logit=10) + costs.Work(insert=2)
+    assert work.operations == 100 + 10 * costs.UNITS["logit"] + 2 * costs.UNITS["insert"]
+    rates = {"arithmetic": 50.0, "logit": 5.0, "insert": 1.0}
+    assert costs.floor_seconds(30, work, 10.0, rates) == (3.0, 2.0 + 2.0 + 2.0)
+    assert costs.floor_seconds(0, costs.Work(), 10.0, {}) == (0.0, 0.0)
+
+
+def test_time_to_a_quality(module: Callable[[str], ModuleType]) -> None:
+    fits = module("gpu_fits")
+    quality = {("a", 200): 44.0, ("b", 200): 46.5, ("a", 500): 45.8, ("b", 500): 47.0}
+    quality["a", 1000] = 47.0
+    rows = [
+        {"image": name, "iterations": n, "seconds": n / 1000, "psnr_db": psnr, "ssim": None}
+        for (name, n), psnr in quality.items()
+    ]
+    found = fits.time_to(rows, 46.0)
+    assert found["mean"]["iterations"] == 500
+    assert found["mean"]["psnr_db"] == pytest.approx(46.4)
+    assert [mean["iterations"] for mean in found["means"]] == [200, 500]
+    assert found["images"]["a"]["seconds"] == 1.0
+    assert found["images"]["b"]["iterations"] == 200
+    assert fits.time_to(rows, 50.0)["mean"] is None
