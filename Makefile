@@ -10,7 +10,7 @@ DEMO_SAD := demo/coffee.sad
 DEMO_PNG := demo/coffee.png
 
 KERNELS := $(shell find kernels -type f)
-FORMATTED := $(filter %.h %.cpp %.cu,$(KERNELS))
+FORMATTED := $(filter %.h %.cpp %.cu %.cuh,$(KERNELS)) $(wildcard tests/cuda_host/*.h)
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help

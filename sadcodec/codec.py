@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sadcodec import bitstream
 from sadcodec.backends import get_backend
-from sadcodec.backends.base import DEFAULT_K
+from sadcodec.backends.base import DEFAULT_K, Backend
 from sadcodec.bitstream import CODERS, FileInfo, Header, Limits, QuantizerParameters
 from sadcodec.effort import DEFAULT_EFFORT, effort_for
 from sadcodec.errors import InputError, LimitError, OptionError
@@ -29,7 +29,7 @@ from sadcodec.rate import (
 from sadcodec.refine import draw
 from sadcodec.sites import Sites
 
-__all__ = ["EncodeReport", "decode", "encode", "encode_with_report", "info"]
+__all__ = ["EncodeReport", "decode", "encode", "encode_with_report", "info", "load_backend"]
 
 DEFAULT_QUALITY = 75.0
 MAX_PIXELS = 1 << 28  # of a decode, unless the caller allows more
@@ -135,6 +135,36 @@ def _run(job: Job, kind: str, value: float) -> Encoding:
     return encode_to_sites(job, sites_for_quality(job, value), radius=False)
 
 
+def load_backend(name: str = "auto", task: str = "encode") -> str:
+    """Load a backend ahead of its use, to find out what is missing before any image is read.
+
+    Parameters
+    ----------
+    name : str
+        As for `encode` and `decode`.
+    task : str
+        What it is for, "encode" or "decode".
+
+    Returns
+    -------
+    str
+        The name of the backend: "auto" has become what it stands for.
+
+    Raises
+    ------
+    OptionError
+        If there is no backend of this name.
+    BackendError
+        If it cannot be loaded: one line with the cause.
+    """
+    return _engine(name, None, task).name
+
+
+def _engine(name: str, threads: int | None, task: str) -> Backend:
+    # A picture is drawn on the CPU in less time than it takes to load CuPy and to reach a GPU.
+    return get_backend("cpu" if name == "auto" and task == "decode" else name, threads)
+
+
 def encode_with_report(
     image: Image,
     *,
@@ -166,7 +196,7 @@ def encode_with_report(
         raise OptionError(f"coder must be one of {', '.join(CODERS)}, not {coder!r}")
     if not 0 <= seed < 1 << 32:
         raise OptionError(f"seed must be 0..2^32 - 1, not {seed}")
-    engine = get_backend(backend, threads)
+    engine = _engine(backend, threads, "encode")
     height, width, channels = image.shape
     white = np.iinfo(image.dtype).max
     header = Header(
@@ -235,7 +265,8 @@ def encode(image: Image, **options: Any) -> bytes:
     threads : int, optional
         All processors by default. Has no influence on the bytes.
     backend : str
-        "auto", "cpu" or "reference".
+        "cpu"; "cuda" or "cuda:N", a GPU; "reference", very slow; or "auto": a GPU if there is one
+        that can be used, else the CPU.
     coder : str
         "range", or "zstd" for a payload that any zstd library unpacks.
     progress : callable(share, message), optional
@@ -255,6 +286,11 @@ def encode(image: Image, **options: Any) -> bytes:
         If the image has more than 2^26 pixels.
     BackendError
         If the backend is not available.
+
+    Warns
+    -----
+    BackendWarning
+        If CuPy is installed and "auto" still has to use the CPU; once in a process.
     """
     return encode_with_report(image, **options)[0]
 
@@ -280,7 +316,8 @@ def decode(
     data : bytes
         Or another object with the buffer interface.
     backend : str
-        "auto", "cpu" or "reference"; all agree to within 1 code value.
+        As for `encode`, but "auto" is the CPU: drawing takes it less time than reaching a GPU.
+        All agree to within 1 code value.
     threads : int, optional
     max_pixels : int, optional
         Largest width x height to accept; 2^28 by default.
@@ -295,8 +332,10 @@ def decode(
         If the file is damaged, cut short or of an unknown version.
     LimitError
         If it is larger than the limits.
+    BackendError
+        If the backend is not available.
     """
-    engine = get_backend(backend, threads)
+    engine = _engine(backend, threads, "decode")
     limits = Limits(max_pixels=MAX_PIXELS if max_pixels is None else max_pixels)
     header, symbols = bitstream.read(_as_bytes(data), limits, threads or default_threads())
     return draw(engine, header, symbols)

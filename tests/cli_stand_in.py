@@ -7,6 +7,7 @@ import io
 import math
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,15 @@ class Codec:
         default_factory=lambda: np.arange(36, dtype=np.uint8).reshape(3, 4, 3)
     )
     error: BaseException | None = None
+    backend_error: Exception | None = None
+    warning: Warning | None = None
+
+    def load_backend(self, name: str, task: str) -> str:  # noqa: ARG002
+        if self.backend_error:
+            raise self.backend_error
+        if self.warning:
+            warnings.warn(self.warning, stacklevel=2)
+        return name
 
     def encode_with_report(self, image: np.ndarray, **options: Any) -> tuple[bytes, Report]:
         options["progress"](0.5, "half")

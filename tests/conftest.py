@@ -45,3 +45,16 @@ def gray() -> NDArray[np.uint8]:
 def rng() -> np.random.Generator:
     """A generator with a fixed seed."""
     return np.random.default_rng(20260419)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Stop at the first test for a GPU where there is none: all of them would fail alike."""
+    if item.get_closest_marker("gpu"):
+        from sadcodec.backends.cuda import open_runtime
+        from sadcodec.errors import BackendError
+
+        try:
+            open_runtime(0)
+        except BackendError as error:
+            pytest.exit(f"the tests for a GPU cannot run: {error}", returncode=1)

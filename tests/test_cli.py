@@ -22,7 +22,7 @@ from cli_stand_in import (
 
 import sadcodec
 from sadcodec import cli, image_io
-from sadcodec.errors import BitstreamError, OptionError
+from sadcodec.errors import BackendError, BackendWarning, BitstreamError, OptionError
 
 
 def test_version_and_help(sad: Sad) -> None:
@@ -231,6 +231,31 @@ def test_errors_of_the_codec(sad: Sad, codec: Codec, error: Exception) -> None:
     assert_one_line_error(sad("encode", "in.png", "-o", "out.sad"), f"sad: in.png: {cause}\n")
     assert_one_line_error(sad("decode", "in.sad", "-o", "out.png"), f"sad: in.sad: {cause}\n")
     assert names() == ["in.png", "in.sad"]
+
+
+def test_a_backend_that_cannot_be_loaded(sad: Sad, codec: Codec) -> None:
+    codec.backend_error = BackendError("backend cuda: there is no NVIDIA driver")
+    for arguments in (
+        ["encode", "in.png", "-o", "out.sad"],
+        ["encode", "in.png", "--out-dir", "new", "--jobs=2"],
+        ["decode", "in.sad", "-o", "out.png"],
+        ["eval", "none.png", "--out", "out.csv"],
+    ):
+        result = sad(*arguments, "--backend=cuda", "--force")
+        assert_one_line_error(result, "sad: backend cuda: there is no NVIDIA driver\n")
+        assert names() == ["in.png", "in.sad"]
+    assert codec.calls == []
+
+
+def test_a_default_that_is_not_the_fastest_is_noted(sad: Sad, codec: Codec) -> None:
+    codec.warning = BackendWarning("using the CPU: there is no NVIDIA driver")
+    result = sad("encode", "in.png", "-o", "out.sad", "--json")
+    assert (result.status, result.out.count(b"\n")) == (0, 1)
+    assert result.err == "sad: note: using the CPU: there is no NVIDIA driver\n"
+    assert sad("encode", "in.png", "-o", "out.sad", "-f", "--quiet").err == ""
+    codec.warning = FutureWarning("others are shown as ever")
+    with pytest.warns(FutureWarning, match="as ever"):
+        sad("encode", "in.png", "-o", "out.sad", "-f")
 
 
 def test_a_defect_of_ours_is_no_traceback_either(

@@ -167,3 +167,16 @@ def test_a_fit_by_the_top_k_map_comes_close(photo, candidates):
 def test_an_unknown_source_of_candidates_is_named():
     with pytest.raises(OptionError, match="exact, propagated, overlapped"):
         CudaBackend(Runtime(make_cupy(), 0), 1, "guessed")
+
+
+def test_an_error_of_the_device_is_one_line(monkeypatch):
+    backend = backend_of()
+    session = backend.fit_session(smooth_target(98, 20, 16, 3), Start(20))
+    cp = backend.runtime.cp
+
+    def fail(*_, **__):
+        raise cp.cuda.runtime.CUDARuntimeError(700, "cudaErrorIllegalAddress: an illegal access")
+
+    monkeypatch.setattr(type(session._params), "get", fail)
+    with pytest.raises(BackendError, match=r"cuda: the device failed: .*IllegalAddress"):
+        _ = session.params

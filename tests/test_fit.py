@@ -10,10 +10,10 @@ from conftest import load
 from diagrams import smooth_target
 
 from sadcodec.backends import get_backend
+from sadcodec.backends.initialize import hilbert_order, initialize
 from sadcodec.effort import effort_for
 from sadcodec.errors import OptionError
 from sadcodec.fit.density import prune, split
-from sadcodec.backends.initialize import hilbert_order, initialize
 from sadcodec.fit.loop import control_density, fine_tune, fit, start_count
 from sadcodec.fit.schedule import (
     FINAL_RATE,

@@ -24,6 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "metrics": {"errors"},
     "bitstream": {"errors", "_coder"},
     "backends": {"errors", "sites", "processors", "_core"},
+    "pool": {"processors", "backends"},
     "quantize": {"errors", "sites", "bitstream"},
     "fit": {"errors", "sites", "backends"},
     "effort": {"errors"},
@@ -38,9 +39,11 @@ ALLOWED: dict[str, set[str]] = {
     "__init__": {"errors", "sites", "codec"},
     "evaluate": {
         *("__init__", "errors", "codec", "bitstream", "image_io", "files", "metrics", "progress"),
+        "pool",
     },
     "cli": {
         *("__init__", "errors", "codec", "bitstream", "evaluate", "image_io", "files", "progress"),
+        "pool",
     },
     "__main__": {"cli"},
 }

@@ -35,7 +35,7 @@ def test_the_commands_take_the_options_shown():
     for name, arguments in commands:
         run = [sys.executable, "-m", "sadcodec", name, "--help"]
         text = subprocess.run(run, capture_output=True, text=True, check=True).stdout
-        for option in re.findall(r"(?<!\S)--?[a-z]+", arguments):
+        for option in re.findall(r"(?<!\S)--?[a-z-]+", arguments):
             assert re.search(rf"(?<![\w-]){option}(?![\w-])", text), f"sad {name} has no {option}"
 
 

@@ -224,12 +224,15 @@ class Launcher:
 
     @contextmanager
     def on_device(self) -> Iterator[None]:
-        """Make the device current; a lack of its memory is a BackendError in the context."""
+        """Make the device current; what it reports is a BackendError in the context."""
+        cuda = self.cp.cuda
         with self.runtime.activate():
             try:
                 yield
-            except self.cp.cuda.memory.OutOfMemoryError as error:
+            except cuda.memory.OutOfMemoryError as error:
                 raise BackendError(f"cuda: the device has no memory left: {error}") from error
+            except cuda.runtime.CUDARuntimeError as error:
+                raise BackendError(f"cuda: the device failed: {error}") from error
 
     def launch(self, kernel: Kernel, blocks: Blocks, arguments: Mapping[str, Any]) -> None:
         """Check the arguments and start a kernel; it runs after what was started before it.

@@ -30,7 +30,7 @@ def sad() -> None:
     """Code images as soft anisotropic diagrams (.sad files).
 
     A file name of - is standard input or output. Exit status: 0 done, 1 error, 2 wrong usage,
-    3 some images of an evaluation failed, 130 interrupted.
+    3 some of several images failed, 130 interrupted.
     """
 
 

@@ -6,17 +6,19 @@ import contextlib
 import json
 import math
 import os
+import re
+import warnings
 from collections.abc import Callable, Iterator
 from typing import IO, Any, TypeVar
 
 import click
 
 from sadcodec import files
-from sadcodec.errors import SadError
+from sadcodec.errors import BackendWarning, SadError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-BACKENDS = ("auto", "cpu", "reference")
+BACKENDS = ("auto", "cpu", "cuda", "cuda:N", "reference")
 CODERS = ("range", "zstd")
 
 
@@ -54,13 +56,27 @@ PSNR = Finite(0, 100, min_open=True)
 COUNT = click.IntRange(1)
 
 
+class _BackendName(click.ParamType[str]):
+    """The name of a backend; Click's Choice has no room for the number of a GPU."""
+
+    name = "backend"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name if there may be such a backend."""
+        if value == "cuda:N" or (
+            value not in BACKENDS and not re.fullmatch("cuda:[0-9]{1,4}", value)
+        ):
+            self.fail(f"{value!r} is not one of {', '.join(BACKENDS)}.", param, ctx)
+        return str(value)
+
+
 class Failure(click.ClickException):
-    """One line on standard error: the file and the cause."""
+    """One line on standard error: the file, or what else failed, and the cause."""
 
     exit_code = 1
 
-    def __init__(self, name: str, cause: str) -> None:
-        super().__init__(f"{name}: {cause}")
+    def __init__(self, *parts: str) -> None:
+        super().__init__(": ".join(parts))
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the line."""
@@ -84,6 +100,30 @@ def blame(path: str, standard: str = "stdin") -> Iterator[None]:
         raise Failure(name, str(error) or type(error).__name__) from error
     except MemoryError as error:
         raise Failure(name, "not enough memory") from error
+
+
+def load_backend(name: str, task: str, quiet: bool) -> None:
+    """Load what --backend names, before any image is read.
+
+    What is missing becomes a Failure; that a default GPU cannot be used becomes a note.
+    """
+    from sadcodec import codec
+
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def tell(message: Warning | str, category: type[Warning], *rest: Any) -> None:
+            if issubclass(category, BackendWarning):
+                note(f"sad: note: {message}", quiet)
+            else:
+                show(message, category, *rest)
+
+        warnings.showwarning = tell  # type: ignore[assignment]
+        warnings.simplefilter("always", BackendWarning)
+        try:
+            codec.load_backend(name, task)
+        except SadError as error:
+            raise Failure(str(error)) from error
 
 
 def shown(path: str, standard: str = "stdin") -> str:
@@ -170,15 +210,35 @@ def threads_option(command: F) -> F:
     )(command)
 
 
-def backend_option(command: F) -> F:
+def backend_option(help_text: str) -> Callable[[F], F]:
     """``--backend``."""
     return click.option(
         "--backend",
-        type=click.Choice(BACKENDS),
+        type=_BackendName(),
         default="auto",
         show_default=True,
-        help="auto = the fastest present, cpu = native code, "
+        metavar=f"[{'|'.join(BACKENDS)}]",
+        help=f"{help_text} cuda = the first GPU, cuda:N = number N from 0, cpu = native code, "
         "reference = the slow definition in NumPy.",
+    )
+
+
+ENCODING_BACKEND = "auto = a GPU if CuPy is installed and finds one, else the CPU;"
+DECODING_BACKEND = "auto = the CPU, which draws in less time than it takes to reach a GPU;"
+
+
+def jobs_option(command: F) -> F:
+    """``--jobs``."""
+    return click.option(
+        "-j",
+        "--jobs",
+        type=click.IntRange(1, 256),
+        default=1,
+        show_default=True,
+        metavar="N",
+        help="Images worked on at a time, each in a process of its own: with --backend cuda on "
+        "the GPUs in turn, on the CPU with an equal share of the threads (--threads: with so "
+        "many each). The files do not depend on it.",
     )(command)
 
 

@@ -27,7 +27,7 @@ from sadcodec.cli import common
     help="Refuse larger images before memory is taken. Default: 2^28 = 268435456.",
 )
 @common.threads_option
-@common.backend_option
+@common.backend_option(common.DECODING_BACKEND)
 @common.force_option
 @click.option(
     "--json",
@@ -57,6 +57,7 @@ def decode(
     with common.blame(target, "stdout"):
         kind = image_io.format_of(target)
         files.check_output(target, force=force, source=source)
+    common.load_backend(backend, "decode", quiet)
     from sadcodec import codec
 
     with common.blame(source):

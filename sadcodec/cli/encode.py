@@ -8,18 +8,27 @@ from typing import Any
 import click
 
 from sadcodec import files
-from sadcodec.cli import common
+from sadcodec.cli import batch, common
+from sadcodec.cli.batch import Coded
 from sadcodec.progress import ProgressBar
+
+_FAILED = 3  # exit status when some images failed
 
 
 @click.command(short_help="Image to .sad file.")
-@click.argument("source", metavar="IN")
+@click.argument("sources", metavar="IN...", nargs=-1, required=True)
 @click.option(
     "-o",
     "--output",
     metavar="OUT.sad",
     help="Default: IN with the suffix .sad, beside it; - for -.",
 )
+@click.option(
+    "--out-dir",
+    metavar="DIR",
+    help="Encode every IN, and every image in an IN that is a folder, to DIR/NAME.sad.",
+)
+@common.jobs_option
 @click.option(
     "-q",
     "--quality",
@@ -53,7 +62,7 @@ from sadcodec.progress import ProgressBar
 @common.effort_option
 @common.seed_option
 @common.threads_option
-@common.backend_option
+@common.backend_option(common.ENCODING_BACKEND)
 @common.coder_option
 @common.force_option
 @click.option(
@@ -64,8 +73,10 @@ from sadcodec.progress import ProgressBar
 )
 @common.quiet_option
 def encode(
-    source: str,
+    sources: tuple[str, ...],
     output: str | None,
+    out_dir: str | None,
+    jobs: int,
     quality: float | None,
     bpp: float | None,
     size: int | None,
@@ -79,68 +90,81 @@ def encode(
     force: bool,
     as_json: bool,
     quiet: bool,
-) -> None:
-    """Encode the image IN as a .sad file.
+) -> int:
+    """Encode the image IN as a .sad file; with --out-dir, any number of images.
 
     IN is a PNG, JPEG, WebP, TIFF, BMP, GIF, PGM, PPM, PAM, QOI or TGA file of 8 or 16 bits: gray or
     RGB, with or without alpha. At most one of --quality, --bpp, --size, --psnr, --sites sets the
-    target.
+    target. With --out-dir an image that fails is reported on stderr, and by an "error" in its line
+    of JSON; the others go on, and the exit status is 3.
     """
-    targets = {"quality": quality, "bpp": bpp, "size": size, "psnr": psnr, "sites": sites}
-    given = [name for name, value in targets.items() if value is not None]
+    goals = {"quality": quality, "bpp": bpp, "size": size, "psnr": psnr, "sites": sites}
+    given = [name for name, value in goals.items() if value is not None]
     if len(given) > 1:
         raise click.UsageError(
             f"{' and '.join('--' + name for name in given)} exclude each other: give one target."
         )
-    target = output if output is not None else common.output_beside(source, ".sad")
-    with common.blame(target, "stdout"):
-        files.check_output(target, force=force, source=source)
-    from sadcodec import codec, image_io  # here: only now is it worth the time to load them
+    options: dict[str, Any] = {**goals, "effort": effort, "seed": seed, "coder": coder}
 
-    with common.blame(source):
-        image = image_io.decode_image(files.read_input(source))
-        with ProgressBar(enabled=False if quiet else None) as bar:
-            data, report = codec.encode_with_report(
-                image,
-                quality=quality,
-                bpp=bpp,
-                size=size,
-                psnr=psnr,
-                sites=sites,
-                effort=effort,
-                seed=seed,
-                threads=threads,
-                backend=backend,
-                coder=coder,
-                progress=bar,
-            )
-    with common.blame(target, "stdout"):
-        files.write_output(target, data, force=force)
-    if report.warning:
-        common.note(f"sad: {common.shown(source)}: warning: {report.warning}", quiet)
-    if as_json:
-        common.report_json(
-            _record(source, target, image, effort, seed, coder, report), target == files.STANDARD
-        )
-    else:
-        common.note(_sentence(target, report), quiet)
+    def report(source: str, target: str, coded: Coded) -> None:
+        if coded.report.warning:
+            common.note(f"sad: {common.shown(source)}: warning: {coded.report.warning}", quiet)
+        if as_json:
+            record = _record(source, target, coded, options)
+            common.report_json(record, target == files.STANDARD)
+        else:
+            common.note(_sentence(target, coded.report), quiet)
+
+    if out_dir is None:
+        if len(sources) > 1 or jobs > 1:
+            raise click.UsageError("Several images, and --jobs, need --out-dir.")
+        source = sources[0]
+        target = output if output is not None else common.output_beside(source, ".sad")
+        with common.blame(target, "stdout"):
+            files.check_output(target, force=force, source=source)
+        common.load_backend(backend, "encode", quiet)
+        with common.blame(source), ProgressBar(enabled=False if quiet else None) as bar:
+            coded = batch.encode_one(source, options, backend, threads, bar)
+        with common.blame(target, "stdout"):
+            files.write_output(target, coded.data, force=force)
+        report(source, target, coded)
+        return 0
+
+    if output is not None or files.STANDARD in sources:
+        raise click.UsageError("--out-dir goes with names of files, without --output and -.")
+    paths = batch.sources_of(sources)
+    targets = batch.targets_of(paths, out_dir)
+    common.load_backend(backend, "encode", quiet)
+    batch.make_folder(out_dir)
+    status = 0
+    with ProgressBar(enabled=False if quiet else None) as bar:
+        machine = batch.Machine(jobs, backend, threads)
+        for index, outcome in batch.encode_all(paths, targets, options, machine, force, bar):
+            source, target = paths[index], targets[index]
+            if isinstance(outcome, batch.Coded):
+                report(source, target, outcome)
+                continue
+            status = _FAILED
+            common.Failure(outcome.name, outcome.cause).show()
+            if as_json:
+                common.report_json(
+                    {"input": source, "output": target, "error": outcome.cause}, False
+                )
+    return status
 
 
-def _record(
-    source: str, target: str, image: Any, effort: int, seed: int, coder: str, report: Any
-) -> dict[str, Any]:
+def _record(source: str, target: str, coded: Coded, options: dict[str, Any]) -> dict[str, Any]:
     """The JSON report: names that scripts can rely on, then the rest of the encoder's report."""
+    height, width, channels = coded.shape
     return {
         "input": source,
         "output": target,
-        "width": image.shape[1],
-        "height": image.shape[0],
-        "channels": image.shape[2],
-        "bit_depth": 8 * image.dtype.itemsize,
-        "effort": effort,
-        "seed": seed,
-        "coder": coder,
-    } | dataclasses.asdict(report)
+        "width": width,
+        "height": height,
+        "channels": channels,
+        "bit_depth": coded.bit_depth,
+        **{name: options[name] for name in ("effort", "seed", "coder")},
+    } | dataclasses.asdict(coded.report)
 
 
 def _sentence(target: str, report: Any) -> str:

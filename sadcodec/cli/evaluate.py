@@ -56,7 +56,8 @@ _FAILED = 3  # exit status when some images failed
 @common.effort_option
 @common.seed_option
 @common.threads_option
-@common.backend_option
+@common.backend_option(common.ENCODING_BACKEND)
+@common.jobs_option
 @click.option(
     "-o",
     "--out",
@@ -89,6 +90,7 @@ def evaluate(
     seed: int,
     threads: int | None,
     backend: str,
+    jobs: int,
     out: str | None,
     peers: str | None,
     markdown: bool,
@@ -100,6 +102,7 @@ def evaluate(
 
     At most one of --bpp, --size, --sites, --quality, --psnr gives the list. An image that fails is
     reported on stderr and left out of the means; the others go on, and the exit status is 3.
+    With --jobs the times are those of encodings that share the machine.
     """
     lists = {"bpp": bpp, "size": size, "sites": sites, "quality": quality, "psnr": psnr}
     given = [(kind, values) for kind, values in lists.items() if values is not None]
@@ -113,6 +116,7 @@ def evaluate(
         with common.blame(out):
             files.check_output(out, force=force)
     others = None if peers is None else _peers(peers)
+    common.load_backend(backend, "encode", quiet)
     from sadcodec.evaluate import sweep, table
 
     rows: list[sweep.Row] = []
@@ -125,6 +129,7 @@ def evaluate(
             seed=seed,
             threads=threads,
             backend=backend,
+            jobs=jobs,
             progress=bar,
         )
         for row in coded:

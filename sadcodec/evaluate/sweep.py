@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sadcodec import __version__, codec, files, image_io, metrics
+from sadcodec import __version__, codec, files, image_io, metrics, pool
 from sadcodec.errors import InputError, OptionError, SadError
 
 __all__ = ["KINDS", "Row", "run_sweep"]
@@ -90,6 +90,7 @@ def run_sweep(
     seed: int = 0,
     threads: int | None = None,
     backend: str = "auto",
+    jobs: int = 1,
     progress: Progress | None = None,
 ) -> Iterator[Row]:
     """Code every image at every value; rows come as they are measured.
@@ -103,7 +104,10 @@ def run_sweep(
     values : sequence of float
         Targets; a count is rounded to an integer.
     effort, seed, threads, backend
-        As for `sadcodec.encode`.
+        As for `sadcodec.encode`; with more than one job, threads are those of each.
+    jobs : int, >= 1
+        Images coded at a time, in processes of their own; see `sadcodec.pool.shares`. Of the rows,
+        only the times depend on it.
     progress : callable (fraction 0..1, message), optional
 
     Yields
@@ -115,59 +119,133 @@ def run_sweep(
     Raises
     ------
     OptionError
-        If kind is none of `KINDS` or there are no values.
+        If kind is none of `KINDS`, there are no values, or jobs is less than 1.
     """
     if kind not in KINDS:
         raise OptionError(f"the setting must be one of {', '.join(KINDS)}, not {kind}")
     if not values:
         raise OptionError("a sweep needs at least one value")
-    options = {"effort": effort, "seed": seed, "threads": threads, "backend": backend}
-    # A generator of its own, so that bad arguments are refused at the call.
-    return _rows([os.fspath(path) for path in paths], kind, values, options, progress)
+    if jobs < 1:
+        raise OptionError(f"jobs must be at least 1, not {jobs}")
+    sweep = _Sweep(kind, tuple(values), effort, seed, backend)
+    names = [os.fspath(path) for path in paths]
+    workers = pool.shares(jobs, len(names), backend, threads)
+    # Generators of their own, so that bad arguments are refused at the call.
+    if len(workers) == 1:
+        return _in_turn(sweep, names, workers[0], progress)
+    return _side_by_side(sweep, names, workers, progress)
+
+
+@dataclass(frozen=True)
+class _Sweep:
+    """What every image is coded at."""
+
+    kind: str
+    values: tuple[float, ...]
+    effort: int
+    seed: int
+    backend: str  # as asked for; a worker has its own
+
+    def row(self, name: str, value: float, image: NDArray[Any] | None, **rest: Any) -> Row:
+        """Return a row with the columns known beforehand filled in."""
+        return Row(
+            image=name,
+            width=None if image is None else image.shape[1],
+            height=None if image is None else image.shape[0],
+            codec="sad",
+            setting=self.kind,
+            value=float(value),
+            effort=self.effort,
+            seed=self.seed,
+            backend=self.backend,
+            **rest,
+        )
+
+    def failures(self, name: str, error: str) -> list[Row]:
+        """Return the rows of an image of which nothing is known but an error."""
+        return [self.row(name, value, None, error=error) for value in self.values]
+
+
+def _name(path: str) -> str:
+    return "stdin" if path == files.STANDARD else os.path.basename(path)
+
+
+def _in_turn(
+    sweep: _Sweep, paths: list[str], share: pool.Share, progress: Progress | None
+) -> Iterator[Row]:
+    for index, path in enumerate(paths):
+
+        def report(fraction: float, message: str = "", index: int = index) -> None:
+            if progress is not None:
+                progress((index + fraction) / len(paths), message)
+
+        yield from _rows(sweep, path, None, share, report)
+
+
+def _side_by_side(
+    sweep: _Sweep, paths: list[str], workers: list[pool.Share], progress: Progress | None
+) -> Iterator[Row]:
+    done: dict[int, list[Row]] = {}
+    tasks = {}
+    for index, path in enumerate(paths):
+        try:  # standard input is this process's own
+            data = files.read_input(path) if path == files.STANDARD else None
+        except SadError as error:
+            done[index] = sweep.failures(_name(path), _one_line(error))
+        else:
+            tasks[index] = (sweep, path, data)
+    if progress is not None:
+        progress(0.0, f"{len(paths)} images, {len(workers)} at a time")
+    following = 0
+    indices = list(tasks)
+    for task, result in pool.run(_task, list(tasks.values()), workers):
+        index = indices[task]
+        name = _name(paths[index])
+        died = isinstance(result, pool.Died)
+        done[index] = sweep.failures(name, result.cause) if died else result
+        if progress is not None:
+            progress((following + len(done)) / len(paths), name)
+        while following in done:
+            yield from done.pop(following)
+            following += 1
+    for index in sorted(done):
+        yield from done[index]
+
+
+def _task(task: tuple[_Sweep, str, bytes | None], share: pool.Share) -> list[Row]:
+    """Return the rows of one image, in a worker."""
+    return list(_rows(*task, share, lambda *_: None))
 
 
 def _rows(
-    paths: list[str],
-    kind: str,
-    values: Sequence[float],
-    options: dict[str, Any],
-    progress: Progress | None,
+    sweep: _Sweep, path: str, data: bytes | None, share: pool.Share, progress: Progress
 ) -> Iterator[Row]:
-    total = len(paths) * len(values)
-    for index, path in enumerate(paths):
-        name = "stdin" if path == files.STANDARD else os.path.basename(path)
-        image: NDArray[Any] | None = None
-        unreadable = ""
+    """Return the rows of one image; its file is read if the data is not given."""
+    name = _name(path)
+    try:
+        image = image_io.decode_image(files.read_input(path) if data is None else data)
+    except (SadError, MemoryError) as error:
+        yield from sweep.failures(name, _one_line(error))
+        return
+    options = {
+        "effort": sweep.effort,
+        "seed": sweep.seed,
+        "threads": share.threads,
+        "backend": share.backend,
+    }
+    count = len(sweep.values)
+    for index, value in enumerate(sweep.values):
+
+        def report(fraction: float, message: str = "", index: int = index) -> None:
+            progress((index + fraction) / count, message)
+
+        report(0.0, f"{name} at {value:g} {sweep.kind}")
         try:
-            image = image_io.decode_image(files.read_input(path))
+            measured = _measure(image, sweep.kind, value, options, report)
         except (SadError, MemoryError) as error:
-            unreadable = _one_line(error)
-        for j, value in enumerate(values):
-            done = index * len(values) + j
-            empty = {
-                "image": name,
-                "width": None if image is None else image.shape[1],
-                "height": None if image is None else image.shape[0],
-                "codec": "sad",
-                "setting": kind,
-                "value": float(value),
-                **{key: options[key] for key in ("effort", "seed", "backend")},
-            }
-            if image is None:
-                yield Row(**empty, error=unreadable)
-                continue
-
-            def report(fraction: float, message: str = "", done: int = done) -> None:
-                if progress is not None:
-                    progress((done + fraction) / total, message)
-
-            report(0.0, f"{name} at {value:g} {kind}")
-            try:
-                measured = _measure(image, kind, value, options, report)
-            except (SadError, MemoryError) as error:
-                yield Row(**empty, error=_one_line(error))
-            else:
-                yield Row(**empty, **measured)
+            yield sweep.row(name, value, image, error=_one_line(error))
+        else:
+            yield sweep.row(name, value, image, **measured)
 
 
 def _measure(

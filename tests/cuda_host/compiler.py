@@ -34,8 +34,8 @@ __all__ = ["CompileError", "CompiledModule", "Kernel", "KernelError", "load", "l
 _FOLDER = Path(__file__).resolve().parent
 _FLAGS = (
     "-std=c++17 -O1 -g1 -fPIC -shared -fvisibility=hidden -ffp-contract=off -fno-strict-aliasing "
-    "-U_FORTIFY_SOURCE -fsanitize=bounds,alignment -fsanitize-undefined-trap-on-error "
-    "-Wall -Wno-unknown-pragmas -Wno-unused"
+    "-U_FORTIFY_SOURCE -fsanitize=bounds,alignment,integer-divide-by-zero "
+    "-fsanitize-undefined-trap-on-error -Wall -Wno-unknown-pragmas -Wno-unused"
 )
 _SECONDS = 120  # of processor time that a launch may take
 

@@ -72,13 +72,12 @@ inline const char* fault_name(int number) {
   switch (number) {
     case SIGILL:
     case SIGTRAP:
-      return "an index beyond its array, or a misaligned pointer";
     case SIGFPE:
-      return "an integer divided by zero";
+      return "an index beyond its array, a misaligned pointer or a division by zero";
     case SIGVTALRM:
       return "no end in the time allowed";
     default:
-      return "an address that is not mapped (or the stack is full)";
+      return "an address that is not mapped or misaligned (or the stack is full)";
   }
 }
 

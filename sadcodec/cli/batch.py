@@ -1,0 +1,238 @@
+"""``sad encode --out-dir``: many images, several at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sadcodec import files
+from sadcodec.cli import common
+from sadcodec.errors import OutputError, SadError
+from sadcodec.progress import ProgressBar
+
+if TYPE_CHECKING:
+    from sadcodec.pool import Share
+
+# Of the formats that image_io reads; in a folder, other files are passed over.
+_SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif"),
+    *(".pgm", ".ppm", ".pam", ".pnm", ".qoi", ".tga"),
+)
+
+
+@dataclass(frozen=True)
+class Coded:
+    """One image encoded.
+
+    Attributes
+    ----------
+    data : bytes
+    report : EncodeReport
+    shape : tuple of int
+        [H, W, C].
+    bit_depth : int
+    """
+
+    data: bytes
+    report: Any
+    shape: tuple[int, ...]
+    bit_depth: int
+
+
+@dataclass(frozen=True)
+class Failed:
+    """One image that could not be encoded or written.
+
+    Attributes
+    ----------
+    name : str
+        The file to blame.
+    cause : str
+        One line.
+    """
+
+    name: str
+    cause: str
+
+
+Outcome = Coded | Failed
+Progress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a batch may use: the arguments of `sadcodec.pool.shares`."""
+
+    jobs: int
+    backend: str
+    threads: int | None
+
+
+def sources_of(arguments: Sequence[str]) -> list[str]:
+    """Return the images to encode: files as named, and those in folders, sorted by name.
+
+    Raises
+    ------
+    Failure
+        If a folder holds none or cannot be read.
+    """
+    found = []
+    for argument in arguments:
+        if not os.path.isdir(argument):
+            found.append(argument)
+            continue
+        try:
+            names = sorted(os.listdir(argument))
+        except OSError as error:
+            raise common.Failure(common.shown(argument), str(error.strerror)) from error
+        inside = [
+            os.path.join(argument, name)
+            for name in names
+            if name.lower().endswith(_SUFFIXES) and not name.startswith(".")
+        ]
+        if not inside:
+            raise common.Failure(common.shown(argument), "holds no images")
+        found += inside
+    return found
+
+
+def targets_of(sources: Sequence[str], folder: str) -> list[str]:
+    """Return the .sad file in the folder for each image.
+
+    Raises
+    ------
+    Failure
+        If two images would be written to one file.
+    """
+    first: dict[str, str] = {}
+    targets = []
+    for source in sources:
+        name = os.path.splitext(os.path.basename(source))[0] + ".sad"
+        target = os.path.join(folder, name)
+        if name in first:
+            both = f"{common.shown(first[name])} and {common.shown(source)}"
+            raise common.Failure(common.shown(target), f"is the output of both {both}")
+        first[name] = source
+        targets.append(target)
+    return targets
+
+
+def make_folder(folder: str) -> None:
+    """Make a folder if there is none; a Failure if it cannot be made."""
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise common.Failure(common.shown(folder), str(error.strerror)) from error
+
+
+def encode_one(
+    source: str,
+    options: dict[str, Any],
+    backend: str,
+    threads: int | None,
+    progress: Progress | None,
+) -> Coded:
+    """Read and encode one image; raises what reading and `encode_with_report` raise."""
+    from sadcodec import codec, image_io  # here: only now is it worth the time to load them
+
+    image = image_io.decode_image(files.read_input(source))
+    data, report = codec.encode_with_report(
+        image, **options, backend=backend, threads=threads, progress=progress
+    )
+    return Coded(data, report, image.shape, 8 * image.dtype.itemsize)
+
+
+def encode_all(
+    sources: Sequence[str],
+    targets: Sequence[str],
+    options: dict[str, Any],
+    machine: Machine,
+    force: bool,
+    bar: ProgressBar,
+) -> Iterator[tuple[int, Outcome]]:
+    """Encode images and write each file as it is done.
+
+    Parameters
+    ----------
+    sources, targets : sequence of str
+    options : dict
+        Of `sadcodec.codec.encode_with_report`, but backend and threads.
+    machine : Machine
+    force : bool
+        Replace existing files.
+    bar : ProgressBar
+        Cleared before each result.
+
+    Yields
+    ------
+    index, outcome : int, Coded or Failed
+        In the order of the sources.
+    """
+    from sadcodec import pool
+
+    outcomes: dict[int, Outcome] = {}
+    for index, (source, target) in enumerate(zip(sources, targets, strict=True)):
+        try:
+            files.check_output(target, force=force, source=source)
+        except OutputError as error:
+            outcomes[index] = Failed(common.shown(target), str(error))
+    left = [index for index in range(len(sources)) if index not in outcomes]
+    workers = pool.shares(machine.jobs, len(left), machine.backend, machine.threads)
+    tasks = [(sources[index], options) for index in left]
+    # A single one works in this process, with a bar that moves within an image.
+    results = (_in_turn if len(workers) == 1 else _side_by_side)(tasks, workers, bar)
+    following = 0
+    for task, result in results:
+        index = left[task]
+        outcome = result
+        if isinstance(result, Coded):
+            try:
+                files.write_output(targets[index], result.data, force=force)
+            except OutputError as error:
+                outcome = Failed(common.shown(targets[index]), str(error))
+        outcomes[index] = outcome
+        while following in outcomes:
+            bar.clear()
+            yield following, outcomes.pop(following)
+            following += 1
+    for index in sorted(outcomes):
+        yield index, outcomes[index]
+
+
+def _in_turn(
+    tasks: Sequence[Any], workers: Sequence[Share], bar: ProgressBar
+) -> Iterator[tuple[int, Outcome]]:
+    for index, task in enumerate(tasks):
+        name = common.shown(task[0])
+
+        def report(fraction: float, message: str, index: int = index, name: str = name) -> None:
+            bar((index + fraction) / len(tasks), f"{name}: {message}")
+
+        yield index, _encode(task, workers[0], report)
+
+
+def _side_by_side(
+    tasks: Sequence[Any], workers: Sequence[Share], bar: ProgressBar
+) -> Iterator[tuple[int, Outcome]]:
+    from sadcodec import pool
+
+    bar(0.0, f"{len(tasks)} images, {len(workers)} at a time")
+    for done, (index, result) in enumerate(pool.run(_encode, tasks, workers), 1):
+        name = common.shown(tasks[index][0])
+        bar(done / len(tasks), name)
+        yield index, Failed(name, result.cause) if isinstance(result, pool.Died) else result
+
+
+def _encode(
+    task: tuple[str, dict[str, Any]], share: Share, progress: Progress | None = None
+) -> Outcome:
+    """Encode one image; whatever is wrong with it becomes the outcome."""
+    source, options = task
+    try:
+        return encode_one(source, options, share.backend, share.threads, progress)
+    except SadError as error:
+        return Failed(common.shown(source), str(error) or type(error).__name__)
+    except MemoryError:
+        return Failed(common.shown(source), "not enough memory")
