@@ -45,7 +45,7 @@ test: $(READY) ## run the tests
 	@$(BIN)/python -m pytest -q
 
 check-kernels: $(READY) ## compile the CUDA kernels, run them on the CPU; needs no GPU
-	@$(BIN)/python -m pytest -q $(wildcard tests/test_cuda_*.py)
+	@$(BIN)/python -m pytest -q -k cuda
 
 test-gpu: $(READY) ## run the tests that need a GPU
 	@$(BIN)/python -m pytest -q -m gpu tests
