@@ -23,23 +23,26 @@ class Effort:
         Of fine-tuning under noise.
     sweeps : int
         Of the integer descent.
+    dense_start : float
+        Sites that the fit starts from, as a multiple of those it ends with.
     """
 
     iterations: int
     tune_iterations: int
     sweeps: int
+    dense_start: float
 
 
 _EFFORTS = {
-    1: Effort(60, 20, 1),
-    2: Effort(100, 40, 1),
-    3: Effort(150, 60, 2),
-    4: Effort(250, 100, 3),
-    5: Effort(500, 200, 4),
-    6: Effort(700, 280, 5),
-    7: Effort(1000, 400, 5),
-    8: Effort(1600, 600, 6),
-    9: Effort(2500, 1000, 8),
+    1: Effort(60, 20, 1, 2.0),
+    2: Effort(100, 40, 1, 2.0),
+    3: Effort(150, 60, 2, 2.5),
+    4: Effort(250, 100, 3, 3.0),
+    5: Effort(500, 200, 4, 3.0),
+    6: Effort(700, 280, 5, 3.0),
+    7: Effort(1000, 400, 5, 4.0),
+    8: Effort(1600, 600, 6, 4.0),
+    9: Effort(2500, 1000, 8, 4.0),
 }
 
 

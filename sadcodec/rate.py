@@ -42,6 +42,8 @@ _HIGH = 1.032  # rounded diagrams are made this much larger than a size target, 
 _SAVED = 1.03  # sites that fit by what descent and trimming save, against plain rounding
 _NEAR = 0.995  # a size target is met from here to 1
 _FINEST, _COARSEST = 0.35, 3.0  # quantizer scales that a size target may use
+_CLOSE = 0.998  # of a size, where the search for a scale ends
+_BYTES_BY_SCALE = 0.35  # bytes fall with about this power of the scale
 _SLACK = 8  # bytes under a size target that are no reason to warn: one site more would not fit
 _DB_PER_OCTAVE = 2.3  # measured gain of PSNR when the sites double
 _PSNR_SLACK = 0.05  # dB over a PSNR target that are not worth a file's time
@@ -120,11 +122,17 @@ def _fit(job: Job, sites: int, *, radius: bool, size: int | None) -> _Tuned:
         share = max((size or 0) - OVERHEAD, 1) / max(coded - OVERHEAD, 1)
         return round(_SAVED * len(params) * share)
 
+    options = FitOptions(
+        iterations=job.effort.iterations,
+        dense_start=job.effort.dense_start,
+        radius=radius,
+        seed=job.seed,
+    )
     fitted = fit(
         job.backend,
         job.target,
         sites,
-        FitOptions(iterations=job.effort.iterations, radius=radius, seed=job.seed),
+        options,
         k=header.k,
         budget=budget if size is not None else None,
         progress=lambda share: job.report(0.05 + 0.5 * share, "fitting"),
@@ -146,23 +154,31 @@ def _fit(job: Job, sites: int, *, radius: bool, size: int | None) -> _Tuned:
 
 
 def _scale_for(job: Job, tuned: _Tuned, size: float, *, radius: bool) -> float:
-    """Quantizer scale whose rounded diagram takes `size` bytes, by bisection."""
-    low, high = _FINEST, _COARSEST
+    """Quantizer scale whose rounded diagram takes `size` bytes or a little less."""
+    bounds = [(np.log(_FINEST), np.inf), (np.log(_COARSEST), 0.0)]  # log scale, bytes: above, below
+    at = 0.0
     for _ in range(10):
-        middle = float(np.sqrt(low * high))
-        header = _header(job, tuned.mse, len(tuned.params), middle, radius=radius)
-        if _rounded_size(tuned.params, header) > size:
-            low = middle
-        else:
-            high = middle
-    return high
+        header = _header(job, tuned.mse, len(tuned.params), float(np.exp(at)), radius=radius)
+        coded = _rounded_size(tuned.params, header)
+        bounds[coded <= size] = (at, coded)
+        if _CLOSE * size <= coded <= size:
+            break
+        (low, larger), (high, smaller) = bounds
+        if np.isinf(larger) or smaller == 0.0:
+            at += np.log(coded / size) / _BYTES_BY_SCALE
+        else:  # on the line through both, in logarithms
+            at = low + (high - low) * np.log(larger / size) / np.log(larger / smaller)
+        margin = 0.1 * (high - low)
+        at = float(np.clip(at, low + margin, high - margin))
+    return float(np.exp(bounds[1][0]))
 
 
 def _refine(job: Job, tuned: _Tuned, header: Header) -> Refinement:
     refinement = start_refiner(job.backend, job.target, tuned.params, header)
-    for i in range(job.effort.sweeps):
-        job.report(0.75 + 0.2 * i / job.effort.sweeps, "refining")
-        refinement.descend(1)
+    sweeps = job.effort.sweeps
+    for i in range(sweeps):
+        job.report(0.75 + 0.2 * i / sweeps, "refining")
+        refinement.descend(1, color_sweeps=min(sweeps, 2))
     return refinement
 
 
@@ -213,7 +229,10 @@ def trim_to_size(job: Job, refinement: Refinement, size: int) -> None:
     job.report(0.97, "meeting the target")
     before = refinement.symbols
     refinement.remove_to_size(size)
-    refinement.descend(1)
+    if job.effort.sweeps > 1:
+        refinement.descend(1)
+    else:
+        refinement.settle_colors(1)
     if refinement.size() < _NEAR * size:  # the descent saved bytes too: fewer sites need to go
         refinement.set_symbols(before)
     refinement.remove_to_size(size)
@@ -290,7 +309,7 @@ def _trial(job: Job) -> tuple[int, float]:
     fewest = min(64, max(1, job.pixels // 8))
     sites = int(np.clip(job.pixels / 100, fewest, 20_000))
     job.report(0.0, "measuring")
-    options = FitOptions(iterations=60, radius=False, seed=job.seed)
+    options = FitOptions(iterations=60, dense_start=2.0, radius=False, seed=job.seed)
     mse = fit(job.backend, job.target, sites, options, k=job.header.k).mse
     return sites, max(mse, 1e-8)
 

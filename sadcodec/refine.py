@@ -203,12 +203,14 @@ class Refinement:
             self.refiner.sweep(lambda_, False)
         self.rebuild()
 
-    def descend(self, sweeps: int, strength: float = RATE_STRENGTH) -> None:
+    def descend(
+        self, sweeps: int, strength: float = RATE_STRENGTH, *, color_sweeps: int = 2
+    ) -> None:
         """Sweep over all symbols of all sites, then settle the colours."""
         for _ in range(sweeps):
             self.refiner.sweep(self.price(strength), True)
             self.rebuild()
-        self.settle_colors(2, strength)
+        self.settle_colors(color_sweeps, strength)
 
     def size(self) -> int:
         """Return the bytes of the file with the present symbols."""

@@ -146,7 +146,8 @@ def test_learning_rates_scale_with_the_spacing():
 
 
 def test_the_start_is_dense_but_never_more_than_the_pixels():
-    assert start_count(768, 512, 2000, FitOptions()) == 4000
+    assert start_count(768, 512, 2000, FitOptions()) == 6000
+    assert start_count(768, 512, 2000, FitOptions(dense_start=2.0)) == 4000
     assert 1.1 < start_count(768, 512, 50_000, FitOptions()) / 50_000 < 1.6
     assert start_count(10, 10, 100, FitOptions()) == 100
     assert start_count(10, 10, 20, FitOptions(start_ratio=0.5)) == 10

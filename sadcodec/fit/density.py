@@ -4,7 +4,8 @@ Pruning removes the sites whose removal raises the squared error least (removal 
 doubles those with the largest error over mass^0.7 (Iinbor, Dou and Matusik, arXiv 2604.21984,
 section on densification). Either works alone; the default fit starts dense and only prunes.
 
-Arrays stay where the session computes: NumPy's functions hand over to their own library's.
+Arrays stay where the session computes: NumPy's functions hand over to their own library's, on the
+session's device.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ def prune(session: FitSession, count: int) -> None:
     """Drop the sites whose removal raises the squared error least, down to `count`."""
     if session.site_count <= count:
         return
-    order = np.argsort(session.removal_deltas(), kind="stable")
-    session.keep(np.sort(order[session.site_count - count :]).astype(np.int32))
+    with session.computing():
+        order = np.argsort(session.removal_deltas(), kind="stable")
+        session.keep(np.sort(order[session.site_count - count :]).astype(np.int32))
 
 
 def split(session: FitSession, count: int) -> None:
@@ -38,8 +40,12 @@ def split(session: FitSession, count: int) -> None:
     sharper by the square root of two; the other parameters are copied, the moments start anew.
     """
     count = min(count, session.site_count)
-    if count <= 0:
-        return
+    if count > 0:
+        with session.computing():
+            _split(session, count)
+
+
+def _split(session: FitSession, count: int) -> None:
     mass, error = session.statistics()
     score = error / np.maximum(mass, 1e-6) ** MASS_POWER
     order = np.argsort(-score, kind="stable")

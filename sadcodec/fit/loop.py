@@ -51,7 +51,7 @@ def start_count(width: int, height: int, sites: int, options: FitOptions) -> int
     ratio = options.start_ratio
     if ratio == 0.0:
         area = width * height / sites
-        ratio = float(np.interp(area, [8.0, 20.0], [1.3, 2.0]))
+        ratio = float(np.interp(area, [8.0, 20.0, 32.0], [1.3, 2.0, options.dense_start]))
     return max(1, min(width * height, int(sites * ratio)))
 
 
