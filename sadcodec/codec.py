@@ -15,7 +15,7 @@ from sadcodec.backends import get_backend
 from sadcodec.backends.base import DEFAULT_K, Backend
 from sadcodec.bitstream import CODERS, FileInfo, Header, Limits, QuantizerParameters
 from sadcodec.effort import DEFAULT_EFFORT, effort_for
-from sadcodec.errors import InputError, LimitError, OptionError
+from sadcodec.errors import InputError, LimitError, OptionError, TargetError
 from sadcodec.processors import default_threads
 from sadcodec.quantize import code_values
 from sadcodec.rate import (
@@ -178,6 +178,7 @@ def encode_with_report(
     threads: int | None = None,
     backend: str = "auto",
     coder: str = "range",
+    strict: bool = False,
     progress: Progress | None = None,
 ) -> tuple[bytes, EncodeReport]:
     """Encode an image; like `encode`, with a report.
@@ -218,6 +219,8 @@ def encode_with_report(
         progress=_rising(progress),
     )
     encoding = _run(job, kind, value)
+    if strict and encoding.warning:
+        raise TargetError(encoding.warning)
     refinement = encoding.refinement
     symbols = refinement.symbols
     data = bitstream.write(refinement.header, symbols)
@@ -269,6 +272,8 @@ def encode(image: Image, **options: Any) -> bytes:
         that can be used, else the CPU.
     coder : str
         "range", or "zstd" for a payload that any zstd library unpacks.
+    strict : bool
+        Raise an error where the target cannot be met, instead of returning the nearest file.
     progress : callable(share, message), optional
 
     Returns
@@ -284,6 +289,8 @@ def encode(image: Image, **options: Any) -> bytes:
         If the image has another shape or type.
     LimitError
         If the image has more than 2^26 pixels.
+    TargetError
+        If `strict` and the target cannot be met.
     BackendError
         If the backend is not available.
 

@@ -31,6 +31,10 @@ class OptionError(SadError, ValueError):
     """An argument with a value outside its range, or arguments that exclude each other."""
 
 
+class TargetError(SadError):
+    """A target of rate or quality that an image cannot be encoded to."""
+
+
 class BackendError(SadError):
     """A backend that is not available on this machine, or that failed."""
 

@@ -50,6 +50,7 @@ def test_encode_hands_every_option_on(sad: Sad, codec: Codec) -> None:
         "--seed=9",
         "--backend=cpu",
         "--coder=zstd",
+        "--strict",
     ]
     result = sad("encode", "in.png", "-o", "out.sad", *options, "--quiet")
     assert (result.status, result.out, result.err) == (0, b"", "")
@@ -57,7 +58,7 @@ def test_encode_hands_every_option_on(sad: Sad, codec: Codec) -> None:
     del call["image"], call["progress"]
     none = dict.fromkeys(("quality", "size", "psnr", "sites"))
     rest = {"effort": 7, "threads": 2, "seed": 9, "backend": "cpu", "coder": "zstd"}
-    assert call == {"bpp": 0.5, **none, **rest}
+    assert call == {"bpp": 0.5, "strict": True, **none, **rest}
 
 
 def test_without_output_the_file_lies_beside_the_input(sad: Sad) -> None:

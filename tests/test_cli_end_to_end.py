@@ -273,3 +273,17 @@ def test_nothing_heavy_is_loaded_before_it_is_needed() -> None:
     loaded = set(done.stdout.split())
     assert "sadcodec.cli.encode" in loaded
     assert not loaded & {"numpy", "PIL", "imageio", "sadcodec._core", "sadcodec.codec"}
+
+
+def test_strict_writes_no_nearest_file(tmp_path: Path, photograph: np.ndarray) -> None:
+    (tmp_path / "in.ppm").write_bytes(image_io.encode_image(photograph, "ppm"))
+    options = ("in.ppm", "-o", "out.sad", "--size", "12", "--effort", "1")
+    done = run(tmp_path, "encode", *options, "--strict")
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"sad: in.ppm: cannot be encoded in 12 bytes")
+    assert done.stderr.count(b"\n") == 1
+    assert not (tmp_path / "out.sad").exists()
+    done = run(tmp_path, "encode", *options)
+    assert done.returncode == 0
+    assert b"sad: in.ppm: warning: cannot be encoded in 12 bytes" in done.stderr
+    assert (tmp_path / "out.sad").exists()

@@ -12,7 +12,7 @@ from diagrams import smooth_target
 import sadcodec
 from sadcodec import bitstream
 from sadcodec.codec import MAX_ENCODE_PIXELS, encode_with_report
-from sadcodec.errors import BitstreamError, InputError, LimitError, OptionError
+from sadcodec.errors import BitstreamError, InputError, LimitError, OptionError, TargetError
 
 SITE_BYTES = 8  # more than one site takes: targets are met to within a site
 
@@ -208,6 +208,8 @@ def test_a_target_out_of_reach_is_a_warning(target, words):
     assert sadcodec.decode(data).shape == image.shape
     if "size" in target:
         assert str(len(data)) in report.warning
+    with pytest.raises(TargetError, match=words):
+        encode_with_report(image, effort=1, strict=True, **target)
 
 
 def test_more_sites_than_pixels_are_one_a_pixel(cup):

@@ -64,6 +64,11 @@ _FAILED = 3  # exit status when some images failed
 @common.threads_option
 @common.backend_option(common.ENCODING_BACKEND)
 @common.coder_option
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="Fail where the target cannot be met, instead of writing the nearest file.",
+)
 @common.force_option
 @click.option(
     "--json",
@@ -87,6 +92,7 @@ def encode(
     threads: int | None,
     backend: str,
     coder: str,
+    strict: bool,
     force: bool,
     as_json: bool,
     quiet: bool,
@@ -104,7 +110,13 @@ def encode(
         raise click.UsageError(
             f"{' and '.join('--' + name for name in given)} exclude each other: give one target."
         )
-    options: dict[str, Any] = {**goals, "effort": effort, "seed": seed, "coder": coder}
+    options: dict[str, Any] = {
+        **goals,
+        "effort": effort,
+        "seed": seed,
+        "coder": coder,
+        "strict": strict,
+    }
 
     def report(source: str, target: str, coded: Coded) -> None:
         if coded.report.warning:
