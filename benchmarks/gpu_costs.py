@@ -61,11 +61,14 @@ _STATISTICS = 5  # for each of K: a comparison and four choices
 _RENDER_BOUND = 10  # size of the terms of the logit and of their rounding, twice
 _GRADIENT_SITE = 150  # metric, exponentials and the chain rule of a site
 _ADAM = 16  # of a parameter
+_PREPARE = 80  # of a site, in float: metric, its root, exponential of tau
 
 # Shares of an input that a kernel reads, where it is not all of it.
 _READ_SHARES = {
     ("filter_count", "sites"): 0.5,  # the first 32 of 64 bytes
+    ("filter_count_wide", "sites"): 0.5,
     ("filter_fill", "sites"): 0.5,
+    ("filter_fill_wide", "sites"): 0.5,
     # exact rows are needed only where float cannot decide
     ("render_tiles", "exact_sites"): 0.0,
     ("render_tiles", "params"): 0.0,
@@ -138,7 +141,7 @@ def bytes_moved(kernel: Kernel, arguments: Mapping[str, Any]) -> float:
         if key in _GATHERED:
             size = min(size, float(arguments["out"].nbytes))
         size *= _READ_SHARES.get(key, 1.0)
-        if parameter.name == "target" and arguments.get("phase", -1) >= 0:
+        if parameter.name == "target" and "phase" in arguments:
             size *= _PHASE_TARGET
         total += 2 * size if key in _UPDATED else size
     return total
@@ -220,12 +223,12 @@ def _pairs(arguments: Mapping[str, Any]) -> tuple[int, int]:
 
 def _gradient_tiles(arguments: Mapping[str, Any], k: int, channels: int) -> Work:
     pairs, pixels = _pairs(arguments)
-    share = 1.0 if arguments["phase"] < 0 else 0.25
+    share = 0.25 if "phase" in arguments else 1.0
     active = active_entries(arguments, k, float(arguments["cut"])).per_pixel * pixels
     beside = sum(_FORWARD) + (_FORWARD[1] + _BACKWARD[1]) * (channels - 1) + sum(_BACKWARD)
     return Work(
         arithmetic=share * active * beside,
-        logit=share * 3 * pairs,
+        logit=share * (2 * pairs + active),  # in lists of over 64: 3 * pairs
         insert=share * pairs,
         exp2=share * 2 * active,
     )
@@ -250,15 +253,24 @@ def _gradient_sites(arguments: Mapping[str, Any], _: int, channels: int) -> Work
 
 
 def _adam(arguments: Mapping[str, Any], *_: int) -> Work:
-    return Work(float(arguments["params"].size) * _ADAM)
+    return Work(float(arguments["params"].size) * _ADAM) + _prepare(arguments)
+
+
+def _prepare(arguments: Mapping[str, Any], *_: int) -> Work:
+    return Work(float(arguments["count"]) * _PREPARE)
 
 
 _WORK: dict[str, Callable[[Mapping[str, Any], int, int], Work]] = {
     "filter_count": lambda arguments, *_: _filter(arguments, 2),
+    "filter_count_wide": lambda arguments, *_: _filter(arguments, 2),
     "filter_fill": lambda arguments, *_: _filter(arguments, 1),
+    "filter_fill_wide": lambda arguments, *_: _filter(arguments, 1),
     "gradient_tiles": _gradient_tiles,
+    "gradient_tiles_sampled": _gradient_tiles,
     "gradient_sites": _gradient_sites,
     "adam": _adam,
+    "disturb": _prepare,
+    "prepare_fast": _prepare,
     "statistics_tiles": _statistics_tiles,
     "render_tiles": _render_tiles,
 }

@@ -173,12 +173,15 @@ class _Stages:
         }
 
 
+_OVER_TILES = {"gradient_tiles", "gradient_tiles_sampled", "statistics_tiles", "render_tiles"}
+
+
 def _lists(launches: dict[str, list[Launch]]) -> Row:
     """Lengths of the tiles' lists while fitting, for statistics and for drawing."""
     row: Row = {}
     for stage, found in launches.items():
         for launch in found:
-            if launch.kernel.name not in {"gradient_tiles", "statistics_tiles", "render_tiles"}:
+            if launch.kernel.name not in _OVER_TILES:
                 continue
             arguments = launch.arguments
             lengths = np.diff(host(arguments["offsets"]))

@@ -6,7 +6,7 @@ using namespace sad;
 constexpr int kRow = kColor + SAD_CHANNELS;
 
 // step = 1 / (1 - beta1^t) and root = 1 / sqrt(1 - beta2^t) correct the moments' bias; rates [6 +
-// C] come by value, since they change at every step. sites [count][16] are prepared anew.
+// C] come by value, since they change at every step. sites [count][16] are prepared anew, in float.
 extern "C" __global__ void __launch_bounds__(128)
     adam(const float* gradients, float* params, float* first, float* second, float* sites,
          int count, float width, float height, float beta1, float beta2, float epsilon, float step,
@@ -26,5 +26,5 @@ extern "C" __global__ void __launch_bounds__(128)
   sad_clamp_parameters(row, SAD_CHANNELS, width, height);
   SAD_UNROLL
   for (int j = 0; j < kRow; ++j) params[at + j] = row[j];
-  sad_prepare(row, SAD_CHANNELS, reinterpret_cast<PreparedSite*>(sites) + i);
+  sad_prepare_fast(row, SAD_CHANNELS, reinterpret_cast<PreparedSite*>(sites) + i);
 }

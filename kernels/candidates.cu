@@ -6,12 +6,13 @@
 // threshold: a site whose upper bound is under it is in no pixel's top K there (as in
 // cpu/candidates.h). Squares refine one another: each child of a grid filters its parent's list.
 // One block a child; first the counts, then, once they are summed up, the ids in ascending order.
+// There are few large squares, and their parents' lists are long: those take blocks of 1024
+// threads (_wide), the tiles, of which there are many with short ones, blocks of 128.
 #include "cuda_common.cuh"
 
 namespace sad {
 
-constexpr int kFilterThreads = 128;
-constexpr int kFilterWarps = kFilterThreads / 32;
+constexpr int kNarrow = 128, kWide = 1024;  // threads of a block
 constexpr float kLeast = -3e38f;
 
 struct Rectangle {
@@ -65,6 +66,96 @@ static __device__ __forceinline__ void pop_largest(float first, float second, in
   }
 }
 
+// The k largest of all lanes' lists [k], which are descending.
+static __device__ __forceinline__ void merge_largest(const float* list, int k, int lane,
+                                                     float* found) {
+  int at = 0;
+  for (int j = 0; j < k; ++j) {
+    const float first = list && at < k ? list[at] : kLeast;
+    const float largest = warp_max(first);
+    if (lane == __ffs(__ballot_sync(kFullWarp, first == largest)) - 1) ++at;
+    if (lane == 0) found[j] = largest;
+  }
+}
+
+// Which part of the parents' ids is of this block's child.
+struct Candidates {
+  int begin, end;
+};
+
+static __device__ __forceinline__ Candidates candidates_of(int child, const int* parent_offsets,
+                                                           int parents_x, int parent_side,
+                                                           int children_x, int side) {
+  const int parent =
+      child / children_x * side / parent_side * parents_x + child % children_x * side / parent_side;
+  return Candidates{parent_offsets[parent], parent_offsets[parent + 1]};
+}
+
+// found [warps][k], best [k] and kept [warps] are shared memory.
+template <int THREADS>
+static __device__ __forceinline__ void count_kept(const float* sites, const int* parent_ids,
+                                                  Candidates of, Rectangle at, int k, float cut,
+                                                  float* threshold_out, int* count_out,
+                                                  float* found, float* best, int* kept) {
+  constexpr int kWarps = THREADS / 32;
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  // The two largest lower bounds of each thread: enough to find a threshold that k sites reach,
+  // seldom under the k-th largest itself.
+  float first = kLeast, second = kLeast;
+  for (int i = of.begin + static_cast<int>(threadIdx.x); i < of.end; i += THREADS) {
+    const float low = logit_bounds(sites, parent_ids[i], at).low;
+    second = sad_max(second, sad_min(first, low));
+    first = sad_max(first, low);
+  }
+  pop_largest(first, second, k, lane, found + warp * k);
+  __syncthreads();
+  if (warp == 0) merge_largest(lane < kWarps ? found + lane * k : nullptr, k, lane, best);
+  __syncthreads();
+  const float threshold = sad_max(best[k - 1], best[0] - cut);
+  int count = 0;
+  for (int i = of.begin + static_cast<int>(threadIdx.x); i < of.end; i += THREADS)
+    count += logit_bounds(sites, parent_ids[i], at).up >= threshold;
+  count = warp_sum(count);
+  if (lane == 0) kept[warp] = count;
+  __syncthreads();
+  if (warp == 0) {
+    count = warp_sum(lane < kWarps ? kept[lane] : 0);
+    if (lane == 0) {
+      *threshold_out = threshold;
+      *count_out = count;
+    }
+  }
+}
+
+// kept [warps] is shared memory.
+template <int THREADS>
+static __device__ __forceinline__ void fill_kept(const float* sites, const int* parent_ids,
+                                                 Candidates of, Rectangle at, float threshold,
+                                                 int at_id, int last, int* ids, int* kept) {
+  constexpr int kWarps = THREADS / 32;
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  for (int i = of.begin; i < of.end; i += THREADS) {
+    const int j = i + static_cast<int>(threadIdx.x);
+    const int id = j < of.end ? parent_ids[j] : 0;
+    const bool keep = j < of.end && logit_bounds(sites, id, at).up >= threshold;
+    const unsigned mask = __ballot_sync(kFullWarp, keep);
+    if (lane == 0) kept[warp] = __popc(mask);
+    __syncthreads();
+    const int own = lane < kWarps ? kept[lane] : 0;
+    int up_to = own;  // of the warps up to the lane's number
+    SAD_UNROLL
+    for (int offset = 1; offset < kWarps; offset *= 2) {
+      const int lower = __shfl_up_sync(kFullWarp, up_to, offset);
+      if (lane >= offset) up_to += lower;
+    }
+    const int place =
+        at_id + __shfl_sync(kFullWarp, up_to - own, warp) + __popc(mask & ((1u << lane) - 1u));
+    at_id += __shfl_sync(kFullWarp, up_to, kWarps - 1);
+    if (keep && place < last) ids[place] = id;
+    __syncthreads();
+  }
+}
+
 }  // namespace sad
 
 using namespace sad;
@@ -74,73 +165,58 @@ extern "C" __global__ void __launch_bounds__(128, 8)
     filter_count(const float* sites, const int* parent_offsets, const int* parent_ids,
                  float* thresholds, int* counts, int parents_x, int parent_side, int children_x,
                  int side, int x0, int y0, int width, int height, int k, float cut) {
-  __shared__ float found[kFilterWarps * kMaxK];
-  __shared__ float best[kMaxK];
-  __shared__ int kept[kFilterWarps];
-  const int child = blockIdx.x, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  __shared__ float found[kNarrow / 32 * kMaxK], best[kMaxK];
+  __shared__ int kept[kNarrow / 32];
+  const int child = blockIdx.x;
   const Rectangle at = child_rectangle(child, children_x, side, x0, y0, width, height);
-  const int parent =
-      child / children_x * side / parent_side * parents_x + child % children_x * side / parent_side;
-  const int begin = parent_offsets[parent], end = parent_offsets[parent + 1];
-  // The two largest lower bounds of each thread: enough to find a threshold that k sites reach,
-  // seldom under the k-th largest itself.
-  float first = kLeast, second = kLeast;
-  for (int i = begin + threadIdx.x; i < end; i += kFilterThreads) {
-    const float low = logit_bounds(sites, parent_ids[i], at).low;
-    second = sad_max(second, sad_min(first, low));
-    first = sad_max(first, low);
-  }
-  pop_largest(first, second, k, lane, found + warp * k);
-  __syncthreads();
-  if (warp == 0) {
-    const int n = kFilterWarps * k;
-    const float a = lane < n ? found[lane] : kLeast, b = lane + 32 < n ? found[lane + 32] : kLeast;
-    pop_largest(sad_max(a, b), sad_min(a, b), k, lane, best);
-  }
-  __syncthreads();
-  const float threshold = sad_max(best[k - 1], best[0] - cut);
-  int count = 0;
-  for (int i = begin + threadIdx.x; i < end; i += kFilterThreads)
-    count += logit_bounds(sites, parent_ids[i], at).up >= threshold;
-  count = warp_sum(count);
-  if (lane == 0) kept[warp] = count;
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    for (int w = 1; w < kFilterWarps; ++w) count += kept[w];
-    thresholds[child] = threshold;
-    counts[child] = count;
-  }
+  const Candidates of =
+      candidates_of(child, parent_offsets, parents_x, parent_side, children_x, side);
+  count_kept<kNarrow>(sites, parent_ids, of, at, k, cut, thresholds + child, counts + child, found,
+                      best, kept);
 }
 
-// ids [capacity]: the sites of each child from offsets[child] on, ascending.
+extern "C" __global__ void __launch_bounds__(1024)
+    filter_count_wide(const float* sites, const int* parent_offsets, const int* parent_ids,
+                      float* thresholds, int* counts, int parents_x, int parent_side,
+                      int children_x, int side, int x0, int y0, int width, int height, int k,
+                      float cut) {
+  __shared__ float found[kWide / 32 * kMaxK], best[kMaxK];
+  __shared__ int kept[kWide / 32];
+  const int child = blockIdx.x;
+  const Rectangle at = child_rectangle(child, children_x, side, x0, y0, width, height);
+  const Candidates of =
+      candidates_of(child, parent_offsets, parents_x, parent_side, children_x, side);
+  count_kept<kWide>(sites, parent_ids, of, at, k, cut, thresholds + child, counts + child, found,
+                    best, kept);
+}
+
+// ids [capacity]: the sites of each child from offsets[child] on, ascending; none behind the list,
+// nor behind the end of the memory.
 extern "C" __global__ void __launch_bounds__(128)
     filter_fill(const float* sites, const int* parent_offsets, const int* parent_ids,
                 const float* thresholds, const int* offsets, int* ids, int parents_x,
                 int parent_side, int children_x, int side, int x0, int y0, int width, int height) {
-  __shared__ int kept[kFilterWarps];
-  const int child = blockIdx.x, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  __shared__ int kept[kNarrow / 32];
+  const int child = blockIdx.x;
   const Rectangle at = child_rectangle(child, children_x, side, x0, y0, width, height);
-  const int parent =
-      child / children_x * side / parent_side * parents_x + child % children_x * side / parent_side;
-  const int begin = parent_offsets[parent], end = parent_offsets[parent + 1];
-  const float threshold = thresholds[child];
-  const int last = offsets[child + 1];  // behind the list, or the end of the memory
-  int at_id = offsets[child];
-  for (int i = begin; i < end; i += kFilterThreads) {
-    const int j = i + static_cast<int>(threadIdx.x);
-    const int id = j < end ? parent_ids[j] : 0;
-    const bool keep = j < end && logit_bounds(sites, id, at).up >= threshold;
-    const unsigned mask = __ballot_sync(kFullWarp, keep);
-    if (lane == 0) kept[warp] = __popc(mask);
-    __syncthreads();
-    int place = at_id + __popc(mask & ((1u << lane) - 1u));
-    for (int w = 0; w < kFilterWarps; ++w) {
-      if (w < warp) place += kept[w];
-      at_id += kept[w];
-    }
-    if (keep && place < last) ids[place] = id;
-    __syncthreads();
-  }
+  const Candidates of =
+      candidates_of(child, parent_offsets, parents_x, parent_side, children_x, side);
+  fill_kept<kNarrow>(sites, parent_ids, of, at, thresholds[child], offsets[child],
+                     offsets[child + 1], ids, kept);
+}
+
+extern "C" __global__ void __launch_bounds__(1024)
+    filter_fill_wide(const float* sites, const int* parent_offsets, const int* parent_ids,
+                     const float* thresholds, const int* offsets, int* ids, int parents_x,
+                     int parent_side, int children_x, int side, int x0, int y0, int width,
+                     int height) {
+  __shared__ int kept[kWide / 32];
+  const int child = blockIdx.x;
+  const Rectangle at = child_rectangle(child, children_x, side, x0, y0, width, height);
+  const Candidates of =
+      candidates_of(child, parent_offsets, parents_x, parent_side, children_x, side);
+  fill_kept<kWide>(sites, parent_ids, of, at, thresholds[child], offsets[child], offsets[child + 1],
+                   ids, kept);
 }
 
 // Exclusive sums of counts [n] into offsets [n + 1], none above `capacity`; total [1] is the sum
@@ -183,9 +259,9 @@ extern "C" __global__ void __launch_bounds__(1024)
 // Entries without a site hold the number of sites.
 extern "C" __global__ void __launch_bounds__(256)
     site_starts(const int* ids, const long long* order, int* starts, int entries, int count) {
-  const int e = blockIdx.x * 256 + threadIdx.x;
+  const long long e = static_cast<long long>(blockIdx.x) * 256 + threadIdx.x;
   if (e > entries) return;
   const int site = e < entries ? ids[order[e]] : count;
   const int before = e > 0 ? ids[order[e - 1]] : -1;
-  for (int s = before + 1; s <= site && s <= count; ++s) starts[s] = e;
+  for (int s = before + 1; s <= site && s <= count; ++s) starts[s] = static_cast<int>(e);
 }

@@ -11,6 +11,8 @@ namespace sad {
 constexpr int kChannels = SAD_CHANNELS;
 constexpr int kRow = kColor + kChannels;
 constexpr int kGradientThreads = 64;
+constexpr int kSampled = 16;            // pixels of a tile in one phase
+constexpr int kSitesPerBlock = 16;      // of gradient_sites
 constexpr int kStaged = 32;             // sites of a tile in shared memory at a time
 constexpr float kLog2E = 1.44269504f;   // logits are in units of ln 2 here, for sad_exp2
 constexpr float kLossUnit = 268435456;  // 2^28 units of squared error, see gradient_tiles
@@ -37,25 +39,25 @@ template <int PIXELS>
 static __device__ __forceinline__ void tile_gradient(
     const float* sites, const int* offsets, const int* ids, const float* target, float* rows,
     unsigned long long* loss, int tiles, int tiles_x, int width, int height, float cut, int phase,
-    float scale, StagedSite* staged, float* partial, float* squared) {
-  constexpr int kGroups = kGradientThreads / PIXELS, kSide = PIXELS == 64 ? 8 : 4;
+    float scale, StagedSite* staged, float* partial, int* lengths, float* squared) {
+  constexpr int kGroups = kGradientThreads / PIXELS, kSide = PIXELS == kTilePixels ? kTile : 4;
   constexpr int kLanes = PIXELS < 32 ? PIXELS : 32, kParts = PIXELS / kLanes;  // of a reduction
   const int group = threadIdx.x / PIXELS, thread = threadIdx.x % PIXELS;
   const int lane = threadIdx.x % 32, part = thread / kLanes;
   const int tile = blockIdx.x * kGroups + group;
   const bool exists = tile < tiles;
-  const int stride = PIXELS == 64 ? 1 : 2;
-  const int px = tile % tiles_x * kTile + thread % kSide * stride + (stride == 2 ? phase & 1 : 0);
-  const int py = tile / tiles_x * kTile + thread / kSide * stride + (stride == 2 ? phase >> 1 : 0);
+  constexpr int kStride = kTile / kSide;
+  const int px = tile % tiles_x * kTile + thread % kSide * kStride + (phase & 1);
+  const int py = tile / tiles_x * kTile + thread / kSide * kStride + (phase >> 1);
   const bool inside = exists && px < width && py < height;
   const float x = static_cast<float>(px) + 0.5f, y = static_cast<float>(py) + 0.5f;
   const int begin = exists ? offsets[tile] : 0, end = exists ? offsets[tile + 1] : 0;
   // All threads of the block go through as many pieces of their lists as the longest one has.
-  __shared__ int lengths[kGroups];
   if (thread == 0) lengths[group] = end - begin;
   __syncthreads();
   int longest = lengths[0];
   for (int g = 1; g < kGroups; ++g) longest = lengths[g] > longest ? lengths[g] : longest;
+  const bool single = longest <= kStaged;  // piece, which stays in shared memory
   StagedSite* mine = staged + group * kStaged;
 
   // Logits: the largest and the K-th largest.
@@ -75,13 +77,16 @@ static __device__ __forceinline__ void tile_gradient(
   }
   const float maximum = top[0], threshold = sad_max(maximum - kLog2E * cut, top[SAD_K - 1]);
 
-  // The blend of the sites at or over the threshold. A single piece is still in shared memory.
+  // The blend of the sites at or over the threshold. Which these are is noted if a word can hold
+  // it.
+  const bool noted = longest <= 64;
+  unsigned long long reached = 0;
   float total = 0.0f, blend[kChannels];
   SAD_UNROLL
   for (int c = 0; c < kChannels; ++c) blend[c] = 0.0f;
   for (int base = 0; base < longest; base += kStaged) {
     const int n = end - begin - base < kStaged ? end - begin - base : kStaged;
-    if (longest > kStaged) {
+    if (!single) {
       for (int i = thread; i < n; i += PIXELS) stage(sites, ids[begin + base + i], mine + i);
       __syncthreads();
     }
@@ -90,13 +95,14 @@ static __device__ __forceinline__ void tile_gradient(
       const float d = sad_distance(x - s.a.x, y - s.a.y, s.a.z, s.a.w, s.b.x);
       const float l = sad_logit(d, s.b.y, s.b.z);
       if (l >= threshold) {
+        reached |= 1ull << ((base + i) % 64);
         const float w = sad_exp2(l - maximum);
         total = total + w;
         SAD_UNROLL
         for (int c = 0; c < kChannels; ++c) blend[c] = blend[c] + w * staged_color(s, c);
       }
     }
-    if (longest > kStaged) __syncthreads();
+    if (!single) __syncthreads();
   }
 
   // The error and dL/dy. A pixel outside the image, or of a tile without sites, has none.
@@ -117,7 +123,7 @@ static __device__ __forceinline__ void tile_gradient(
   for (int base = 0; base < longest; base += kStaged) {
     const int n = end - begin - base < kStaged ? end - begin - base : kStaged;
     const int most = longest - base < kStaged ? longest - base : kStaged;
-    if (longest > kStaged) {
+    if (!single) {
       for (int i = thread; i < n; i += PIXELS) stage(sites, ids[begin + base + i], mine + i);
       __syncthreads();
     }
@@ -125,8 +131,10 @@ static __device__ __forceinline__ void tile_gradient(
       float sums[kRow];
       SAD_UNROLL
       for (int j = 0; j < kRow; ++j) sums[j] = 0.0f;
-      bool active = false;
-      if (i < n && counts) {
+      // Most sites matter to few pixels: a warp passes over those that matter to none of its own,
+      // which it mostly knows before it computes anything.
+      bool active = i < n && counts && (!noted || (reached >> (base + i) & 1u) != 0);
+      if (active) {
         const StagedSite& s = mine[i];
         const float dx = x - s.a.x, dy = y - s.a.y;
         const float d = sad_distance(dx, dy, s.a.z, s.a.w, s.b.x);
@@ -177,42 +185,60 @@ static __device__ __forceinline__ void tile_gradient(
 using namespace sad;
 
 // rows [entries][6 + C]: the sums of GradientSum for each entry of a tile's list. losses [slot]
-// grows by the squared error of the sampled pixels. phase -1: all pixels, 0..3: one of every 2 x 2.
+// grows by the squared error of the sampled pixels. All pixels; a block is a tile.
 extern "C" __global__ void __launch_bounds__(64, 14)
     gradient_tiles(const float* sites, const int* offsets, const int* ids, const float* target,
                    float* rows, unsigned long long* losses, int tiles, int tiles_x, int width,
-                   int height, float cut, int slot, int phase, float scale) {
-  __shared__ StagedSite staged[kGradientThreads / 16 * kStaged];
-  __shared__ float partial[kGradientThreads / 16 * kStaged * kRow];
+                   int height, float cut, int slot, float scale) {
+  __shared__ StagedSite staged[kStaged];
+  __shared__ float partial[2 * kStaged * kRow];
+  __shared__ int lengths[1];
   __shared__ float squared[kGradientThreads / 32];
-  if (phase < 0)
-    tile_gradient<64>(sites, offsets, ids, target, rows, losses + slot, tiles, tiles_x, width,
-                      height, cut, phase, scale, staged, partial, squared);
-  else
-    tile_gradient<16>(sites, offsets, ids, target, rows, losses + slot, tiles, tiles_x, width,
-                      height, cut, phase, scale, staged, partial, squared);
+  tile_gradient<kTilePixels>(sites, offsets, ids, target, rows, losses + slot, tiles, tiles_x,
+                             width, height, cut, 0, scale, staged, partial, lengths, squared);
+}
+
+// The pixels of one phase, 0..3: one of every 2 x 2. A block is four tiles.
+extern "C" __global__ void __launch_bounds__(64, 14)
+    gradient_tiles_sampled(const float* sites, const int* offsets, const int* ids,
+                           const float* target, float* rows, unsigned long long* losses, int tiles,
+                           int tiles_x, int width, int height, float cut, int slot, int phase,
+                           float scale) {
+  constexpr int kGroups = kGradientThreads / kSampled;
+  __shared__ StagedSite staged[kGroups * kStaged];
+  __shared__ float partial[kGroups * kStaged * kRow];
+  __shared__ int lengths[kGroups];
+  __shared__ float squared[kGradientThreads / 32];
+  tile_gradient<kSampled>(sites, offsets, ids, target, rows, losses + slot, tiles, tiles_x, width,
+                          height, cut, phase, scale, staged, partial, lengths, squared);
 }
 
 // gradients [count][6 + C] from the rows of each site, in the order of the tiles: 16 threads a
-// site, one a column. losses [next] is made ready for the next sums.
-extern "C" __global__ void __launch_bounds__(128)
+// site, one a column, add up; one thread a site does the rest. losses [next] is made ready for the
+// next sums.
+extern "C" __global__ void __launch_bounds__(256)
     gradient_sites(const float* params, const float* rows, const int* starts,
                    const long long* order, float* gradients, unsigned long long* losses, int count,
                    int next) {
+  __shared__ float totals[kSitesPerBlock][kRow];
   if (blockIdx.x == 0 && threadIdx.x == 0) losses[next] = 0;
-  const int site = blockIdx.x * 8 + threadIdx.x / 16, column = threadIdx.x % 16;
-  const int end = site < count ? starts[site + 1] : 0;
-  float mine = 0.0f;
-  if (column < kRow)
-    for (int e = site < count ? starts[site] : 0; e < end; ++e)
-      mine = mine + rows[order[e] * kRow + column];
+  const int first = blockIdx.x * kSitesPerBlock, column = threadIdx.x % 16;
+  const int summed = first + static_cast<int>(threadIdx.x / 16);
+  if (column < kRow) {
+    const int end = summed < count ? starts[summed + 1] : 0;
+    float sum = 0.0f;
+    for (int e = summed < count ? starts[summed] : 0; e < end; ++e)
+      sum = sum + rows[order[e] * kRow + column];
+    totals[threadIdx.x / 16][column] = sum;
+  }
+  __syncthreads();
+  const int site = first + static_cast<int>(threadIdx.x);
+  if (threadIdx.x >= kSitesPerBlock || site >= count) return;
   float sums[kRow], out[kRow];
   SAD_UNROLL
-  for (int j = 0; j < kRow; ++j) sums[j] = __shfl_sync(kFullWarp, mine, j, 16);
-  if (site >= count) return;
+  for (int j = 0; j < kRow; ++j) sums[j] = totals[threadIdx.x][j];
   const long long at = static_cast<long long>(site) * kRow;
   sad_parameter_gradient<float>(params + at, kChannels, sums, out);
   SAD_UNROLL
-  for (int j = 0; j < kRow; ++j)
-    if (j == column) gradients[at + j] = out[j];
+  for (int j = 0; j < kRow; ++j) gradients[at + j] = out[j];
 }

@@ -14,6 +14,15 @@ extern "C" __global__ void __launch_bounds__(128)
               reinterpret_cast<PreparedSite*>(sites) + i);
 }
 
+// The same in float, for the sites of a fit.
+extern "C" __global__ void __launch_bounds__(128)
+    prepare_fast(const float* params, float* sites, int count) {
+  const int i = blockIdx.x * 128 + threadIdx.x;
+  if (i >= count) return;
+  sad_prepare_fast(params + static_cast<long long>(i) * kRow, SAD_CHANNELS,
+                   reinterpret_cast<PreparedSite*>(sites) + i);
+}
+
 // exact [count][4]: what the logit in double needs of each site beside its parameters.
 extern "C" __global__ void __launch_bounds__(128)
     prepare_exact(const float* params, double* exact, int count) {
@@ -27,13 +36,18 @@ extern "C" __global__ void __launch_bounds__(128)
   out[3] = site.tau;
 }
 
-// out [count][6 + C]: the parameters with `noise` times uniform numbers in [-1, 1) added.
+// out [count][6 + C]: the parameters with `noise` times uniform numbers in [-1, 1) added; sites
+// [count][16] are prepared from them, in float.
 extern "C" __global__ void __launch_bounds__(128)
-    disturb(const float* params, const float* noise, float* out, int count,
+    disturb(const float* params, const float* noise, float* out, float* sites, int count,
             unsigned long long seed) {
   const int i = blockIdx.x * 128 + threadIdx.x;
   if (i >= count) return;
   const long long row = static_cast<long long>(i) * kRow;
+  float moved[kRow];
   sad_disturb(params + row, noise + row, SAD_CHANNELS, seed, static_cast<unsigned long long>(row),
-              out + row);
+              moved);
+  SAD_UNROLL
+  for (int j = 0; j < kRow; ++j) out[row + j] = moved[j];
+  sad_prepare_fast(moved, SAD_CHANNELS, reinterpret_cast<PreparedSite*>(sites) + i);
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pytest
 from backends_under_test import ON_CPU, backend_named
@@ -12,6 +14,9 @@ from sadcodec.backends import cuda_render
 from sadcodec.backends.base import LOSSES, Start
 from sadcodec.backends.cuda import Runtime
 from sadcodec.backends.cuda_backend import CudaBackend
+from sadcodec.backends.cuda_fit_kernels import PREPARE_FAST, PREPARE_SITES
+from sadcodec.backends.cuda_map_lists import MapLists
+from sadcodec.backends.launch import Launcher
 from sadcodec.errors import BackendError, OptionError
 from sadcodec.fit.density import split
 from sadcodec.fit.loop import fine_tune, fit
@@ -25,24 +30,29 @@ def part(photo: np.ndarray, size: int = 96) -> np.ndarray:
     return (photo[: size * 2 // 3, :size] / np.float32(255)).astype(np.float32)
 
 
-def backend_of(**options) -> CudaBackend:
-    return CudaBackend(Runtime(make_cupy(**options), 0), threads=1)
+def backend_of(*, device: int = 0, **options) -> CudaBackend:
+    return CudaBackend(Runtime(make_cupy(**options), device), threads=1)
 
 
 def psnr(mse: float) -> float:
     return -10 * np.log10(mse)
 
 
-def test_a_fit_reaches_what_the_cpu_reaches(photo):
-    target = part(photo)
-    options = FitOptions(iterations=60)
-    cpu = fit(backend_named("cpu"), target, 250, options)
-    cuda = fit(backend_named(ON_CPU), target, 250, options)
-    assert cuda.params.shape == cpu.params.shape == (250, 9)
-    assert psnr(cpu.mse) > 25
-    assert psnr(cuda.mse) == pytest.approx(psnr(cpu.mse), abs=0.1)
-    image = backend_named(ON_CPU).render(Sites(cuda.params), target.shape[1], target.shape[0])
-    assert np.mean((image - target) ** 2) == pytest.approx(cuda.mse, rel=2e-2)
+def test_fits_reach_what_the_cpu_reaches(photo):
+    """In the mean: another rounding takes a fit another way, as another seed does (0.2 dB here)."""
+    target = part(photo, 72)
+    reached = {"cpu": [], ON_CPU: []}
+    for seed in range(6):
+        options = FitOptions(iterations=40, dense_start=2.0, seed=seed)
+        for name, found in reached.items():
+            result = fit(backend_named(name), target, 150, options)
+            assert result.params.shape == (150, 9)
+            found.append(psnr(result.mse))
+    assert min(reached["cpu"]) > 25
+    assert np.mean(reached[ON_CPU]) == pytest.approx(np.mean(reached["cpu"]), abs=0.1)
+    height, width, _ = target.shape
+    image = backend_named(ON_CPU).render(Sites(result.params), width, height)
+    assert np.mean((image - target) ** 2) == pytest.approx(result.mse, rel=2e-2)
 
 
 def test_fine_tuning_reaches_what_the_cpu_reaches(photo):
@@ -92,6 +102,119 @@ def test_iterations_do_not_wait_for_the_device():
     assert session.site_count == 130
     assert all(0 < float(loss) < 1 for loss in losses)
     assert cp.synchronizations - waited == lengths + len(losses)
+
+
+@pytest.mark.parametrize("split_share", [0.0, 0.2])
+def test_a_fit_is_the_same_on_another_device(split_share):
+    target = smooth_target(88, 48, 40, 3)
+    options = FitOptions(iterations=20, split_share=split_share)
+    found = []
+    for device in (0, 1):
+        backend = backend_of(devices=2, device=device)
+        params = fit(backend, target, 40, options).params
+        widths = np.full_like(params, 0.01)
+        found.append(fine_tune(backend, target, params, 3, noise=lambda _, w=widths: w).params)
+        assert backend.runtime.cp.machine.device == 0
+    np.testing.assert_array_equal(*found)
+
+
+def test_noise_is_copied_once_while_it_is_the_same_array():
+    backend = backend_of()
+    cp = backend.runtime.cp
+    params = random_sites(87, 60, 40, 32).params
+    once, again = (backend.fit_session(smooth_target(87, 40, 32, 3), params) for _ in range(2))
+    noise = np.full_like(params, 0.02)
+    for i, phase in enumerate((None, 0, 3, None, 1)):
+        for session, widths in ((once, noise), (again, noise.copy())):
+            if i in (0, 3):
+                session.refresh()
+            uploads = cp.machine.uploads
+            loss = float(session.gradient(phase, widths, 5 + i))
+            assert cp.machine.uploads - uploads == (session is again or i == 0)
+            session.adam(RATES, 0.9, 0.95)
+        assert loss > 0
+        np.testing.assert_array_equal(once.gradients, again.gradients)
+    other = np.zeros_like(params)
+    assert float(once.gradient(None, other)) == pytest.approx(float(once.gradient(None)))
+    for session in (once, again):
+        session.keep(np.arange(50))
+        session.gradient(None, noise[:50], 3)
+    np.testing.assert_array_equal(once.gradients, again.gradients)
+    with pytest.raises(OptionError, match="noise of shape"):
+        once.gradient(None, noise, 3)
+
+
+def test_the_sites_of_a_fit_are_prepared_in_float_almost_as_in_double():
+    launcher = Launcher(Runtime(make_cupy(), 0), {"SAD_K": 8, "SAD_CHANNELS": 3})
+    cp, count = launcher.cp, 4000
+    rng = np.random.default_rng(6)
+    params = random_sites(89, count, 400, 300).params
+    params[:, 2] = rng.uniform(-8, 8, count)
+    along, angle = rng.uniform(0, 4, count), rng.uniform(0, 2 * np.pi, count)
+    params[:, 4], params[:, 5] = along * np.cos(angle), along * np.sin(angle)
+    params[:20, 4], params[:20, 5] = -4.0, 0.0  # where g00 cancels
+    sites = []
+    for kernel in (PREPARE_SITES, PREPARE_FAST):
+        table = cp.empty((count, 16), np.float32)
+        arguments = {"params": cp.asarray(params), "sites": table, "count": count}
+        launcher.launch(kernel, -(-count // 128), arguments)
+        sites.append(table.get()[:, :11].astype(np.float64))
+    exact, fast = sites
+    size = np.abs(exact)
+    size[:, 3] += exact[:, 2] + exact[:, 4]  # m1 goes through 0
+    assert (np.abs(fast - exact) / np.maximum(size, 1e-6)).max() < 3e-6
+
+
+def test_a_session_that_dies_waits_for_the_stream_beside_it(monkeypatch):
+    backend = CudaBackend(Runtime(make_cupy(devices=2), 1), 1, "overlapped")
+    cp = backend.runtime.cp
+    waits = []
+
+    def wait(stream, event):
+        waits.append((stream, cp.machine.device))
+
+    session = backend.fit_session(smooth_target(86, 40, 32, 3), Start(30))
+    session.gradient()
+    monkeypatch.setattr(cp.cuda.Stream, "wait_event", wait)
+    del session
+    gc.collect()
+    assert waits == [(cp.cuda.Stream.null, 1)]
+    session = backend.fit_session(smooth_target(86, 40, 32, 3), Start(30))
+    del session  # that has no lists
+    MapLists.__new__(MapLists)  # and one of which no more was made
+    gc.collect()
+    assert len(waits) == 1
+
+
+def test_a_target_goes_to_the_device_without_pinned_memory(monkeypatch):
+    backend = backend_of()
+    monkeypatch.setattr(backend.runtime.cp, "asarray", lambda a, *_: backend.runtime.cp.array(a))
+    sent = []
+
+    def array(obj, *_, **__):
+        sent.append(obj.shape)
+        return make_array(obj)
+
+    make_array = backend.runtime.cp.array
+    monkeypatch.setattr(backend.runtime.cp, "array", array)
+    backend.fit_session(smooth_target(85, 40, 32, 3), random_sites(85, 9, 40, 32).params)
+    assert sent == [(9, 9)]
+
+
+def test_a_picture_comes_without_pinned_memory_where_there_is_none(monkeypatch):
+    sites = random_sites(84, 50, 40, 32)
+    expected = backend_named(ON_CPU).render(sites, 40, 32)
+    backend = backend_of()
+    cuda = backend.runtime.cp.cuda
+    lent = cuda.alloc_pinned_memory
+
+    def refuse(size):
+        if size > 64:
+            raise cuda.runtime.CUDARuntimeError(2, "cudaErrorMemoryAllocation: out of memory")
+        return lent(size)
+
+    monkeypatch.setattr(cuda, "alloc_pinned_memory", refuse)
+    np.testing.assert_array_equal(backend.render(sites, 40, 32), expected)
 
 
 def test_a_loss_is_remembered_for_a_while():
@@ -169,14 +292,31 @@ def test_an_unknown_source_of_candidates_is_named():
         CudaBackend(Runtime(make_cupy(), 0), 1, "guessed")
 
 
-def test_an_error_of_the_device_is_one_line(monkeypatch):
+ERRORS = {
+    "runtime": ("the device failed: cudaErrorIllegalAddress", BackendError),
+    "driver": ("the device failed: CUDA_ERROR_LAUNCH_FAILED", BackendError),
+    "sort": ("the device has no memory left: std::bad_alloc", BackendError),
+    "host": ("Unable to allocate", MemoryError),
+}
+
+
+@pytest.mark.parametrize("kind", ERRORS)
+def test_an_error_of_the_device_is_one_line(monkeypatch, kind):
     backend = backend_of()
     session = backend.fit_session(smooth_target(98, 20, 16, 3), Start(20))
-    cp = backend.runtime.cp
+    cuda = backend.runtime.cp.cuda
+    raised = {
+        "runtime": cuda.runtime.CUDARuntimeError(700, "cudaErrorIllegalAddress: illegal access"),
+        "driver": cuda.driver.CUDADriverError("CUDA_ERROR_LAUNCH_FAILED: unspecified"),
+        "sort": MemoryError("std::bad_alloc: cudaErrorMemoryAllocation: out of memory"),
+        "host": MemoryError("Unable to allocate 8 GiB for an array"),
+    }[kind]
 
     def fail(*_, **__):
-        raise cp.cuda.runtime.CUDARuntimeError(700, "cudaErrorIllegalAddress: an illegal access")
+        raise raised
 
     monkeypatch.setattr(type(session._params), "get", fail)
-    with pytest.raises(BackendError, match=r"cuda: the device failed: .*IllegalAddress"):
+    message, error = ERRORS[kind]
+    with pytest.raises(error, match=message) as caught:
         _ = session.params
+    assert str(caught.value).startswith("cuda: ") == (kind != "host")

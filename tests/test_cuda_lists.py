@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from itertools import pairwise
 
 import numpy as np
@@ -12,7 +13,13 @@ from diagrams import random_sites
 from sadcodec.backends import cuda_lists
 from sadcodec.backends.cuda import Runtime
 from sadcodec.backends.cuda_fit_kernels import PREPARE_SITES
-from sadcodec.backends.cuda_lists import SiteEntries, TileLists
+from sadcodec.backends.cuda_lists import (
+    FILTER_COUNT,
+    FILTER_COUNT_WIDE,
+    SiteEntries,
+    TileLists,
+    grid_sides,
+)
 from sadcodec.backends.launch import Launcher
 from sadcodec.backends.reference import logits, top_k
 
@@ -38,13 +45,14 @@ def lists_of(tiles: TileLists) -> list[np.ndarray]:
 @pytest.mark.parametrize("k", [1, 8, 16])
 def test_a_tile_lists_what_its_pixels_need(monkeypatch, k, levels):
     if len(levels) == 3:
-        monkeypatch.setattr(cuda_lists, "_SQUARES", levels)
-        monkeypatch.setattr(cuda_lists, "_LARGE", 0)
+        monkeypatch.setattr(cuda_lists, "_FIRST", 16)
+        monkeypatch.setattr(cuda_lists, "_LARGER", ((32, 0),))
     width, height = 83, 75
     launcher = launcher_of(k=k)
     params = random_sites(7, 400, width, height).params
     tiles = TileLists(launcher, (0, 0, width, height))
     tiles.build(prepared(launcher, params), k, 40.0)
+    assert [level.side for level in tiles._levels] == list(levels)
     lists = lists_of(tiles)
     assert len(lists) == tiles.tiles == 11 * 10
     points = np.stack(np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5), -1)
@@ -59,6 +67,59 @@ def test_a_tile_lists_what_its_pixels_need(monkeypatch, k, levels):
         wanted = np.unique(best[pixels.ravel()][needed[pixels.ravel()]])
         assert set(wanted) <= set(ids)
     assert np.mean([len(ids) for ids in lists]) < 100  # of 400
+
+
+def test_large_grids_come_first_where_there_is_much_to_filter():
+    kodak, full_hd, ultra_hd, giant = (768, 512), (1920, 1080), (3840, 2160), (16384, 16384)
+    assert grid_sides(*kodak, 50_000) == (64, 8)
+    assert grid_sides(*full_hd, 10_000) == (64, 8)
+    assert grid_sides(*full_hd, 50_000) == (256, 64, 8)
+    assert grid_sides(*ultra_hd, 200_000) == (256, 64, 8)
+    assert grid_sides(*giant, 5_000_000) == (1024, 256, 64, 8)
+
+
+def test_the_threshold_is_the_k_th_largest_least_logit():
+    """Of sites that are far apart, each thread sees few: both blocks find it, and agree."""
+    launcher = launcher_of(order=3, k=5)
+    sites = prepared(launcher, random_sites(13, 700, 64, 64).params)
+    found = []
+    for kernel in (FILTER_COUNT, FILTER_COUNT_WIDE):
+        thresholds, counts = launcher.cp.empty(4, np.float32), launcher.cp.empty(4, np.int32)
+        grid = {"parents_x": 1, "parent_side": 64, "children_x": 2, "side": 32}
+        region = {"x0": 0, "y0": 0, "width": 64, "height": 64}
+        arguments = {
+            "sites": sites,
+            "parent_offsets": launcher.cp.asarray(np.array([0, 700], np.int32)),
+            "parent_ids": launcher.cp.arange(700, dtype=np.int32),
+            "thresholds": thresholds,
+            "counts": counts,
+            "k": 5,
+            "cut": 40.0,
+        }
+        launcher.launch(kernel, 4, {**arguments, **grid, **region})
+        found.append((thresholds.get(), counts.get()))
+    (narrow, narrow_counts), (wide, wide_counts) = found
+    assert (wide >= narrow).all()  # fewer sites a thread
+    assert (wide_counts <= narrow_counts).all()
+    x, y, m0, m1, m2, tau, radius = sites.get()[:, :7].T
+    for child in range(4):
+        dx, dy = 32 * (child % 2) + 16 - x, 32 * (child // 2) + 16 - y
+        d = np.hypot(m0 * dx + m1 * dy, m2 * dy)
+        reach = np.hypot(15.5 * (m0 + abs(m1)), 15.5 * m2)
+        low = tau * (radius - d - reach)
+        assert wide[child] == pytest.approx(np.sort(low)[-5], rel=1e-3, abs=1e-3)
+
+
+def test_lists_that_die_wait_for_their_length():
+    launcher = launcher_of()
+    sites = prepared(launcher, random_sites(14, 100, 40, 40).params)
+    tiles = TileLists(launcher, (0, 0, 40, 40))
+    tiles.build(sites, 8, 7.0)
+    waited = launcher.cp.synchronizations
+    del tiles
+    gc.collect()
+    assert launcher.cp.synchronizations - waited == 2
+    assert not launcher.cp.machine._coming
 
 
 def test_a_region_has_the_lists_of_its_place():
@@ -123,15 +184,15 @@ def test_only_the_first_build_waits():
 
 def test_lists_that_outgrow_their_memory_are_cut_short_once():
     launcher = launcher_of()
-    hard, soft = (random_sites(12, 300, 150, 64, log_tau=t).params for t in ((2, 3), (-5, -4)))
-    tiles = TileLists(launcher, (0, 0, 150, 64))
+    hard, soft = (random_sites(12, 600, 230, 120, log_tau=t).params for t in ((2, 3), (-5, -4)))
+    tiles = TileLists(launcher, (0, 0, 230, 120))
     tiles.build(prepared(launcher, hard), 8, 7.0)
     capacity = len(tiles.ids)
     tiles.build(prepared(launcher, soft), 8, 7.0)
     assert len(tiles.ids) == capacity
     assert tiles.offsets.get()[-1] == capacity  # as much as there was room for
     tiles.build(prepared(launcher, soft), 8, 7.0)
-    fresh = TileLists(launcher, (0, 0, 150, 64))
+    fresh = TileLists(launcher, (0, 0, 230, 120))
     fresh.build(prepared(launcher, soft), 8, 7.0)
     for one, other in zip(lists_of(tiles), lists_of(fresh), strict=True):
         np.testing.assert_array_equal(one, other)

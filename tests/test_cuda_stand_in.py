@@ -243,6 +243,19 @@ def test_devices_are_numbered() -> None:
     with cp.cuda.Device(1):
         there = cp.zeros(3, np.float32)
     assert (there.device.id, cp.zeros(3).device.id) == (1, 0)
+    assert there[1:].get().tolist() == [0, 0]
+    for operation in (
+        lambda: there + 1,
+        lambda: np.argsort(there),
+        lambda: cp.zeros(3, np.float32) + there,
+        lambda: there[cp.zeros(2, np.int32)],
+        lambda: there.__setitem__(0, 1.0),
+        lambda: there.astype(np.int32),
+        there.copy,
+        lambda: there.fill(1.0),
+    ):
+        with pytest.raises(ValueError, match="on device 1, the current one is 0"):
+            operation()
     with pytest.raises(cp.cuda.runtime.CUDARuntimeError):
         cp.cuda.Device(2)
     assert cp.cuda.runtime.getDeviceCount() == 2

@@ -8,6 +8,7 @@ result; the other backends compute in float32 and say below where they may diffe
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, SupportsFloat
 
@@ -73,11 +74,15 @@ class FitSession(Protocol):
     """A target image, the current sites and their Adam state, all held where they are computed.
 
     A backend may compute behind the caller's back: only what returns numbers to the host waits, and
-    arrays "where they are computed" take NumPy's functions but may be another library's.
+    arrays "where they are computed" take NumPy's functions but may be another library's. They are
+    worked on inside `computing`.
 
     The loss is the mean squared error over sampled pixels and channels between the target and the
     blend *before* clamping to 0..1. Calls are made from one thread.
     """
+
+    def computing(self) -> AbstractContextManager[Any]:
+        """Return a context for work on arrays where they are computed, such as on their device."""
 
     @property
     def params(self) -> NDArray[np.float32]:
@@ -121,7 +126,9 @@ class FitSession(Protocol):
         noise : float32 [N, 6 + C], optional
             Evaluate at disturbed parameters: each has noise times a number uniform in [-1, 1)
             added, drawn from the seed and its place in the array. Columns p and q disturb the
-            vector (p, q) along itself and across. The parameters themselves stay.
+            vector (p, q) along itself and across. The parameters themselves stay. The array must
+            not be changed in place while it is used for one call after another: a session may take
+            the same object for the same numbers.
         seed : int, 0..2^64 - 1
             Of the disturbance.
 

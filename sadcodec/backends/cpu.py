@@ -7,6 +7,8 @@ float64 the pixels where that bound could matter, so that it takes the reference
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -62,6 +64,10 @@ class CpuFitSession:
         self._cut = DEFAULT_CUT
         self._listed_cut = 0.0  # of the present lists; 0 when they must be rebuilt
         self._evaluated = False
+
+    def computing(self) -> AbstractContextManager[None]:
+        """Return a context for work on arrays of the session: they are NumPy's."""
+        return nullcontext()
 
     @property
     def params(self) -> Floats:

@@ -3,12 +3,13 @@
 Two launches an iteration compute the gradients and one takes the step; none of them waits for the
 host, which reads a loss only where `float` is called on it. Sums are added up in a fixed order, so
 that results are the same bits at every run. Memory in bytes: 4 C for a pixel, 16 (6 + C) + 64 for
-a site, and `ENTRY_BYTES` + 4 (6 + C) for an entry of a tile's list; 8 x 8 pixels have 12 to 45.
+a site, and `ENTRY_BYTES` + 4 (6 + C) for an entry of a tile's list.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -18,21 +19,21 @@ from numpy.typing import NDArray
 from sadcodec.backends.base import DEFAULT_CUT, LOSSES, MAX_K, PHASES, STATISTICS_CUT, Start
 from sadcodec.backends.cuda_fit_kernels import (
     ADAM,
-    DISTURB,
     GATHER_ROWS,
-    GRADIENT_SITES,
-    GRADIENT_TILES,
     LOSS_SLOTS,
     LOSS_UNIT,
     MAX_COLUMNS,
-    PREPARE_SITES,
+    PREPARE_FAST,
     RATES,
     STATISTICS_SITES,
     STATISTICS_TILES,
 )
+from sadcodec.backends.cuda_gradient import GradientPasses, bind_gradient
 from sadcodec.backends.cuda_initialize import initialize_on_device
 from sadcodec.backends.cuda_lists import ENTRY_BYTES, SiteEntries, TileLists, tile_count
 from sadcodec.backends.cuda_map_lists import MapLists
+from sadcodec.backends.cuda_noise import DisturbedSites
+from sadcodec.backends.cuda_ragged import RESERVE
 from sadcodec.backends.launch import Kernel, Launcher
 from sadcodec.errors import BackendError, OptionError
 from sadcodec.sites import GEOMETRY_COLUMNS, Sites
@@ -46,7 +47,9 @@ R = TypeVar("R")
 # Exact lists; the paper's top-K map; the same, propagated on a stream beside the iterations.
 CANDIDATES = ("exact", "propagated", "overlapped")
 
-_TYPICAL_ENTRIES = 32  # of a tile's list, to foresee the memory
+# Entries of the tiles' lists, to foresee the memory: for each tile, and for each site. Measured
+# where fits begin and lists are longest, with 40 to 2 px a site: 33 to 301 entries of a tile.
+_ENTRIES_OF_TILE, _ENTRIES_OF_SITE = 24, 9
 
 
 def _on_device(
@@ -116,7 +119,9 @@ class CudaFitSession:
         self._check_memory(count)
         with launcher.on_device():
             cp = launcher.cp
-            self._target = cp.asarray(np.ascontiguousarray(target, np.float32))
+            # Not `asarray`: that goes through pinned memory, which the process keeps.
+            self._target = cp.empty(target.shape, np.float32)
+            self._target.set(np.ascontiguousarray(target, np.float32))
             if isinstance(start, Start):
                 self._params = initialize_on_device(launcher, self._target, start)
             else:
@@ -133,10 +138,11 @@ class CudaFitSession:
 
     def _check_memory(self, count: int) -> None:
         """Refuse what the device has no memory for, before anything is placed there."""
-        entries = _TYPICAL_ENTRIES * tile_count(self._width, self._height)
+        entries = _ENTRIES_OF_TILE * tile_count(self._width, self._height)
+        entries += _ENTRIES_OF_SITE * count
         need = 4 * self._width * self._height * self._channels
         need += count * (16 * self._columns + 64)
-        need += int(1.25 * entries) * (2 * ENTRY_BYTES + 4 * (self._columns + 3))
+        need += int(RESERVE * entries) * (2 * ENTRY_BYTES + 4 * (self._columns + 3))
         free = self._launcher.runtime.free_memory()
         if need > free:
             raise BackendError(
@@ -150,8 +156,11 @@ class CudaFitSession:
         self._first, self._second = first, second
         self._gradients = cp.zeros_like(self._params)
         self._sites = cp.empty((len(self._params), 16), np.float32)
+        self._disturbed: DisturbedSites | None = None
         self._listed = False
-        self._prepare(self._params, self._sites)
+        prepared = {"params": self._params, "sites": self._sites, "count": self.site_count}
+        blocks = _blocks(PREPARE_FAST, self.site_count)
+        self._launcher.launch(PREPARE_FAST, blocks, prepared)
         tables = {
             "gradients": self._gradients,
             "params": self._params,
@@ -166,9 +175,9 @@ class CudaFitSession:
         blocks = _blocks(ADAM, self.site_count)
         self._step = self._launcher.bind(ADAM, blocks, tables, *changing)
 
-    def _prepare(self, params: Any, sites: Any) -> None:
-        arguments = {"params": params, "sites": sites, "count": len(params)}
-        self._launcher.launch(PREPARE_SITES, _blocks(PREPARE_SITES, len(params)), arguments)
+    def computing(self) -> AbstractContextManager[None]:
+        """Return a context in which the session's device is the current one."""
+        return self._launcher.on_device()
 
     @property
     @_on_device
@@ -229,20 +238,14 @@ class CudaFitSession:
             "losses": self._losses,
             "count": self.site_count,
         }
-        at = (self._params, self._sites)
-        self._gradient_passes = [self._bind(*at, 64), self._bind(*at, 16)]
+        self._passes = self._bind(self._params, self._sites)
+        self._disturbed_passes: GradientPasses | None = None
         self._listed = True
 
-    def _bind(self, params: Any, sites: Any, pixels: int) -> tuple[Any, Any]:
-        """Both passes of a gradient at these parameters, with 64 or 16 pixels a tile."""
-        bind = self._launcher.bind
-        blocks = -(-self._lists.tiles * pixels // 64)
+    def _bind(self, params: Any, sites: Any) -> GradientPasses:
+        """Bind the passes of a gradient at these parameters."""
         tiles = {**self._tiles_pass, "sites": sites}
-        rows = {**self._sites_pass, "params": params}
-        return (
-            bind(GRADIENT_TILES, blocks, tiles, "slot", "phase", "scale"),
-            bind(GRADIENT_SITES, -(-self.site_count // 8), rows, "next"),
-        )
+        return bind_gradient(self._launcher, tiles, {**self._sites_pass, "params": params})
 
     @_on_device
     def gradient(
@@ -253,37 +256,28 @@ class CudaFitSession:
             raise OptionError(f"phase must be None or 0..{len(PHASES) - 1}, not {phase}")
         if not self._listed:
             self.refresh(self._cut)
-        all_pixels = phase is None
         row, column = (0, 0) if phase is None else PHASES[phase]
-        stride = 1 if all_pixels else 2
+        stride = 1 if phase is None else 2
         sampled = -(-(self._width - column) // stride) * -(-(self._height - row) // stride)
         samples = float(max(sampled, 1) * self._channels)
-        pixels = 64 if all_pixels else 16
-        if noise is None:
-            tiles, rows = self._gradient_passes[0 if all_pixels else 1]
+        passes = self._passes if noise is None else self._disturb(noise, seed)
+        slot, scale = self._calls % LOSS_SLOTS, 2.0 / samples
+        if phase is None:
+            passes.all_pixels(slot, scale)
         else:
-            tiles, rows = self._bind(*self._disturbed(noise, seed), pixels)
-        tiles(self._calls % LOSS_SLOTS, -1 if phase is None else phase, 2.0 / samples)
+            passes.sampled(slot, phase, scale)
         self._calls += 1
-        rows(self._calls % LOSS_SLOTS)
+        passes.sites(self._calls % LOSS_SLOTS)
         return _Loss(self, self._calls - 1, samples)
 
-    def _disturbed(self, noise: Floats, seed: int) -> tuple[Any, Any]:
-        """Parameters with noise added, and the sites prepared from them."""
-        cp = self._launcher.cp
-        if noise.shape != (self.site_count, self._columns):
-            raise OptionError(f"noise of shape {list(noise.shape)} is not that of the sites")
-        params, sites = cp.empty_like(self._params), cp.empty_like(self._sites)
-        arguments = {
-            "params": self._params,
-            "noise": cp.asarray(np.ascontiguousarray(noise, np.float32)),
-            "out": params,
-            "count": self.site_count,
-            "seed": seed,
-        }
-        self._launcher.launch(DISTURB, _blocks(DISTURB, self.site_count), arguments)
-        self._prepare(params, sites)
-        return params, sites
+    def _disturb(self, noise: Floats, seed: int) -> GradientPasses:
+        """Add noise to copies of the parameters; return the passes at these."""
+        if self._disturbed is None:
+            self._disturbed = DisturbedSites(self._launcher, self._params)
+        self._disturbed.draw(noise, seed)
+        if self._disturbed_passes is None:
+            self._disturbed_passes = self._bind(self._disturbed.params, self._disturbed.sites)
+        return self._disturbed_passes
 
     @_on_device
     def adam(self, rates: Floats, beta1: float, beta2: float, epsilon: float = 1e-8) -> None:

@@ -13,9 +13,11 @@ __all__ = [
     "GATHER_ROWS",
     "GRADIENT_SITES",
     "GRADIENT_TILES",
+    "GRADIENT_TILES_SAMPLED",
     "LOSS_SLOTS",
     "LOSS_UNIT",
     "MAX_COLUMNS",
+    "PREPARE_FAST",
     "PREPARE_SITES",
     "RATES",
     "STATISTICS_SITES",
@@ -36,17 +38,13 @@ _LISTS = (
     Array("target", np.float32, "H", "W", "C"),
 )
 _ENTRIES = (Array("starts", np.int32, "site_ends"), Array("order", np.int64, "capacity"))
-PREPARE_SITES = Kernel(
-    "prepare.cu",
-    "prepare_sites",
-    (
-        Array("params", np.float32, "N", "P"),
-        Array("sites", np.float32, "N", 16, out=True),
-        Scalar("count", np.int32),
-    ),
-    128,
-    _CHANNELS,
+_PREPARED = (
+    Array("params", np.float32, "N", "P"),
+    Array("sites", np.float32, "N", 16, out=True),
+    Scalar("count", np.int32),
 )
+PREPARE_SITES = Kernel("prepare.cu", "prepare_sites", _PREPARED, 128, _CHANNELS)
+PREPARE_FAST = Kernel("prepare.cu", "prepare_fast", _PREPARED, 128, _CHANNELS)
 DISTURB = Kernel(
     "prepare.cu",
     "disturb",
@@ -54,28 +52,36 @@ DISTURB = Kernel(
         Array("params", np.float32, "N", "P"),
         Array("noise", np.float32, "N", "P"),
         Array("out", np.float32, "N", "P", out=True),
+        Array("sites", np.float32, "N", 16, out=True),
         Scalar("count", np.int32),
         Scalar("seed", np.uint64),
     ),
     128,
     _CHANNELS,
 )
+_TILES_PASS = (
+    *_LISTS,
+    Array("rows", np.float32, "capacity", "P", out=True),
+    Array("losses", np.uint64, LOSS_SLOTS, out=True),
+    Scalar("tiles", np.int32),
+    Scalar("tiles_x", np.int32),
+    Scalar("width", np.int32),
+    Scalar("height", np.int32),
+    Scalar("cut", np.float32),
+    Scalar("slot", np.int32),
+)
+_SCALE = Scalar("scale", np.float32)
 GRADIENT_TILES = Kernel(
     "gradient.cu",
     "gradient_tiles",
-    (
-        *_LISTS,
-        Array("rows", np.float32, "capacity", "P", out=True),
-        Array("losses", np.uint64, LOSS_SLOTS, out=True),
-        Scalar("tiles", np.int32),
-        Scalar("tiles_x", np.int32),
-        Scalar("width", np.int32),
-        Scalar("height", np.int32),
-        Scalar("cut", np.float32),
-        Scalar("slot", np.int32),
-        Scalar("phase", np.int32),
-        Scalar("scale", np.float32),
-    ),
+    (*_TILES_PASS, _SCALE),
+    64,
+    _BOTH,
+)
+GRADIENT_TILES_SAMPLED = Kernel(
+    "gradient.cu",
+    "gradient_tiles_sampled",
+    (*_TILES_PASS, Scalar("phase", np.int32), _SCALE),
     64,
     _BOTH,
 )
@@ -91,7 +97,7 @@ GRADIENT_SITES = Kernel(
         Scalar("count", np.int32),
         Scalar("next", np.int32),
     ),
-    128,
+    256,
     _BOTH,
 )
 ADAM = Kernel(

@@ -1,7 +1,7 @@
 """Candidate lists of all tiles of a region, built and held on the device.
 
-Grids of squares refine one another (512, 64 and 8 px; the largest only where the region is): each
-square keeps the sites of its parent's list that can be in the top K of one of its pixels, as
+Grids of squares refine one another: 64 and 8 px, and larger ones where there is much to filter.
+Each square keeps the sites of its parent's list that can be in the top K of one of its pixels, as
 kernels/candidates.cu says.
 """
 
@@ -14,11 +14,17 @@ import numpy as np
 from sadcodec.backends.cuda_ragged import Ragged
 from sadcodec.backends.launch import Array, Kernel, Launcher, Scalar
 
-__all__ = ["ENTRY_BYTES", "TILE", "Region", "SiteEntries", "TileLists", "tile_count"]
+__all__ = ["ENTRY_BYTES", "TILE", "Region", "SiteEntries", "TileLists", "grid_sides", "tile_count"]
 
 TILE = 8  # px
-_SQUARES = (512, 64, TILE)  # px
-_LARGE = 1 << 21  # pixels from which the largest squares pay
+
+# Squares of the first grid, which look at every site each; and larger ones to begin with instead,
+# from how many pairs of a square and a site on. A block walks through the sites of its square, and
+# a GPU has about 100 of the blocks of large squares at work: a further grid walks through all sites
+# once more, but leaves the one after it little to do. 1e7 pairs are 200 squares (900 x 900 px) with
+# 50,000 sites; 4e8 are 500 squares of 256 px (6000 x 5500 px) with 800,000.
+_FIRST = 64  # px
+_LARGER = ((256, 1e7), (1024, 4e8))  # px
 
 # Device memory of one entry of a tile's list, in bytes, without the sums of the passes: its id,
 # and the place and temporary memory of sorting the entries by site.
@@ -39,31 +45,25 @@ _PARENTS = (
     Array("parent_offsets", np.int32, "P"),
     Array("parent_ids", np.int32, "Q"),
 )
-FILTER_COUNT = Kernel(
-    "candidates.cu",
-    "filter_count",
-    (
-        *_PARENTS,
-        Array("thresholds", np.float32, "children", out=True),
-        Array("counts", np.int32, "children", out=True),
-        *_GRID,
-        Scalar("k", np.int32),
-        Scalar("cut", np.float32),
-    ),
-    threads=128,
+_COUNT = (
+    *_PARENTS,
+    Array("thresholds", np.float32, "children", out=True),
+    Array("counts", np.int32, "children", out=True),
+    *_GRID,
+    Scalar("k", np.int32),
+    Scalar("cut", np.float32),
 )
-FILTER_FILL = Kernel(
-    "candidates.cu",
-    "filter_fill",
-    (
-        *_PARENTS,
-        Array("thresholds", np.float32, "children"),
-        Array("offsets", np.int32, "ends"),
-        Array("ids", np.int32, "capacity", out=True),
-        *_GRID,
-    ),
-    threads=128,
+_FILL = (
+    *_PARENTS,
+    Array("thresholds", np.float32, "children"),
+    Array("offsets", np.int32, "ends"),
+    Array("ids", np.int32, "capacity", out=True),
+    *_GRID,
 )
+FILTER_COUNT = Kernel("candidates.cu", "filter_count", _COUNT, 128)
+FILTER_FILL = Kernel("candidates.cu", "filter_fill", _FILL, 128)
+FILTER_COUNT_WIDE = Kernel("candidates.cu", "filter_count_wide", _COUNT, 1024)
+FILTER_FILL_WIDE = Kernel("candidates.cu", "filter_fill_wide", _FILL, 1024)
 SITE_STARTS = Kernel(
     "candidates.cu",
     "site_starts",
@@ -84,6 +84,15 @@ Region = tuple[int, int, int, int]
 def tile_count(width: int, height: int, side: int = TILE) -> int:
     """Return the number of squares of `side` px that cover an image."""
     return -(-width // side) * -(-height // side)
+
+
+def grid_sides(width: int, height: int, sites: int) -> tuple[int, ...]:
+    """Return the sides of the squares of each grid, px, from large to small."""
+    sides = [_FIRST, TILE]
+    for side, pairs in _LARGER:
+        if tile_count(width, height, sides[0]) * sites > pairs:
+            sides.insert(0, side)
+    return tuple(sides)
 
 
 class _Level(Ragged):
@@ -115,10 +124,13 @@ class _Level(Ragged):
             "thresholds": self._thresholds,
         }
         launch = self._launcher.launch
-        launch(FILTER_COUNT, self.count, {**grid, "counts": self.counts, "k": k, "cut": cut})
+        count, fill = FILTER_COUNT_WIDE, FILTER_FILL_WIDE
+        if self.side == TILE:  # many squares, whose parents' lists are short
+            count, fill = FILTER_COUNT, FILTER_FILL
+        launch(count, self.count, {**grid, "counts": self.counts, "k": k, "cut": cut})
         before, self._built = self._built, (cut, len(sites))
         self.lay_out(len(sites), longer=cut > before[0] or len(sites) > before[1])
-        launch(FILTER_FILL, self.count, {**grid, "offsets": self.offsets, "ids": self.ids})
+        launch(fill, self.count, {**grid, "offsets": self.offsets, "ids": self.ids})
 
 
 class _Everything:
@@ -143,10 +155,10 @@ class TileLists:
 
     def __init__(self, launcher: Launcher, region: Region) -> None:
         self._launcher = launcher
-        large = region[2] * region[3] > _LARGE
-        self._levels = [_Level(launcher, region, side) for side in _SQUARES[0 if large else 1 :]]
-        self.tiles = self._levels[-1].count
-        self.tiles_x = self._levels[-1].across
+        self._region = region
+        self._levels: list[_Level] = []  # chosen at the first build: fits begin with most sites
+        self.tiles = tile_count(region[2], region[3])
+        self.tiles_x = -(-region[2] // TILE)
         self._all: _Everything | None = None
 
     @property
@@ -171,6 +183,9 @@ class TileLists:
         cut : float
             Logits further under a pixel's largest may be left out.
         """
+        if not self._levels:
+            sides = grid_sides(self._region[2], self._region[3], len(sites))
+            self._levels = [_Level(self._launcher, self._region, side) for side in sides]
         if self._all is None or len(self._all.ids) != len(sites):
             self._all = _Everything(self._launcher, len(sites))
         parents: _Level | _Everything = self._all

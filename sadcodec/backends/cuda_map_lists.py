@@ -7,6 +7,8 @@ the sites as they are now, and their outcome serves from the build after on.
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,8 @@ class MapLists(Ragged):
     overlap : bool
     """
 
+    _snapshot: Any = None  # held while the stream reads it
+
     def __init__(self, launcher: Launcher, width: int, height: int, *, overlap: bool) -> None:
         self._map = TopKMap(launcher, width, height, launcher.defines["SAD_K"])
         super().__init__(launcher, self._map.tiles)
@@ -39,7 +43,13 @@ class MapLists(Ragged):
         self._sites = 0  # that the map knows of
         self._counted = 0  # that the last lists were made for
         self._stream = launcher.cp.cuda.Stream(non_blocking=True) if overlap else None
-        self._snapshot: Any = None  # held while the stream reads it
+
+    def __del__(self) -> None:
+        """Have the next use of the map's memory wait for its passes: CuPy lends it out at once."""
+        if self._snapshot is not None and not sys.is_finalizing():
+            with suppress(Exception), self._launcher.runtime.activate():
+                self.wait()
+        super().__del__()
 
     def build(self, sites: Any, k: int, cut: float) -> None:
         """Propagate, and rebuild the lists; `k` is that of the map and `cut` is not needed."""
@@ -61,7 +71,7 @@ class MapLists(Ragged):
     def _propagate_beside(self, sites: Any, stream: Any) -> None:
         cp = self._launcher.cp
         self._snapshot = sites.copy()
-        ready = cp.cuda.Event()
+        ready = cp.cuda.Event(disable_timing=True)
         ready.record()
         with stream:
             stream.wait_event(ready)
@@ -71,7 +81,7 @@ class MapLists(Ragged):
         """Have what follows wait for the passes beside it; the host does not."""
         if self._stream is None or self._snapshot is None:
             return
-        done = self._launcher.cp.cuda.Event()
+        done = self._launcher.cp.cuda.Event(disable_timing=True)
         done.record(self._stream)
         self._launcher.cp.cuda.get_current_stream().wait_event(done)
         self._snapshot = None

@@ -1,22 +1,26 @@
 """Lists of different lengths, one behind the other in device memory.
 
 How long the lists are is known only to the device. The memory for them is sized by what the lists
-before these needed, with a reserve of a quarter, so that the host does not wait; where longer ones
-are to be expected, it waits for the sum of the lengths. Should lists outgrow their memory all the
-same, the last ones are cut short until they are made again.
+before these needed, with a reserve of a half that is not let sink under a fifth. Their length came
+to the host while the device went on, so that it does not wait; where longer lists are to be
+expected, it waits for the sum of the lengths. Should lists outgrow their memory all the same, the
+last ones are cut short until they are made again.
 """
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from sadcodec.backends.launch import Array, Kernel, Launcher, Scalar
 
-__all__ = ["Ragged"]
+__all__ = ["RESERVE", "Ragged"]
 
-_RESERVE = 1.25
+RESERVE = 1.5
+_LEAST_RESERVE = 1.2  # with less, memory is had anew
 _SPARE = 1024  # entries
 _MOST = np.iinfo(np.int32).max
 
@@ -47,6 +51,8 @@ class Ragged:
         The lists, written by who makes them after `lay_out`.
     """
 
+    _coming = False  # whether a total may still be on its way to `_known`
+
     def __init__(self, launcher: Launcher, count: int) -> None:
         cp = launcher.cp
         self._launcher = launcher
@@ -56,7 +62,13 @@ class Ragged:
         self.ids: Any = None
         self._total = cp.zeros(1, np.int64)
         self._known = np.frombuffer(cp.cuda.alloc_pinned_memory(8), np.int64, 1)
-        self._arrived = cp.cuda.Event()  # of the total in `_known`
+        self._arrived = cp.cuda.Event(disable_timing=True)  # of the total in `_known`
+
+    def __del__(self) -> None:
+        """Wait for the total before its memory, which CuPy lends to others at once, is free."""
+        if self._coming and not sys.is_finalizing():
+            with suppress(Exception):  # a device that has failed writes nothing more
+                self._arrived.synchronize()
 
     def lay_out(self, fill: int, *, longer: bool) -> None:
         """Sum up the counts, and have memory for the lists.
@@ -74,10 +86,11 @@ class Ragged:
         else:
             self._arrived.synchronize()
             total = int(self._known[0])
-        enough = min(int(total * _RESERVE) + _SPARE, _MOST)
-        if self.ids is None or not total * 1.05 <= len(self.ids) <= 3 * enough:
+        enough = min(int(total * RESERVE) + _SPARE, _MOST)
+        if self.ids is None or not total * _LEAST_RESERVE <= len(self.ids) <= 3 * enough:
             self.ids = self._launcher.cp.empty(enough, np.int32)
         self._scan(len(self.ids))
+        self._coming = True
         self._total.get(out=self._known, blocking=False)
         self._arrived.record()
         self.ids.fill(fill)

@@ -123,7 +123,11 @@ def _render_band(
 
 def _on_host(cp: Any, array: Any) -> NDArray[np.float32]:
     """Copy to memory that the device writes by itself, which is several times faster."""
-    memory = cp.cuda.alloc_pinned_memory(array.nbytes)
+    try:
+        memory = cp.cuda.alloc_pinned_memory(array.nbytes)
+    except cp.cuda.runtime.CUDARuntimeError:  # the system lends no more of it
+        copy: NDArray[np.float32] = array.get()
+        return copy
     image = np.frombuffer(memory, np.float32, array.size).reshape(array.shape)
     array.get(out=image)
     return image

@@ -229,9 +229,13 @@ class Launcher:
         with self.runtime.activate():
             try:
                 yield
-            except cuda.memory.OutOfMemoryError as error:
+            except MemoryError as error:
+                # CuPy's own, or its sort's: std::bad_alloc as Cython passes it on.
+                of_device = isinstance(error, cuda.memory.OutOfMemoryError)
+                if not of_device and "bad_alloc" not in str(error):
+                    raise  # the host has none
                 raise BackendError(f"cuda: the device has no memory left: {error}") from error
-            except cuda.runtime.CUDARuntimeError as error:
+            except (cuda.runtime.CUDARuntimeError, cuda.driver.CUDADriverError) as error:
                 raise BackendError(f"cuda: the device failed: {error}") from error
 
     def launch(self, kernel: Kernel, blocks: Blocks, arguments: Mapping[str, Any]) -> None:

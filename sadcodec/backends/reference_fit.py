@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -131,6 +132,10 @@ class ReferenceFitSession:
         self._gradients = np.zeros_like(self._params)
         self._moments = np.zeros((2, *self._params.shape))
         self._steps = 0
+
+    def computing(self) -> AbstractContextManager[None]:
+        """Return a context for work on arrays of the session: they are NumPy's."""
+        return nullcontext()
 
     @property
     def params(self) -> NDArray[np.float32]:

@@ -21,6 +21,10 @@ class CUDARuntimeError(RuntimeError):
         self.status = status
 
 
+class CUDADriverError(RuntimeError):
+    """As `cupy.cuda.driver.CUDADriverError`."""
+
+
 class PinnedMemory(bytearray):
     """Memory of the host that copies can arrive in while it does something else."""
 
@@ -148,6 +152,7 @@ def cuda_namespace(machine: Machine) -> SimpleNamespace:
         Event=event,
         Stream=stream,
         runtime=_runtime(machine),
+        driver=SimpleNamespace(CUDADriverError=CUDADriverError),
         OutOfMemoryError=OutOfMemoryError,
         memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
         compiler=SimpleNamespace(CompileException=CompileException),

@@ -1,7 +1,9 @@
 """`DeviceArray`: CuPy's ndarray over NumPy, which refuses what CuPy refuses.
 
 It is no `numpy.ndarray` and does not become one but by `get`. In an operation with it, a NumPy
-array raises TypeError. Whatever needs a value on the host counts as a synchronization.
+array raises TypeError. Whatever needs a value on the host counts as a synchronization. What
+computes or copies on the device is refused where another device is the current one: CuPy fails
+there, or places the result on the wrong one.
 """
 
 # ruff: noqa: ARG002 - the signatures are CuPy's
@@ -69,6 +71,12 @@ class DeviceArray(NDArrayOperatorsMixin):
     def __repr__(self) -> str:
         return f"DeviceArray({self._host!r})"
 
+    def check_current(self) -> None:
+        """Refuse to work on the array if its device is not the current one."""
+        here, there = self._machine.device, self._memory.device
+        if here != there:
+            raise ValueError(f"the array is on device {there}, the current one is {here}")
+
     # ---- To and from the host ---------------------------------------------------------------
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
@@ -130,6 +138,8 @@ class DeviceArray(NDArrayOperatorsMixin):
 
     def __getitem__(self, key: Any) -> DeviceArray:
         index, kind = _index(self, key)
+        if kind != "slices":
+            self.check_current()
         if kind == "mask":
             self._machine.synchronize()  # for the result's size
         # With an ellipsis an element is a view of no dimensions, not a NumPy scalar.
@@ -144,6 +154,7 @@ class DeviceArray(NDArrayOperatorsMixin):
             raise ValueError("values for a mask: only scalars")
         if isinstance(value, np.ndarray | list | tuple):
             raise TypeError(f"Unsupported type {type(value)}")
+        self.check_current()
         self._host[index] = _host(value)
 
     # ---- Copies and views -------------------------------------------------------------------
@@ -152,11 +163,13 @@ class DeviceArray(NDArrayOperatorsMixin):
         return DeviceArray(self._machine, self._memory, host)
 
     def copy(self, order: str = "C") -> DeviceArray:
+        self.check_current()
         return upload(self._machine, self._host)
 
     def astype(self, dtype: Any, order: str = "K", copy: bool = True) -> DeviceArray:
         if not copy and self.dtype == np.dtype(dtype):
             return self
+        self.check_current()
         with np.errstate(all="ignore"):
             return upload(self._machine, self._host.astype(dtype))
 
@@ -166,6 +179,7 @@ class DeviceArray(NDArrayOperatorsMixin):
     def fill(self, value: Any) -> None:
         if isinstance(value, np.ndarray) and value.ndim:
             raise ValueError("Non-scalar numpy.ndarray cannot be used for fill")
+        self.check_current()
         self._host.fill(_host(value))
 
     def reshape(self, *shape: Any, order: str = "C") -> DeviceArray:
@@ -175,6 +189,7 @@ class DeviceArray(NDArrayOperatorsMixin):
         return self._view(self._host.transpose(*axes))
 
     def sort(self, axis: int = -1) -> None:
+        self.check_current()
         self._host.sort(axis=axis, kind="stable")
 
     def _call(self, name: str, *args: Any, **kwargs: Any) -> Any:
@@ -247,6 +262,8 @@ def apply(machine: Machine, function: Any, args: Any, kwargs: Any) -> Any:
         kwargs = {**kwargs, "kind": "stable"}
     arrays: list[DeviceArray] = []
     args, kwargs = _unwrap(args, arrays), _unwrap(kwargs, arrays)
+    for array in arrays:
+        array.check_current()
     with np.errstate(all="ignore"):
         return _wrap(machine, function(*args, **kwargs), arrays)
 

@@ -39,7 +39,7 @@ class StandIn:
     """The module; see the file's own description."""
 
     __name__ = "cupy"
-    __version__ = "14.0.0"
+    __version__ = "14.1.0"
     ndarray = DeviceArray
 
     def __init__(self, machine: Machine) -> None:
