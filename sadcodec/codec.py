@@ -35,6 +35,11 @@ DEFAULT_QUALITY = 75.0
 MAX_PIXELS = 1 << 28  # of a decode, unless the caller allows more
 MAX_ENCODE_PIXELS = 1 << 26
 
+# Rate from which other codecs keep more of photographs (docs/RATE_DISTORTION.md), and the smallest
+# image of which that is worth saying.
+_RATE_FOR_OTHERS = 1.5
+_FEWEST_PIXELS = 1 << 16
+
 Progress = Callable[[float, str], None]
 Image = NDArray[Any]
 
@@ -63,7 +68,7 @@ class EncodeReport:
         Kind and value of the target: "quality", "bpp", "size", "psnr" or "sites".
     backend : str
     warning : str or None
-        Why a target was not met.
+        Why a target was not met, or that other codecs do better at such a rate.
     """
 
     bytes: int
@@ -241,9 +246,15 @@ def encode_with_report(
         target=kind,
         value=value,
         backend=engine.name,
-        warning=encoding.warning,
+        warning=encoding.warning or _advice(8.0 * len(data) / (width * height), width * height),
     )
     return data, report
+
+
+def _advice(bpp: float, pixels: int) -> str | None:
+    if bpp < _RATE_FOR_OTHERS or pixels < _FEWEST_PIXELS:
+        return None
+    return f"at {bpp:.1f} bpp, AVIF and JPEG 2000 keep more of most photographs"
 
 
 def encode(image: Image, **options: Any) -> bytes:

@@ -384,3 +384,12 @@ def test_damaged_files(stored):
             sadcodec.decode(bytes(broken))
     with pytest.raises(BitstreamError):
         sadcodec.info(b"not a file at all")
+
+
+def test_where_other_codecs_do_better_it_says_so():
+    image = load("chelsea.png")
+    _, report = encode_with_report(image, sites=7500, effort=1, strict=True)  # no missed target
+    assert report.bpp > 1.5
+    assert f"at {report.bpp:.1f} bpp, AVIF and JPEG 2000 keep more" in report.warning
+    assert encode_with_report(image, bpp=0.4, effort=1)[1].warning is None
+    assert encode_with_report(image[:48, :48], bpp=2.5, effort=1)[1].warning is None
