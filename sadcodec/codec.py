@@ -166,7 +166,7 @@ def load_backend(name: str = "auto", task: str = "encode") -> str:
 
 
 def _engine(name: str, threads: int | None, task: str) -> Backend:
-    # A picture is drawn on the CPU in less time than it takes to load CuPy and to reach a GPU.
+    # Loading CuPy takes longer than drawing a photograph of 768 x 512 px does on the CPU.
     return get_backend("cpu" if name == "auto" and task == "decode" else name, threads)
 
 
@@ -334,7 +334,7 @@ def decode(
     data : bytes
         Or another object with the buffer interface.
     backend : str
-        As for `encode`, but "auto" is the CPU: drawing takes it less time than reaching a GPU.
+        As for `encode`, but "auto" is the CPU: it draws a photograph before CuPy is loaded.
         All agree to within 1 code value.
     threads : int, optional
     max_pixels : int, optional

@@ -122,7 +122,7 @@ def _render_band(
 
 
 def _on_host(cp: Any, array: Any) -> NDArray[np.float32]:
-    """Copy to memory that the device writes by itself, which is several times faster."""
+    """Copy to memory that the device can write by itself."""
     try:
         memory = cp.cuda.alloc_pinned_memory(array.nbytes)
     except cp.cuda.runtime.CUDARuntimeError:  # the system lends no more of it

@@ -146,9 +146,9 @@ class Kernel:
         names = {p.name for p in self.parameters}
         if names != arguments.keys():
             missing, unknown = names - arguments.keys(), arguments.keys() - names
-            what = ", ".join([f"{n} is missing" for n in sorted(missing)])
-            what += ", ".join([f"{n} is unknown" for n in sorted(unknown)])
-            raise BackendError(f"cuda: {self.name}: {what}")
+            wrong = [f"{n} is missing" for n in sorted(missing)]
+            wrong += [f"{n} is unknown" for n in sorted(unknown)]
+            raise BackendError(f"cuda: {self.name}: {', '.join(wrong)}")
         sizes: dict[str, int] = {}
         values = []
         for parameter in self.parameters:

@@ -224,7 +224,7 @@ def backend_option(help_text: str) -> Callable[[F], F]:
 
 
 ENCODING_BACKEND = "auto = a GPU if CuPy is installed and finds one, else the CPU;"
-DECODING_BACKEND = "auto = the CPU, which draws in less time than it takes to reach a GPU;"
+DECODING_BACKEND = "auto = the CPU, which draws a photograph in less time than CuPy takes to load;"
 
 
 def jobs_option(command: F) -> F:

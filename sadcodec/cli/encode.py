@@ -35,7 +35,7 @@ _FAILED = 3  # exit status when some images failed
     type=common.QUALITY,
     metavar="Q",
     help="Target quality, higher is better. Default: 75, unless another target is given. "
-    "Anchors on photographs: 25 = 0.02, 50 = 0.1, 75 = 0.8, 90 = 3 bpp.",
+    "Anchors on photographs: 25 = 0.015, 50 = 0.1, 75 = 0.7, 90 = 2 bpp.",
 )
 @click.option(
     "--bpp",
@@ -57,7 +57,7 @@ _FAILED = 3  # exit status when some images failed
     "--sites",
     type=common.COUNT,
     metavar="N",
-    help="Number of sites. Anchors for 768 x 512: 1500 = about 0.15 bpp, 5000 = 0.5, 12000 = 1.2.",
+    help="Number of sites. Anchors for 768 x 512: 1500 = about 0.13 bpp, 5000 = 0.43, 12000 = 1.",
 )
 @common.effort_option
 @common.seed_option
