@@ -15,7 +15,7 @@ FORMATTED := $(filter %.h %.cpp %.cu %.cuh,$(KERNELS)) $(wildcard tests/cuda_hos
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test check-kernels test-gpu lint format bench bench-gpu clean
+.PHONY: help venv demo test check-kernels golden test-gpu lint format bench bench-gpu clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -60,6 +60,9 @@ format: $(READY) ## format the Python and C++ sources
 	@$(BIN)/ruff check --quiet --fix-only
 	@$(BIN)/ruff format --quiet
 	@$(BIN)/clang-format -i $(FORMATTED)
+
+golden: $(READY) ## write the files of tests/golden that are missing; none is made anew
+	@PYTHONPATH=tests $(BIN)/python tests/golden_files.py
 
 bench: $(READY) ## measure encode, decode and the passes of one iteration
 	@$(BIN)/python benchmarks/speed.py

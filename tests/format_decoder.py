@@ -326,3 +326,34 @@ def dequantize(h: dict, sites: Sites) -> list[list[float]]:
             value[:3] = [luma + co - cg, luma + 2 * cg, luma - co - cg]
         rows.append([to_float(v) for v in row + value])
     return rows
+
+
+# ---- section 5 ------------------------------------------------------------------------------
+
+
+def draw(h: dict, rows: list[list[float]]) -> list[list[list[int]]]:
+    """Code values [height][width][channel] of the sites in `rows`."""
+    across, down = range(h["width"]), range(h["height"])
+    return [[pixel(h, rows, i + 0.5, j + 0.5) for i in across] for j in down]
+
+
+def pixel(h: dict, rows: list[list[float]], x: float, y: float) -> list[int]:
+    """Code values of the channels at one point."""
+    logits = [logit(row, x, y) for row in rows]
+    best = sorted(range(len(rows)), key=lambda i: (-logits[i], i))[: h["k"]]
+    weights = [math.exp(logits[i] - logits[best[0]]) for i in best]
+    maximum = 65535 if h["bit_depth"] == 16 else 255
+    values = []
+    for c in range(h["channels"]):
+        blend = sum(w * rows[i][6 + c] for w, i in zip(weights, best)) / sum(weights)
+        values.append(math.floor(max(0.0, min(blend, 1.0)) * maximum + 0.5))
+    return values
+
+
+def logit(row: list[float], x: float, y: float) -> float:
+    """How much a site claims the point (x, y)."""
+    dx, dy, log_tau, radius, p, q = x - row[0], y - row[1], *row[2:6]
+    a = math.hypot(p, q)
+    ratio = math.sinh(a) / a if a else 1.0
+    form = math.cosh(a) * (dx * dx + dy * dy) + ratio * (p * (dx * dx - dy * dy) + 2 * q * dx * dy)
+    return math.exp(log_tau) * (radius - math.sqrt(max(form, 0.0)))
