@@ -23,7 +23,8 @@ WIDTH_AT, SITES_AT, HEADER_CRC_AT = 12, 20, 42  # offsets in a file of 3 channel
 
 
 def run(folder: Path, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    if arguments[0] in {"encode", "eval"}:  # "auto" has a word to say where CuPy finds no GPU
+    coding = arguments[0] in {"encode", "eval"} and "--from" not in arguments
+    if coding:  # "auto" has a word to say where CuPy finds no GPU
         arguments += ("--backend", "cpu")
     done = subprocess.run(
         [*SAD, *arguments],
@@ -136,6 +137,12 @@ def test_eval_of_good_and_bad_images(tmp_path: Path, photograph: np.ndarray) -> 
     assert done.stderr.count(b"\n") == 1
     assert done.stdout != b""
     assert len((tmp_path / "table.csv").read_text().splitlines()) == 1 + 4
+    again = run(tmp_path, "eval", "--from", "table.csv", "--out", "-")
+    assert again.stdout == (tmp_path / "table.csv").read_bytes()
+    assert (again.returncode, again.stderr) == (3, b"")
+    again = run(tmp_path, "eval", "--from", "table.csv")
+    assert again.stdout.splitlines()[0] == done.stdout.splitlines()[0]
+    assert b"2 of 4 failed" in again.stdout
 
 
 def expect_refusal(capfd: pytest.CaptureFixture[str], data: bytes, command: str) -> None:

@@ -88,20 +88,30 @@ def evaluation(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     def write_csv(rows: list[Row], file: Any) -> None:
         file.write("image,bytes\n" + "".join(f"{row.image},{row.bytes}\n" for row in rows))
 
-    def summary(rows: list[Row], peers: object) -> str:
-        return f"{len(rows)} rows, {peers}"
+    def summary(rows: list[Row], peers: object, ranges: list[tuple[float, float]]) -> str:
+        return f"{len(rows)} rows, {peers}" + (f", {ranges}" if ranges else "")
 
-    def markdown(rows: list[Row], peers: object) -> str:
+    def markdown(rows: list[Row], peers: object, ranges: object) -> str:
         return f"| {len(rows)} | {peers} |"
+
+    def read_rows(text: str) -> list[Row]:
+        cells = [line.split(",") for line in text.splitlines()[1:]]
+        return [Row(image, int(size)) for image, size in cells]
+
+    def check_comparable(rows: list[Row]) -> None:
+        if "odd.png" in (row.image for row in rows):
+            raise SadError("odd rows")
 
     parts = {
         "sweep": types.SimpleNamespace(run_sweep=run_sweep),
         "table": types.SimpleNamespace(write_csv=write_csv, summary=summary, markdown=markdown),
-        "peers": types.SimpleNamespace(read_peers=str.upper),
+        "peers": types.SimpleNamespace(read_peers=str.upper, join="+".join),
+        "reading": types.SimpleNamespace(read_rows=read_rows, check_comparable=check_comparable),
     }
     package = types.SimpleNamespace(**parts)
     monkeypatch.setitem(sys.modules, "sadcodec.evaluate", package)  # type: ignore[arg-type]
-    monkeypatch.setitem(sys.modules, "sadcodec.evaluate.peers", parts["peers"])  # type: ignore[arg-type]
+    for name in ("peers", "reading"):
+        monkeypatch.setitem(sys.modules, f"sadcodec.evaluate.{name}", parts[name])  # type: ignore[arg-type]
     monkeypatch.setattr(sadcodec, "evaluate", package, raising=False)
     return calls
 
@@ -134,6 +144,37 @@ def test_eval_beside_other_codecs(sad: Sad, evaluation: list[dict[str, Any]]) ->
     assert sad("eval", "in.png", "--size=9", "--peers=peers.csv").out == b"1 rows, JPEG\n"
     assert_one_line_error(sad("eval", "in.png", "--peers=none.csv"), "none.csv: No such file")
     assert [call["kind"] for call in evaluation] == ["size"]
+    Path("more.csv").write_text("vvc")
+    options = ["--peers=peers.csv", "--peers=more.csv", "--bd-range=0.1, 0.5", "--bd-range=1,2"]
+    result = sad("eval", "in.png", "--size=9", *options)
+    assert result.out == b"1 rows, JPEG+VVC, [(0.1, 0.5), (1.0, 2.0)]\n"
+    for wrong in ("1", "2,1", "1,1", "0,1", "1,2,3", "a,b"):
+        assert sad("eval", "in.png", "--peers=peers.csv", f"--bd-range={wrong}").status == 2
+    result = sad("eval", "in.png", "--bd-range=1,2")
+    assert result.status == 2
+    assert "--bd-range needs --peers" in result.err
+
+
+def test_eval_of_saved_rows(sad: Sad, evaluation: list[dict[str, Any]]) -> None:
+    Path("one.csv").write_text("image,bytes\na.png,10\nb.png,20\n")
+    Path("two.csv").write_text("image,bytes\nc.png,30\n")
+    result = sad("eval", "--from=one.csv", "--from=two.csv", "--markdown")
+    assert (result.status, result.out, result.err) == (0, b"| 3 | None |\n", "")
+    result = sad("eval", "--from=-", "--from=two.csv", "--out=-", stdin=b"image,bytes\nd.png,1\n")
+    assert result.out == b"image,bytes\nd.png,1\nc.png,30\n"
+    lines = sad("eval", "--from=one.csv", "--json").out.splitlines()
+    assert [json.loads(line)["image"] for line in lines] == ["a.png", "b.png"]
+    Path("odd.csv").write_text("image,bytes\nodd.png,30\n")
+    assert_one_line_error(sad("eval", "--from=one.csv", "--from=odd.csv"), "odd.csv: odd rows")
+    assert_one_line_error(sad("eval", "--from=none.csv"), "none.csv: No such file")
+    assert evaluation == []  # nothing was coded
+    for wrong in (["in.png"], ["--bpp=1"], ["--effort=5"], ["--jobs=1"], ["--backend=cpu"]):
+        result = sad("eval", "--from=one.csv", *wrong)
+        assert result.status == 2
+        assert f"{wrong[0].split('=')[0].replace('in.png', 'IMAGES')} and --from" in result.err
+    result = sad("eval")
+    assert result.status == 2
+    assert "IMAGES" in result.err
 
 
 def test_eval_goes_on_after_a_failure(sad: Sad, evaluation: list[dict[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""Sweeps, their tables and the comparison with other codecs."""
+"""Sweeps, their tables and rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL import Image
 
 from sadcodec import codec
 from sadcodec.errors import InputError, OptionError, SadError
-from sadcodec.evaluate.peers import read_peers
+from sadcodec.evaluate.reading import check_comparable, read_rows
 from sadcodec.evaluate.sweep import Row, run_sweep
 from sadcodec.evaluate.table import COLUMNS, markdown, summary, write_csv
 from sadcodec.metrics import psnr, ssim
@@ -189,76 +189,55 @@ def test_markdown_has_the_cells_of_the_summary():
     assert plain == [line.split() for line in summary(rows).splitlines()]
 
 
-# ---- Other codecs -------------------------------------------------------------------------------
-
-PEERS = """codec,quality,image,bytes,bpp,psnr,ssim,encode_s,decode_s
-jpeg420,1,a,1,0.25,28,0.8,0,0
-jpeg420,2,a,1,1.0,34,0.9,0,0
-jpeg444,1,a,1,0.5,30,0.8,0,0
-jpeg444,2,a,1,2.0,40,0.9,0,0
-jpeg420,1,b,1,0.25,24,0.8,0,0
-jpeg420,2,b,1,4.0,32,0.9,0,0
-webp,1,a,1,4.0,50,0.8,0,0
-webp,2,a,1,1.0,42,0.9,0,0
-png,,a,1,12.0,99.0,1,0,0
-"""
+# ---- Rows of earlier sweeps ---------------------------------------------------------------------
 
 
-def test_peers_interpolate_in_log_rate():
-    peers = read_peers(PEERS)
-    assert peers.codecs == ["jpeg", "webp"]  # variants joined, lossless left out
-    assert peers.psnr_at("jpeg", "b.png", 1.0) == pytest.approx(28)
-    assert peers.psnr_at("webp", "folder/a.png", 2.0) == pytest.approx(46)  # unsorted in the file
-    assert peers.psnr_at("jpeg", "a", 0.25) == pytest.approx(28)
-    assert peers.psnr_at("webp", "a", 0.9) is None
-    assert peers.psnr_at("webp", "b", 2.0) is None
+def text_of(rows) -> str:
+    file = io.StringIO(newline="")
+    write_csv(rows, file)
+    return file.getvalue()
 
 
-def test_the_better_variant_counts_at_each_rate():
-    peers = read_peers(PEERS)
-    assert peers.psnr_at("jpeg", "a", 0.5) == pytest.approx(31)  # 4:2:0; 4:4:4 has 30
-    assert peers.psnr_at("jpeg", "a", 1.0) == pytest.approx(35)  # 4:4:4; 4:2:0 has 34
-    assert peers.psnr_at("jpeg", "a", 1.9) == pytest.approx(30 + 10 * math.log(3.8, 4))
+def test_rows_read_back():
+    rows = [row(), row("b,c.png", error="bad, very bad"), row("d.png", psnr_db=math.inf, ssim=None)]
+    rows.append(row("e.png", width=None, height=None, error="no image"))
+    assert read_rows(text_of(rows)) == rows
+    short = "\n".join(",".join(line.split(",")[:17]) for line in text_of(rows[:1]).splitlines())
+    assert "version" not in short  # as an older version might have written it
+    assert read_rows(short) == rows[:1]
 
 
-def test_means_need_four_fifths_of_the_images():
-    images = [f"i{index}" for index in range(5)]
-    points = [f"x,{image},{bpp},{30 + bpp}" for image in images for bpp in (1, 2)]
-    peers = read_peers("codec,image,bpp,psnr\n" + "\n".join(points))
-    full = peers.mean_psnr("x", [(image, 2.0) for image in images])
-    assert (full.psnr_db, full.covered, full.images) == (pytest.approx(32), 5, 5)
-    partial = peers.mean_psnr("x", [(image, 2.0) for image in images[:4]] + [("i4", 3.0)])
-    assert (partial.psnr_db, partial.covered) == (pytest.approx(32), 4)
-    assert peers.mean_psnr("x", [(image, 2.0) for image in images[:3]] + [("i4", 3.0)]) is None
-    assert peers.mean_psnr("x", []) is None
-
-
-def test_tables_show_peers_beside_ours():
-    rows = [row("a.png", bpp=1.0), row("b.png", bpp=1.0), row("c.png", error="broken")]
-    lines = summary(rows, read_peers(PEERS)).splitlines()
-    assert lines[0].split()[-2:] == ["jpeg", "webp"]
-    assert lines[1].split()[-2:] == ["31.50", "-"]  # (35 + 28) / 2; webp lacks b
-    five = [row(f"{name}.png", bpp=1.0) for name in "aaaab"]
-    text = markdown(five, read_peers(PEERS))
-    assert r"42.00\*" in text
-    assert text.splitlines()[-1].startswith(r"\* mean over")
+def test_unknown_columns_are_ignored():
+    lines = text_of([row()]).splitlines()
+    wider = f"mood,{lines[0]}\ngood,{lines[1]}\n"
+    assert read_rows(wider) == [row()]
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("change", "message"),
     [
-        ("", "column codec"),
-        ("codec,image,bpp\nx,a,1\n", "column psnr"),
-        ("codec,image,bpp,psnr\n", "no lossy points"),
-        ("codec,image,bpp,psnr\nx,a,1,99.0\n", "no lossy points"),
-        ("codec,image,bpp,psnr\nx,a,1,30\nx,a,none,30\n", "line 3"),
-        ("codec,image,bpp,psnr\nx,a,0,30\n", "line 2"),
-        ("codec,image,bpp,psnr\nx,a,1\n", "line 2"),
+        (lambda _: "", "lacks the column image"),
+        (lambda text: text.replace("psnr_db", "quality"), "lacks the column psnr_db"),
+        (lambda text: text.splitlines()[0], "without rows"),
+        (lambda text: text.replace("1000", "many"), "line 2: bytes is 'many'"),
+        (lambda text: text.replace("1000", "-1000"), "line 2: bytes is -1000"),
+        (lambda text: text.replace("0.50100", "nan"), "line 2: bpp is nan"),
+        (lambda text: text.replace("0.50100", "0"), "line 2: bpp is 0"),
+        (lambda text: text.replace("30.0000", ""), "line 2: psnr_db is empty"),
+        (lambda text: text.replace(",64,", ",,").replace(",5,", ",,"), "line 2: effort is ''"),
+        (lambda text: text.replace(",bpp,0.5,", ",speed,0.5,"), "line 2: setting is 'speed'"),
+        (lambda text: text[:60] + text[60:].rsplit(",", 5)[0], "line 2: it is cut short"),
     ],
 )
-def test_bad_tables_of_peers_are_refused(text, message):
+def test_bad_rows_are_refused(change, message):
     with pytest.raises(InputError, match=message):
-        read_peers(text)
+        read_rows(change(text_of([row()])))
+
+
+def test_rows_of_two_efforts_do_not_mix():
+    check_comparable([row(), row("b.png", value=2.0, seed=1)])
+    with pytest.raises(InputError, match="effort 5 and 9"):
+        check_comparable([row(), row(effort=9)])
 
 
 # ---- With the codec itself -----------------------------------------------------------------------

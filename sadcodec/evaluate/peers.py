@@ -1,4 +1,4 @@
-"""Other codecs on the same images: measured points from a CSV, read off at a wanted rate."""
+"""Other codecs on the same images: measured points from CSV files, read off at a wanted rate."""
 
 from __future__ import annotations
 
@@ -6,24 +6,29 @@ import csv
 import math
 import os
 import re
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from sadcodec.errors import InputError
-from sadcodec.evaluate.sweep import Row
 
-__all__ = ["PeerMean", "Peers", "read_peers"]
+__all__ = ["QUANTITIES", "PeerMean", "Peers", "join", "read_peers", "stem"]
 
-_COLUMNS = ("codec", "image", "bpp", "psnr")
+# What is compared, by the name it has in a `sweep.Row`: PSNR in dB, and SSIM.
+QUANTITIES = ("psnr_db", "ssim")
+
+_COLUMNS = ("codec", "image", "bpp")
+_PSNR_COLUMNS = ("psnr_db", "psnr")
 _LOSSLESS_DB = 99.0  # how such tables write an infinite PSNR
 # Of the images, at least; with fewer, a mean would be of the images that are easy at this rate.
 _LEAST_COVERED = 0.8
-_SUBSAMPLING = re.compile(r"4(20|22|44)$")
+_SUBSAMPLING = re.compile(r"(?<=[a-z])4(20|22|44)$")
+_MEAN = re.compile(r"mean-of-([0-9]+)")  # the "image" of points that are means themselves
 
-Curve = tuple[tuple[float, ...], tuple[float, ...]]  # ln(bpp), rising; PSNR in dB
+Point = tuple[float, float]  # bpp, quality
+Curve = tuple[tuple[float, ...], tuple[float, ...]]  # ln(bpp), rising; quality
+Curves = dict[str, dict[str, list[Curve]]]  # by codec, then by image
 
 
 @dataclass(frozen=True)
@@ -32,14 +37,18 @@ class PeerMean:
 
     Attributes
     ----------
-    psnr_db : float
+    value : float
+        PSNR in dB, or SSIM.
     covered, images : int
         How many of the images the codec has points on both sides of the wanted rate for.
+    published : int or None
+        Number of images of a mean that is known only as such; it was read at the mean rate.
     """
 
-    psnr_db: float
+    value: float
     covered: int
     images: int
+    published: int | None = None
 
 
 @dataclass(frozen=True)
@@ -48,20 +57,25 @@ class Peers:
 
     Attributes
     ----------
-    curves : dict of codec -> image (file name without suffix) -> list of Curve
+    curves : dict of quantity -> codec -> image (file name without suffix) -> list of Curve
         Subsampling variants of a codec (``jpeg420`` and ``jpeg444``) are curves of one codec, the
-        better of which counts at each rate.
+        better of which counts at each rate. A codec without SSIM has no curves there. The image
+        ``mean-of-24`` stands for a curve of means over 24 images.
     """
 
-    curves: dict[str, dict[str, list[Curve]]]
+    curves: dict[str, Curves]
 
     @property
     def codecs(self) -> list[str]:
         """Names in the order of the file."""
-        return list(self.curves)
+        return list(self.curves["psnr_db"])
 
-    def psnr_at(self, codec: str, image: str, bpp: float) -> float | None:
-        """PSNR of a codec on an image at a rate, linear in log rate between measured points.
+    def with_points(self, quantity: str) -> list[str]:
+        """Codecs that have points in a quantity."""
+        return [codec for codec in self.codecs if self.curves[quantity].get(codec)]
+
+    def at(self, codec: str, image: str, bpp: float, quantity: str = "psnr_db") -> float | None:
+        """Quality of a codec on an image at a rate, linear in log rate between measured points.
 
         Parameters
         ----------
@@ -69,44 +83,73 @@ class Peers:
         image : str
             File name, with or without suffix.
         bpp : float, > 0
+        quantity : str
+            One of `QUANTITIES`.
 
         Returns
         -------
         float or None
-            dB; None where no curve has points on both sides.
+            dB, or SSIM; None where no curve has points on both sides.
         """
-        wanted = math.log(bpp)
-        found = [
-            float(np.interp(wanted, log_rate, quality))
-            for log_rate, quality in self.curves[codec].get(_stem(image), [])
-            if log_rate[0] <= wanted <= log_rate[-1]
-        ]
-        return max(found, default=None)
+        return _best(self.curves[quantity].get(codec, {}).get(stem(image), []), math.log(bpp))
 
-    def mean_psnr(self, codec: str, rates: Iterable[tuple[str, float]]) -> PeerMean | None:
-        """Mean PSNR over images, each at its own rate.
+    def points(self, codec: str, image: str, quantity: str = "psnr_db") -> list[Point]:
+        """Return one curve of a codec on an image: (bpp, quality), bpp rising.
+
+        At every rate that any variant was measured at, with the quality of the best one there.
+        """
+        curves = self.curves[quantity].get(codec, {}).get(stem(image), [])
+        rates = sorted({rate for log_rates, _ in curves for rate in log_rates})
+        found = [(math.exp(rate), _best(curves, rate)) for rate in rates]
+        return [(rate, quality) for rate, quality in found if quality is not None]
+
+    def published_mean(self, codec: str) -> tuple[str, int] | None:
+        """Name and number of images of the mean that is all there is of a codec, or None."""
+        names = list(self.curves["psnr_db"].get(codec, {}))
+        match = _MEAN.fullmatch(names[0]) if len(names) == 1 else None
+        return (names[0], int(match[1])) if match else None
+
+    def knows(self, images: Iterable[str]) -> bool:
+        """Whether there are points of some codec for each of these images."""
+        known = {name for images in self.curves["psnr_db"].values() for name in images}
+        return all(stem(image) in known for image in images)
+
+    def mean(
+        self, codec: str, rates: Iterable[tuple[str, float]], quantity: str = "psnr_db"
+    ) -> PeerMean | None:
+        """Mean quality over images, each at its own rate.
 
         Parameters
         ----------
         codec : str
         rates : iterable of (image, bpp)
+        quantity : str
+            One of `QUANTITIES`.
 
         Returns
         -------
         PeerMean or None
-            Over the images that are covered; None if they are fewer than four fifths of all.
+            Over the images that are covered; None if they are fewer than four fifths of all. Of a
+            codec with nothing but a mean, that mean at the mean rate, if every image is known
+            (`knows`).
         """
-        found = [self.psnr_at(codec, image, bpp) for image, bpp in rates]
+        rates = list(rates)
+        published = self.published_mean(codec)
+        if published is not None:
+            return self._read_mean(codec, rates, quantity, *published)
+        found = [self.at(codec, image, bpp, quantity) for image, bpp in rates]
         covered = [value for value in found if value is not None]
         if not covered or len(covered) < _LEAST_COVERED * len(found):
             return None
         return PeerMean(sum(covered) / len(covered), len(covered), len(found))
 
-
-def peers_of(rows: Iterable[Row], peers: Peers) -> dict[str, PeerMean | None]:
-    """Each codec's mean PSNR over the images of these rows, at the rates the rows reached."""
-    rates = [(row.image, row.bpp) for row in rows if row.bpp is not None]
-    return {codec: peers.mean_psnr(codec, rates) for codec in peers.codecs}
+    def _read_mean(
+        self, codec: str, rates: Sequence[tuple[str, float]], quantity: str, name: str, count: int
+    ) -> PeerMean | None:
+        if not rates or not self.knows(image for image, _ in rates):
+            return None
+        value = self.at(codec, name, sum(bpp for _, bpp in rates) / len(rates), quantity)
+        return None if value is None else PeerMean(value, len(rates), len(rates), count)
 
 
 def read_peers(text: str) -> Peers:
@@ -115,8 +158,9 @@ def read_peers(text: str) -> Peers:
     Parameters
     ----------
     text : str
-        CSV with a header; the columns codec, image, bpp and psnr (dB) are read, others ignored.
-        Rows of 99 dB or more, or inf, are lossless and left out.
+        CSV with a header; the columns codec, image, bpp, psnr_db or psnr (dB), and ssim if there
+        is one, are read, others ignored. Rows of 99 dB or more, or inf, are lossless and left out.
+        A row without SSIM is none of the SSIM curves.
 
     Raises
     ------
@@ -124,34 +168,63 @@ def read_peers(text: str) -> Peers:
         If a column is missing, a number is none, or there are no points.
     """
     reader = csv.DictReader(text.splitlines())
-    missing = [name for name in _COLUMNS if name not in (reader.fieldnames or [])]
+    names = reader.fieldnames or []
+    psnr_column = next((name for name in _PSNR_COLUMNS if name in names), "")
+    missing = [name for name in _COLUMNS if name not in names] + ["psnr"] * (not psnr_column)
     if missing:
         raise InputError(f"table of peers lacks the column {missing[0]}")
-    points: dict[str, dict[str, dict[str, list[tuple[float, float]]]]] = {}
+    points: dict[tuple[str, str, str, str], list[Point]] = {}
     for row in reader:
-        try:
-            bpp, psnr = float(row["bpp"]), float(row["psnr"])
-        except (TypeError, ValueError):
-            bpp = psnr = math.nan
-        if not (bpp > 0 and math.isfinite(bpp)) or math.isnan(psnr):
+        bpp, psnr = _number(row["bpp"]), _number(row[psnr_column])
+        ssim = _number(row["ssim"]) if row.get("ssim") else None
+        bad = math.isnan(psnr) or (ssim is not None and not math.isfinite(ssim))
+        if not (bpp > 0 and math.isfinite(bpp)) or bad:
             raise InputError(f"table of peers has a bad number in line {reader.line_num}")
         if psnr >= _LOSSLESS_DB:
             continue
-        variants = points.setdefault(_SUBSAMPLING.sub("", row["codec"]), {})
-        images = variants.setdefault(row["codec"], defaultdict(list))
-        images[_stem(row["image"])].append((math.log(bpp), psnr))
+        variant, codec = row["codec"], _SUBSAMPLING.sub("", row["codec"])
+        for quantity, value in zip(QUANTITIES, (psnr, ssim)):
+            if value is not None:
+                key = (quantity, codec, variant, stem(row["image"]))
+                points.setdefault(key, []).append((math.log(bpp), value))
     if not points:
         raise InputError("table of peers has no lossy points")
-    curves: dict[str, dict[str, list[Curve]]] = {}
-    for codec, variants in points.items():
-        curves[codec] = defaultdict(list)
-        for images in variants.values():
-            for image, measured in images.items():
-                log_rate, quality = zip(*sorted(measured), strict=True)
-                curves[codec][image].append((log_rate, quality))
-        curves[codec] = dict(curves[codec])
+    curves: dict[str, Curves] = {quantity: {} for quantity in QUANTITIES}
+    for (quantity, codec, _, image), measured in points.items():
+        log_rate, quality = zip(*sorted(measured), strict=True)
+        curves[quantity].setdefault(codec, {}).setdefault(image, []).append((log_rate, quality))
     return Peers(curves)
 
 
-def _stem(image: str) -> str:
+def join(tables: Sequence[Peers]) -> Peers:
+    """Return one table with the curves of all, codecs in the order in which they come."""
+    curves: dict[str, Curves] = {quantity: {} for quantity in QUANTITIES}
+    for table in tables:
+        for quantity, codecs in table.curves.items():
+            for codec, images in codecs.items():
+                mine = curves[quantity].setdefault(codec, {})
+                for image, found in images.items():
+                    mine[image] = mine.get(image, []) + found
+    return Peers(curves)
+
+
+def stem(image: str) -> str:
+    """Return the name of an image's file without folder and suffix."""
     return os.path.splitext(os.path.basename(image))[0]
+
+
+def _best(curves: Iterable[Curve], log_rate: float) -> float | None:
+    """Return the best quality of some curves at a rate; None where none has points around it."""
+    found = [
+        float(np.interp(log_rate, log_rates, quality))
+        for log_rates, quality in curves
+        if log_rates[0] <= log_rate <= log_rates[-1]
+    ]
+    return max(found, default=None)
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text or "")
+    except ValueError:
+        return math.nan

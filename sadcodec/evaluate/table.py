@@ -8,7 +8,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TextIO
 
-from sadcodec.evaluate.peers import Peers, peers_of
+from sadcodec.evaluate.comparison import Range, Table, by_target, comparisons, target_name
+from sadcodec.evaluate.peers import Peers
 from sadcodec.evaluate.sweep import Row
 
 __all__ = ["COLUMNS", "markdown", "summary", "write_csv"]
@@ -16,7 +17,6 @@ __all__ = ["COLUMNS", "markdown", "summary", "write_csv"]
 COLUMNS = tuple(field.name for field in dataclasses.fields(Row))
 
 _DECIMALS = {"bpp": 5, "psnr_db": 4, "ssim": 5, "fit_psnr_db": 4, "encode_s": 4, "decode_s": 4}
-_UNITS = {"bpp": "bpp", "psnr": "dB", "quality": "quality", "sites": "sites", "size": "bytes"}
 # The row column that a target is to be compared with; quality and sites have none.
 _REACHED = {"bpp": "bpp", "psnr": "psnr_db", "size": "bytes"}
 
@@ -36,15 +36,18 @@ def write_csv(rows: Iterable[Row], file: TextIO) -> None:
         writer.writerow([_cell(name, getattr(row, name)) for name in COLUMNS])
 
 
-def summary(rows: Sequence[Row], peers: Peers | None = None) -> str:
+def summary(rows: Sequence[Row], peers: Peers | None = None, ranges: Sequence[Range] = ()) -> str:
     """Means over the images, one line per setting, aligned for a terminal.
 
     Parameters
     ----------
     rows : sequence of Row
-        Failures are left out of the means and counted below the table.
+        Failures are left out of the means and counted below the tables.
     peers : Peers, optional
-        Adds a column per codec: its PSNR on the same images at the rates the rows reached.
+        Adds tables of other codecs on the same images at the rates the rows reached, see
+        `comparison.comparisons`.
+    ranges : sequence of (low, high), bpp
+        Of the BD-rates against them; none: all rates of the rows.
 
     Returns
     -------
@@ -53,37 +56,52 @@ def summary(rows: Sequence[Row], peers: Peers | None = None) -> str:
         decoded files and of the fit before quantization, SSIM, sites, seconds of encoding and
         decoding; the deviation from the target that is largest in size over the images.
     """
-    header, lines, notes = _table(rows, peers)
-    widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
+    first, *others = _tables(rows, peers, ranges)
+    lines = _aligned(first)
+    for table in others:
+        lines += ["", table.caption, *_aligned(table)]
+    return "\n".join([*lines, *_failures(rows)])
+
+
+def markdown(rows: Sequence[Row], peers: Peers | None = None, ranges: Sequence[Range] = ()) -> str:
+    """Return the tables of `summary` in Markdown."""
+    first, *others = _tables(rows, peers, ranges)
+    lines = _piped(first)
+    for table in others:
+        lines += ["", table.caption, "", *_piped(table)]
+    lines += [line for note in _failures(rows) for line in ("", note)]
+    return "\n".join(lines).replace("*", r"\*")
+
+
+def _aligned(table: Table) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(table.header, *table.lines, strict=True)]
     text = [
         "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
-        for line in (header, *lines)
+        for line in (table.header, *table.lines)
     ]
-    return "\n".join([*text, *notes])
+    return [*text, *table.notes]
 
 
-def markdown(rows: Sequence[Row], peers: Peers | None = None) -> str:
-    """Return the table of `summary` in Markdown."""
-    header, lines, notes = _table(rows, peers)
-    text = ["| " + " | ".join(line) + " |" for line in (header, ["---:"] * len(header), *lines)]
-    text += [line for note in notes for line in ("", note)]
-    return "\n".join(text).replace("*", r"\*")
+def _piped(table: Table) -> list[str]:
+    rule = ["---:"] * len(table.header)
+    text = ["| " + " | ".join(line) + " |" for line in (table.header, rule, *table.lines)]
+    return text + [line for note in table.notes for line in ("", note)]
 
 
-def _table(
-    rows: Sequence[Row], peers: Peers | None
-) -> tuple[list[str], list[list[str]], list[str]]:
-    """Return header, lines of cells, and notes to print below."""
-    groups: dict[tuple[str, float], list[Row]] = {}
-    for row in rows:
-        groups.setdefault((row.setting, row.value), []).append(row)
+def _failures(rows: Sequence[Row]) -> list[str]:
+    failed = sum(1 for row in rows if row.error)
+    return [f"{failed} of {len(rows)} failed"] if failed else []
+
+
+def _tables(rows: Sequence[Row], peers: Peers | None, ranges: Sequence[Range]) -> list[Table]:
+    """Return the table of the sweep, then those of other codecs."""
     header = ["target", "images", "bpp", "PSNR", "fit PSNR", "SSIM", "sites", "encode s"]
-    header += ["decode s", "worst", *(peers.codecs if peers else [])]
-    lines, partial = [], False
-    for (setting, value), group in groups.items():
+    header += ["decode s", "worst"]
+    lines = []
+    for (setting, value), group in by_target(rows).items():
         good = [row for row in group if not row.error]
         line = [
-            f"{value:g} {_UNITS.get(setting, setting)}",
+            target_name(setting, value),
             str(len(good)),
             _mean(good, "bpp", 4),
             _mean(good, "psnr_db", 2),
@@ -94,16 +112,8 @@ def _table(
             _mean(good, "decode_s", 3),
             _worst(good, setting, value),
         ]
-        for mean in peers_of(good, peers).values() if peers else ():
-            incomplete = mean is not None and mean.covered < mean.images
-            partial = partial or incomplete
-            line.append("-" if mean is None else f"{mean.psnr_db:.2f}{'*' if incomplete else ''}")
         lines.append(line)
-    notes = ["* mean over the images for which there are points around this rate"] * partial
-    failed = sum(1 for row in rows if row.error)
-    if failed:
-        notes.append(f"{failed} of {len(rows)} failed")
-    return header, lines, notes
+    return [Table("", header, lines), *(comparisons(rows, peers, ranges) if peers else ())]
 
 
 def _mean(rows: Sequence[Row], name: str, decimals: int) -> str:
