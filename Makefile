@@ -15,7 +15,7 @@ FORMATTED := $(filter %.h %.cpp %.cu %.cuh,$(KERNELS)) $(wildcard tests/cuda_hos
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test check-kernels golden test-gpu lint format bench bench-gpu clean
+.PHONY: help venv demo test check-kernels golden test-gpu lint format bench bench-rd bench-gpu clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -66,6 +66,9 @@ golden: $(READY) ## write the files of tests/golden that are missing; none is ma
 
 bench: $(READY) ## measure encode, decode and the passes of one iteration
 	@$(BIN)/python benchmarks/speed.py
+
+bench-rd: $(READY) ## measure bits by column, each technique, each effort
+	@$(BIN)/python benchmarks/rate_distortion.py --out benchmarks/results/rd.json
 
 bench-gpu: $(READY) ## measure a GPU: fits, passes, drawing, memory
 	@$(BIN)/python benchmarks/gpu.py --out benchmarks/results/gpu.json
