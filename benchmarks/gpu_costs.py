@@ -73,7 +73,7 @@ _READ_SHARES = {
     ("render_tiles", "exact_sites"): 0.0,
     ("render_tiles", "params"): 0.0,
 }
-_PHASE_TARGET = 0.5  # of the target: every second row, whose sectors hold both columns
+_PHASE_SHARE = 0.5  # of what is kept by pixel: every second row, whose sectors hold both columns
 
 # Outputs that are read before they are written.
 _UPDATED = {("adam", "params"), ("adam", "first"), ("adam", "second")}
@@ -141,8 +141,8 @@ def bytes_moved(kernel: Kernel, arguments: Mapping[str, Any]) -> float:
         if key in _GATHERED:
             size = min(size, float(arguments["out"].nbytes))
         size *= _READ_SHARES.get(key, 1.0)
-        if parameter.name == "target" and "phase" in arguments:
-            size *= _PHASE_TARGET
+        if parameter.name in {"target", "weights"} and "phase" in arguments:
+            size *= _PHASE_SHARE
         total += 2 * size if key in _UPDATED else size
     return total
 

@@ -37,9 +37,10 @@ static __device__ __forceinline__ float staged_color(const StagedSite& s, int c)
 // One tile by PIXELS threads, 64 (all pixels) or 16 (one phase of them); 64 / PIXELS tiles a block.
 template <int PIXELS>
 static __device__ __forceinline__ void tile_gradient(
-    const float* sites, const int* offsets, const int* ids, const float* target, float* rows,
-    unsigned long long* loss, int tiles, int tiles_x, int width, int height, float cut, int phase,
-    float scale, StagedSite* staged, float* partial, int* lengths, float* squared) {
+    const float* sites, const int* offsets, const int* ids, const float* target,
+    const float* weights, float* rows, unsigned long long* loss, int weight_stride, int tiles,
+    int tiles_x, int width, int height, float cut, int phase, float scale, StagedSite* staged,
+    float* partial, int* lengths, float* squared) {
   constexpr int kGroups = kGradientThreads / PIXELS, kSide = PIXELS == kTilePixels ? kTile : 4;
   constexpr int kLanes = PIXELS < 32 ? PIXELS : 32, kParts = PIXELS / kLanes;  // of a reduction
   const int group = threadIdx.x / PIXELS, thread = threadIdx.x % PIXELS;
@@ -108,14 +109,15 @@ static __device__ __forceinline__ void tile_gradient(
   // The error and dL/dy. A pixel outside the image, or of a tile without sites, has none.
   const bool counts = inside && end > begin;
   const float inverse = counts ? 1.0f / total : 0.0f;
+  const long long pixel = static_cast<long long>(py) * width + px;
+  const float weight = counts ? weights[pixel * weight_stride] : 0.0f, slope = weight * scale;
   float g[kChannels], gy = 0.0f, error2 = 0.0f;
   SAD_UNROLL
   for (int c = 0; c < kChannels; ++c) {
     const float value = blend[c] * inverse;
-    const long long at = (static_cast<long long>(py) * width + px) * kChannels + c;
-    const float error = counts ? value - target[at] : 0.0f;
+    const float error = counts ? value - target[pixel * kChannels + c] : 0.0f;
     error2 = error2 + error * error;
-    g[c] = error * scale;
+    g[c] = error * slope;
     gy = gy + g[c] * value;
   }
 
@@ -171,7 +173,7 @@ static __device__ __forceinline__ void tile_gradient(
   }
 
   // 2^28 units keep 1e-6 of a tile's error at 46 dB, and 2^28 pixels of the largest error fit.
-  error2 = warp_sum(error2);
+  error2 = warp_sum(error2 * weight);
   if (lane == 0) squared[threadIdx.x / 32] = error2;
   __syncthreads();
   if (threadIdx.x == 0) {
@@ -185,32 +187,37 @@ static __device__ __forceinline__ void tile_gradient(
 using namespace sad;
 
 // rows [entries][6 + C]: the sums of GradientSum for each entry of a tile's list. losses [slot]
-// grows by the squared error of the sampled pixels. All pixels; a block is a tile.
+// grows by the squared error of the sampled pixels. Weights of the squared errors: one a pixel, in
+// the order of the image, with weight_stride 1, or a single one for all with 0. All pixels; a block
+// is a tile.
 extern "C" __global__ void __launch_bounds__(64, 14)
     gradient_tiles(const float* sites, const int* offsets, const int* ids, const float* target,
-                   float* rows, unsigned long long* losses, int tiles, int tiles_x, int width,
-                   int height, float cut, int slot, float scale) {
+                   const float* weights, float* rows, unsigned long long* losses, int weight_stride,
+                   int tiles, int tiles_x, int width, int height, float cut, int slot,
+                   float scale) {
   __shared__ StagedSite staged[kStaged];
   __shared__ float partial[2 * kStaged * kRow];
   __shared__ int lengths[1];
   __shared__ float squared[kGradientThreads / 32];
-  tile_gradient<kTilePixels>(sites, offsets, ids, target, rows, losses + slot, tiles, tiles_x,
-                             width, height, cut, 0, scale, staged, partial, lengths, squared);
+  tile_gradient<kTilePixels>(sites, offsets, ids, target, weights, rows, losses + slot,
+                             weight_stride, tiles, tiles_x, width, height, cut, 0, scale, staged,
+                             partial, lengths, squared);
 }
 
 // The pixels of one phase, 0..3: one of every 2 x 2. A block is four tiles.
 extern "C" __global__ void __launch_bounds__(64, 14)
     gradient_tiles_sampled(const float* sites, const int* offsets, const int* ids,
-                           const float* target, float* rows, unsigned long long* losses, int tiles,
-                           int tiles_x, int width, int height, float cut, int slot, int phase,
-                           float scale) {
+                           const float* target, const float* weights, float* rows,
+                           unsigned long long* losses, int weight_stride, int tiles, int tiles_x,
+                           int width, int height, float cut, int slot, int phase, float scale) {
   constexpr int kGroups = kGradientThreads / kSampled;
   __shared__ StagedSite staged[kGroups * kStaged];
   __shared__ float partial[kGroups * kStaged * kRow];
   __shared__ int lengths[kGroups];
   __shared__ float squared[kGradientThreads / 32];
-  tile_gradient<kSampled>(sites, offsets, ids, target, rows, losses + slot, tiles, tiles_x, width,
-                          height, cut, phase, scale, staged, partial, lengths, squared);
+  tile_gradient<kSampled>(sites, offsets, ids, target, weights, rows, losses + slot, weight_stride,
+                          tiles, tiles_x, width, height, cut, phase, scale, staged, partial,
+                          lengths, squared);
 }
 
 // gradients [count][6 + C] from the rows of each site, in the order of the tiles: 16 threads a

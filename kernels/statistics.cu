@@ -15,11 +15,13 @@ constexpr float kRemovalCut = 40.0f;   // logits; a site's neighbours may be far
 
 using namespace sad;
 
-// rows [entries][3] of each entry of a tile's list. The sum of a pixel's other weights is taken
-// over those, since subtracting the site from the total would cancel where it has nearly all.
+// rows [entries][3] of each entry of a tile's list; weights as in gradient.cu. The sum of a pixel's
+// other weights is taken over those, since subtracting the site from the total would cancel where
+// it has nearly all.
 extern "C" __global__ void __launch_bounds__(64)
     statistics_tiles(const float* sites, const int* offsets, const int* ids, const float* target,
-                     float* rows, int tiles_x, int width, int height) {
+                     const float* weights, float* rows, int weight_stride, int tiles_x, int width,
+                     int height) {
   __shared__ float partial[kStatisticsWarps * kPiece * kSums];
   const int tile = blockIdx.x, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int px = tile % tiles_x * kTile + threadIdx.x % kTile;
@@ -101,6 +103,12 @@ extern "C" __global__ void __launch_bounds__(64)
     }
     delta[j] = after - before;
   }
+  // Not before here: registers are short above.
+  const long long pixel = static_cast<long long>(py) * width + px;
+  const float importance = inside ? weights[pixel * weight_stride] : 0.0f;
+  before = before * importance;
+  SAD_UNROLL
+  for (int j = 0; j < SAD_K; ++j) delta[j] = delta[j] * importance;
 
   for (int base = begin; base < end; base += kPiece) {
     const int n = end - base < kPiece ? end - base : kPiece;

@@ -14,7 +14,13 @@ def render(
 
 class Fit:
     def __init__(
-        self, target: Floats, params: Floats, k: int, threads: int, isa: str = ""
+        self,
+        target: Floats,
+        params: Floats,
+        k: int,
+        threads: int,
+        isa: str = "",
+        weights: Floats | None = None,
     ) -> None: ...
     @property
     def count(self) -> int: ...
@@ -31,7 +37,9 @@ class Fit:
     def append(self, params: Floats) -> None: ...
 
 class Refine:
-    def __init__(self, target: Floats, k: int, threads: int, isa: str = "") -> None: ...
+    def __init__(
+        self, target: Floats, k: int, threads: int, isa: str = "", weights: Floats | None = None
+    ) -> None: ...
     def set_sites(
         self,
         symbols: Ints,

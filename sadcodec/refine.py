@@ -268,7 +268,13 @@ class Refinement:
         self.set_symbols(self.without(ranking[:high]))
 
 
-def start_refiner(backend: Backend, target: Floats, params: Floats, header: Header) -> Refinement:
+def start_refiner(
+    backend: Backend,
+    target: Floats,
+    params: Floats,
+    header: Header,
+    weights: Floats | None = None,
+) -> Refinement:
     """Round a fitted diagram and solve its colours by least squares.
 
     Parameters
@@ -278,9 +284,11 @@ def start_refiner(backend: Backend, target: Floats, params: Floats, header: Head
     params : float32 [N, 6 + C]
     header : Header
         With the quantizer to use.
+    weights : float32 [H, W], >= 0 with mean 1, optional
+        Of the pixels' squared errors; 1 by default.
     """
     symbols = quantize(Sites(params), header.width, header.height, header.quantizer)
-    refinement = Refinement(backend.refiner(target, header.k), header)
+    refinement = Refinement(backend.refiner(target, header.k, weights), header)
     refinement.set_symbols(symbols)
     refinement.refiner.solve_colors(12)
     refinement.rebuild()

@@ -204,9 +204,11 @@ def test_bytes_and_floor(module: Callable[[str], ModuleType]) -> None:
     lists = {"offsets": np.array([0, 5], np.int32), "ids": np.zeros(20, np.int32)}
     arguments = {"sites": arguments["sites"], **lists, "target": np.zeros((8, 8, 3), np.float32)}
     arguments |= {"rows": np.zeros((20, 9), np.float32), "losses": np.zeros(66, np.uint64)}
+    arguments["weights"] = np.zeros(64, np.float32)
     fixed = 640 + 8 + 5 * 4 + 5 * 36 + 66 * 8
-    assert costs.bytes_moved(GRADIENT_TILES, arguments) == fixed + 768
-    assert costs.bytes_moved(GRADIENT_TILES_SAMPLED, {**arguments, "phase": 0}) == fixed + 384
+    assert costs.bytes_moved(GRADIENT_TILES, arguments) == fixed + 768 + 256
+    sampled = costs.bytes_moved(GRADIENT_TILES_SAMPLED, {**arguments, "phase": 0})
+    assert sampled == fixed + 384 + 128
 
     work = costs.Work(arithmetic=100, logit=10) + costs.Work(insert=2)
     assert work.operations == 100 + 10 * costs.UNITS["logit"] + 2 * costs.UNITS["insert"]

@@ -94,7 +94,7 @@ def test_a_grid_that_no_device_has_is_refused(launcher: Launcher, blocks):
 
 def test_every_declared_argument_counts(launcher: Launcher):
     """Each array of the largest kernels, left out or of another type, fails the launch."""
-    sizes = {"N": 4, "P": 9, "ends": 2, "capacity": 8, "H": 8, "W": 8, "C": 3}
+    sizes = {"N": 4, "P": 9, "ends": 2, "capacity": 8, "H": 8, "W": 8, "C": 3, "M": 64}
     for kernel in (GRADIENT_TILES, ADAM):
         arguments = {}
         for parameter in kernel.parameters:

@@ -62,7 +62,8 @@ static void list_tile(const PreparedSite* sites, int x0, int y0, int width, int 
 // ---- One site's pixels ----------------------------------------------------------------------
 
 // Rows of 16 floats in a group of 16 pixels.
-enum GroupRow { kGx = 0, kGy, kGreference, kGtotal, kGthreshold, kGlast, kGvalid, kGrows };
+// Places without a pixel have weight 0.
+enum GroupRow { kGx = 0, kGy, kGreference, kGtotal, kGthreshold, kGlast, kGweight, kGrows };
 SAD_INLINE int group_rows(int channels) { return kGrows + 3 * channels; }  // blend, last, target
 
 static void descent_setup(const DescentPixels& p, Scratch* groups, Scratch*) {
@@ -72,12 +73,12 @@ static void descent_setup(const DescentPixels& p, Scratch* groups, Scratch*) {
   float* out = groups->need(static_cast<size_t>(count) * rows * kLanes);
   for (int g = 0; g < count; ++g, out += rows * kLanes) {
     int32_t pixel[kLanes], slot[kLanes], index[kLanes], own[kLanes];
-    float x[kLanes], y[kLanes], valid[kLanes];
+    float x[kLanes], y[kLanes], weight[kLanes];
     for (int i = 0; i < kLanes; ++i) {
       const int at = g * kLanes + i;
       const int32_t entry = p.entries[at < p.count ? at : p.count - 1];
-      valid[i] = at < p.count ? 1.0f : 0.0f;
       pixel[i] = entry / kList;
+      weight[i] = at >= p.count ? 0.0f : p.weights ? p.weights[pixel[i]] : 1.0f;
       slot[i] = entry - pixel[i] * kList;
       own[i] = entry;
       const int row = pixel[i] / p.width;
@@ -116,7 +117,7 @@ static void descent_setup(const DescentPixels& p, Scratch* groups, Scratch*) {
     store(out + kGtotal * kLanes, total);
     store(out + kGthreshold * kLanes, threshold);
     store(out + kGlast * kLanes, last);
-    store(out + kGvalid * kLanes, load(valid));
+    store(out + kGweight * kLanes, load(weight));
     for (int c = 0; c < channels; ++c) {
       store(out + (kGrows + c) * kLanes, blend[c]);
       store(out + (kGrows + channels + c) * kLanes, last_blend[c]);
@@ -150,7 +151,7 @@ static double descent_error_c(const DescentPixels& p, const float* groups, const
       const F error = y - load(groups + (kGrows + 2 * C + c) * kLanes);
       squared = squared + error * error;
     }
-    sum = sum + squared * load(groups + kGvalid * kLanes);
+    sum = sum + squared * load(groups + kGweight * kLanes);
   }
   return reduce(sum);
 }
@@ -183,7 +184,8 @@ static void descent_color(const DescentPixels& p, const float* groups, const Pre
     const F w = sad_exp(l - load(groups + kGreference * kLanes));
     const F own = select(in, w, load(groups + kGlast * kLanes));
     const F inverse = F(1.0f) / (load(groups + kGtotal * kLanes) + own);
-    const F a = select(in, w * inverse, F(0.0f)) * load(groups + kGvalid * kLanes);
+    const F a = select(in, w * inverse, F(0.0f));
+    const F weighted = a * load(groups + kGweight * kLanes);
     F residual(0.0f);
     for (int c = 0; c < channels; ++c) {
       const F mine = select(in, w * F(s.color[c]), load(groups + (kGrows + channels + c) * kLanes));
@@ -191,8 +193,8 @@ static void descent_color(const DescentPixels& p, const float* groups, const Pre
       residual =
           residual + F(direction[c]) * (load(groups + (kGrows + 2 * channels + c) * kLanes) - y);
     }
-    along = along + a * residual;
-    square = square + a * a;
+    along = along + weighted * residual;
+    square = square + weighted * a;
   }
   out[0] = reduce(along);
   out[1] = reduce(square);

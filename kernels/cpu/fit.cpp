@@ -41,8 +41,8 @@ void Candidates::index_sites(int sites) {
     for (int32_t id : s.ids) site_rows[next[id]++] = row++;
 }
 
-Fit::Fit(const Kernels& kernels, const float* target, int width, int height, int channels,
-         const float* params, int count, int k, int threads)
+Fit::Fit(const Kernels& kernels, const float* target, const float* weights, int width, int height,
+         int channels, const float* params, int count, int k, int threads)
     : kernels_(kernels),
       pool_(threads),
       scratch_(make_scratch(pool_)),
@@ -56,17 +56,20 @@ Fit::Fit(const Kernels& kernels, const float* target, int width, int height, int
   const size_t squares = static_cast<size_t>(squares_x_) * squares_y_;
   constexpr int kSide = kSquare / kTile;
   target_.assign(squares * kSquareTiles * kBlocks * channels * 16, 0.0f);
+  if (weights) weights_.assign(squares * kSquareTiles * kBlocks * 16, 0.0f);
   float* out = target_.data();
+  size_t weight = 0;
   for (size_t tile = 0; tile < squares * kSquareTiles; ++tile) {
     const int square = static_cast<int>(tile / kSquareTiles), t = tile % kSquareTiles;
     const int x0 = square % squares_x_ * kSquare + t % kSide * kTile;
     const int y0 = square / squares_x_ * kSquare + t / kSide * kTile;
-    for (int block = 0; block < kBlocks; ++block, out += channels * 16) {
+    for (int block = 0; block < kBlocks; ++block, out += channels * 16, weight += 16) {
       for (int lane = 0; lane < 16; ++lane) {
         const int x = x0 + block_x(block, lane), y = y0 + block_y(block, lane);
         if (x >= width || y >= height) continue;
         for (int c = 0; c < channels; ++c)
           out[c * 16 + lane] = target[(static_cast<size_t>(y) * width + x) * channels + c];
+        if (weights) weights_[weight + lane] = weights[static_cast<size_t>(y) * width + x];
       }
     }
   }
@@ -122,6 +125,9 @@ SquareTask Fit::task(int square, int sums_columns) {
   t.lists = SquareLists{lists.ids.data(), static_cast<int>(lists.ids.size()), lists.entries.data(),
                         lists.offsets};
   t.target = target_.data() + static_cast<size_t>(square) * kSquareTiles * kBlocks * channels_ * 16;
+  t.weights = weights_.empty()
+                  ? nullptr
+                  : weights_.data() + static_cast<size_t>(square) * kSquareTiles * kBlocks * 16;
   t.sums = sums_.data() + static_cast<size_t>(lists_.rows[square]) * sums_columns;
   t.x0 = square % squares_x_ * kSquare;
   t.y0 = square / squares_x_ * kSquare;

@@ -23,8 +23,9 @@ struct Candidates {
 
 class Fit {
  public:
-  Fit(const Kernels& kernels, const float* target, int width, int height, int channels,
-      const float* params, int count, int k, int threads);
+  // weights [height, width] of the squared errors; null: all 1.
+  Fit(const Kernels& kernels, const float* target, const float* weights, int width, int height,
+      int channels, const float* params, int count, int k, int threads);
 
   int count() const { return count_; }
   int channels() const { return channels_; }
@@ -56,8 +57,9 @@ class Fit {
   float cut_ = 7.0f;
   int steps_ = 0;
   bool lists_current_ = false;
-  unsigned masked_ = 0;        // bit b: the lists' masks are known for block b
-  std::vector<float> target_;  // [squares][kSquareTiles][kBlocks][C][16]
+  unsigned masked_ = 0;         // bit b: the lists' masks are known for block b
+  std::vector<float> target_;   // [squares][kSquareTiles][kBlocks][C][16]
+  std::vector<float> weights_;  // [squares][kSquareTiles][kBlocks][16]; empty: all 1
   std::vector<float> params_, first_, second_, gradients_, disturbed_;
   std::vector<float> sums_;  // [rows][6 + C], or [rows][3] for the statistics
   std::vector<double> square_loss_;

@@ -110,6 +110,11 @@ SAD_INLINE void finish_tile(const SquareMemory& m, int slots, int columns, float
   }
 }
 
+// Weights of the squared error at 16 pixels.
+SAD_INLINE F pixel_weights(const SquareTask& t, int tile, int block) {
+  return t.weights ? load(t.weights + (tile * kBlocks + block) * kLanes) : F(1.0f);
+}
+
 // ---- Gradient -------------------------------------------------------------------------------
 
 template <int C>
@@ -146,12 +151,14 @@ SAD_INLINE float gradient_block(const GradientTask& t, const SquareMemory& m, in
   }
   const F inverse = F(1.0f) / total;
   const float* target = square.target + (tile * kBlocks + block) * C * kLanes;
+  const F weight = pixel_weights(square, tile, block);
+  const F scale = weight * F(t.scale);
   F g[C], gy(0.0f), loss(0.0f);
   for (int c = 0; c < C; ++c) {
     const F y = blend[c] * inverse;
     const F error = select(px.inside, y - load(target + c * kLanes), F(0.0f));
     loss = loss + error * error;
-    g[c] = error * F(t.scale);
+    g[c] = error * scale;
     gy = gy + g[c] * y;
   }
   for (int a = 0; a < top.count; ++a) {
@@ -176,7 +183,7 @@ SAD_INLINE float gradient_block(const GradientTask& t, const SquareMemory& m, in
     sad_accumulate(sum, w * gc, m.distance[i], px.x - F(s.x), px.y - F(s.y));
     for (int j = 0; j < kSums; ++j) m.sums[slot * kSums + j] = sum[j];
   }
-  return reduce(loss);
+  return reduce(loss * weight);
 }
 
 template <int C>
@@ -247,6 +254,8 @@ SAD_INLINE void statistics_block(const SquareTask& t, const SquareMemory& m, int
     const F error = blend[c] * inverse - target[c];
     squared = squared + error * error;
   }
+  const F weight = pixel_weights(t, tile, block);
+  squared = squared * weight;
   F rest(0.0f), rest_blend[C];
   for (int c = 0; c < C; ++c) rest_blend[c] = F(0.0f);
   for (int a = top.count - 1; a >= 0; --a) {
@@ -274,7 +283,7 @@ SAD_INLINE void statistics_block(const SquareTask& t, const SquareMemory& m, int
     }
     F* sum = m.sums + slot * 3;
     const F share = select(px.inside, w * inverse, F(0.0f));
-    const F delta = select(w > F(0.0f), removed - squared, F(0.0f));
+    const F delta = select(w > F(0.0f), removed * weight - squared, F(0.0f));
     sum[0] = sum[0] + share;
     sum[1] = sum[1] + share * squared;
     sum[2] = sum[2] + select(px.inside, delta, F(0.0f));

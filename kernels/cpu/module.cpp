@@ -51,6 +51,14 @@ int channels_of(const FloatTable& params) {
   return static_cast<int>(columns) - sad::kColor;
 }
 
+// Per-pixel weights of the squared error; null without.
+const float* weights_of(const std::optional<FloatTable>& weights, const FloatImage& target) {
+  if (!weights) return nullptr;
+  require(weights->shape(0) == target.shape(0) && weights->shape(1) == target.shape(1),
+          "target and weights differ in size");
+  return weights->data();
+}
+
 void require_size(int width, int height, int k, int threads) {
   require(width >= 1 && height >= 1 && width <= (1 << 24) && height <= (1 << 24),
           "width and height must be in [1, 2^24]");
@@ -113,7 +121,7 @@ NB_MODULE(_core, m) {
       .def(
           "__init__",
           [](sad::Fit* self, const FloatImage& target, const FloatTable& params, int k, int threads,
-             const std::string& isa) {
+             const std::string& isa, std::optional<FloatTable> weights) {
             const int channels = channels_of(params);
             require(static_cast<size_t>(channels) == target.shape(2),
                     "target and params differ in channels");
@@ -122,11 +130,12 @@ NB_MODULE(_core, m) {
             const int height = static_cast<int>(target.shape(0));
             const int width = static_cast<int>(target.shape(1));
             require_size(width, height, k, threads);
-            new (self) sad::Fit(pick(isa), target.data(), width, height, channels, params.data(),
-                                static_cast<int>(params.shape(0)), k, threads);
+            new (self)
+                sad::Fit(pick(isa), target.data(), weights_of(weights, target), width, height,
+                         channels, params.data(), static_cast<int>(params.shape(0)), k, threads);
           },
           nb::arg("target"), nb::arg("params"), nb::arg("k"), nb::arg("threads"),
-          nb::arg("isa") = "")
+          nb::arg("isa") = "", nb::arg("weights").none() = nb::none())
       .def_prop_ro("count", &sad::Fit::count)
       .def_prop_ro(
           "params",
@@ -196,17 +205,18 @@ NB_MODULE(_core, m) {
       .def(
           "__init__",
           [](sad::Refine* self, const FloatImage& target, int k, int threads,
-             const std::string& isa) {
+             const std::string& isa, std::optional<FloatTable> weights) {
             require(target.shape(0) <= (1 << 24) && target.shape(1) <= (1 << 24),
                     "target too large");
             const int height = static_cast<int>(target.shape(0));
             const int width = static_cast<int>(target.shape(1));
             require_size(width, height, k, threads);
             require(target.shape(2) >= 1 && target.shape(2) <= 4, "1 to 4 channels");
-            new (self) sad::Refine(pick(isa), target.data(), width, height,
-                                   static_cast<int>(target.shape(2)), k, threads);
+            new (self) sad::Refine(pick(isa), target.data(), weights_of(weights, target), width,
+                                   height, static_cast<int>(target.shape(2)), k, threads);
           },
-          nb::arg("target"), nb::arg("k"), nb::arg("threads"), nb::arg("isa") = "")
+          nb::arg("target"), nb::arg("k"), nb::arg("threads"), nb::arg("isa") = "",
+          nb::arg("weights").none() = nb::none())
       .def(
           "set_sites",
           [](sad::Refine& r, const IntTable& symbols, double position, double log_tau,

@@ -25,8 +25,8 @@ float ColumnCost::bits(int site, int symbol) const {
   return table[static_cast<size_t>(klass[site]) * (2 * range + 1) + r + range];
 }
 
-Refine::Refine(const Kernels& kernels, const float* target, int width, int height, int channels,
-               int k, int threads)
+Refine::Refine(const Kernels& kernels, const float* target, const float* weights, int width,
+               int height, int channels, int k, int threads)
     : kernels_(kernels),
       pool_(threads),
       scratch_(make_scratch(pool_)),
@@ -40,6 +40,7 @@ Refine::Refine(const Kernels& kernels, const float* target, int width, int heigh
   // One listed site must be left to take the place of another.
   if (k >= kList) throw std::invalid_argument("k must be under the length of the descent's lists");
   target_.assign(target, target + pixels * channels);
+  if (weights) weights_.assign(weights, weights + pixels);
   list_ids_.resize(pixels * kList);
   list_logits_.resize(pixels * kList);
 }
@@ -130,7 +131,8 @@ int Refine::visit(int site, double lambda, bool geometry, Worker& worker) {
                              target_.data(),
                              width_,
                              channels_,
-                             k_};
+                             k_,
+                             weights()};
   Scratch& memory = worker.scratch->groups;
   kernels_.descent_setup(pixels, &memory, &worker.scratch->work);
   const float* groups = memory.data;

@@ -36,8 +36,9 @@ struct ColumnCost {
 
 class Refine {
  public:
-  Refine(const Kernels& kernels, const float* target, int width, int height, int channels, int k,
-         int threads);
+  // weights [height, width] of the squared errors; null: all 1.
+  Refine(const Kernels& kernels, const float* target, const float* weights, int width, int height,
+         int channels, int k, int threads);
 
   // symbols [N, 6 + C]: x, y, log_tau, log_anisotropy, angle, radius, colours.
   void set_sites(const int32_t* symbols, int count, const Quantizer& quantizer);
@@ -56,6 +57,7 @@ class Refine {
 
  private:
   struct Worker;
+  const float* weights() const { return weights_.empty() ? nullptr : weights_.data(); }
   void dequantize(int site, const int32_t* symbols, PreparedSite* out) const;
   int visit(int site, double lambda, bool geometry, Worker& worker);
   void update_lists(int site, const float* logits);
@@ -66,6 +68,7 @@ class Refine {
   std::vector<std::unique_ptr<WorkerScratch>> scratch_;
   int width_, height_, channels_, k_, count_ = 0;
   std::vector<float> target_;
+  std::vector<float> weights_;  // [pixels]; empty: all 1
   std::vector<int32_t> symbols_;
   Quantizer quantizer_;
   std::vector<ColumnCost> costs_;

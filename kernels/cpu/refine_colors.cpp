@@ -28,9 +28,9 @@ void Refine::set_color_steps(const float* steps) {
   }
 }
 
-// Conjugate gradients on the normal equations W^T W c = W^T target, preconditioned by the
-// diagonal; W holds the blend weights of the current geometry. Rows are summed in fixed strips, so
-// that the result does not depend on the thread count.
+// Conjugate gradients on the normal equations W^T V W c = W^T V target, preconditioned by the
+// diagonal; W holds the blend weights of the current geometry, V those of the pixels' errors. Rows
+// are summed in fixed strips, so that the result does not depend on the thread count.
 void Refine::solve_colors(int iterations) {
   constexpr int kStrips = 16;
   const int pixels = width_ * height_, n_channels = channels_;
@@ -52,7 +52,7 @@ void Refine::solve_colors(int iterations) {
   });
   const size_t size = static_cast<size_t>(count_) * n_channels;
   std::vector<std::vector<float>> partial(kStrips);
-  // out = W^T (W c [- target]); also the diagonal of W^T W on request.
+  // out = W^T V (W c [- target]); also the diagonal of W^T V W on request.
   const auto apply = [&](const std::vector<float>& c, bool minus_target, std::vector<double>* out,
                          std::vector<double>* diagonal) {
     const size_t stride = n_channels + (diagonal ? 1 : 0);
@@ -72,10 +72,12 @@ void Refine::solve_colors(int iterations) {
         if (minus_target)
           for (int ch = 0; ch < n_channels; ++ch)
             y[ch] -= target_[static_cast<size_t>(at) * n_channels + ch];
+        const float v = weights_.empty() ? 1.0f : weights_[at];
+        for (int ch = 0; ch < n_channels; ++ch) y[ch] *= v;
         for (int j = 0; j < used; ++j) {
           float* to = sums.data() + static_cast<size_t>(id[j]) * stride;
           for (int ch = 0; ch < n_channels; ++ch) to[ch] += w[j] * y[ch];
-          if (diagonal) to[n_channels] += w[j] * w[j];
+          if (diagonal) to[n_channels] += v * w[j] * w[j];
         }
       }
     });

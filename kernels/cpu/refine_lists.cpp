@@ -40,10 +40,11 @@ double Refine::build_lists() {
         total += w;
         for (int c = 0; c < channels_; ++c) blend[c] += w * colors_[id[j] * kMaxChannels + c];
       }
+      const double weight = weights_.empty() ? 1.0 : weights_[at];
       for (int c = 0; c < channels_; ++c) {
         const float y_c = sad_min(sad_max(blend[c] / total, 0.0f), 1.0f);
         const float e = y_c - target_[at * channels_ + c];
-        sum += static_cast<double>(e) * e;
+        sum += static_cast<double>(e) * e * weight;
       }
     }
     row_error[y] = sum;
@@ -152,13 +153,16 @@ void Refine::removal_deltas(double* out) {
                                target_.data(),
                                width_,
                                channels_,
-                               k_};
+                               k_,
+                               weights()};
     Scratch& memory = scratch.groups;
     kernels_.descent_setup(pixels, &memory, &scratch.work);
     PreparedSite gone = sites_.data()[site];
     const double with_site = kernels_.descent_error(pixels, memory.data, gone, nullptr);
     if (count_ == 1) {  // nobody takes over: an error of 1 everywhere
-      out[site] = static_cast<double>(pixels.count) * channels_ - with_site;
+      double total = 0.0;
+      for (int32_t entry : entries) total += weights_.empty() ? 1.0 : weights_[entry / kList];
+      out[site] = total * channels_ - with_site;
       return;
     }
     gone.radius = -1e30f;  // a logit under every threshold

@@ -78,7 +78,8 @@ struct SquareTask {
   const PreparedSite* sites;
   SquareLists lists;
   const float* target;
-  float* sums;  // [lists.count][columns of the pass], written whole
+  const float* weights;  // of each pixel's squared error, [tile][block][lane]; null: 1
+  float* sums;           // [lists.count][columns of the pass], written whole
   int x0, y0, width, height, channels, k;
 };
 
@@ -106,6 +107,7 @@ struct DescentPixels {
   const float* colors;  // [N][4]
   const float* target;  // [pixels][C]
   int width, channels, k;
+  const float* weights;  // [pixels], of the squared error; null: 1
 };
 
 struct DescentGroup;  // 16 pixels, prepared; see descent.h
@@ -132,7 +134,7 @@ struct Kernels {
   // Squared error of the pixels with the site as given; logits (may be null) receives its logits.
   double (*descent_error)(const DescentPixels& pixels, const float* groups,
                           const PreparedSite& site, float* logits);
-  // Sums for the best colour step along `direction`: (sum of a r.d, sum of a^2).
+  // Sums for the best colour step along `direction`: (sum of w a r.d, sum of w a^2).
   void (*descent_color)(const DescentPixels& pixels, const float* groups, const PreparedSite& site,
                         const float* direction, double* out);
 };

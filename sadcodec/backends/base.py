@@ -78,7 +78,9 @@ class FitSession(Protocol):
     worked on inside `computing`.
 
     The loss is the mean squared error over sampled pixels and channels between the target and the
-    blend *before* clamping to 0..1. Calls are made from one thread.
+    blend *before* clamping to 0..1. Where the session has weights, every squared error here is
+    multiplied by its pixel's weight; numbers of pixels and the mass of `statistics` are not. Calls
+    are made from one thread.
     """
 
     def computing(self) -> AbstractContextManager[Any]:
@@ -216,7 +218,8 @@ class Refiner(Protocol):
     pixels that the site can reach; colours jump to their best symbol at once. The error is that of
     the blend *clamped* to 0..1, summed over pixels and channels. Each pixel keeps the 12 sites of
     largest logit (`sadcodec.backends.quantization.LIST_LENGTH`); a site that is moved is not looked
-    for in other pixels until `build_lists` is called again. Calls are made from one thread.
+    for in other pixels until `build_lists` is called again. Where the refiner has weights, every
+    squared error here is multiplied by its pixel's weight. Calls are made from one thread.
 
     A table of symbols is int32 [N, 6 + C]: x, y, log_tau, log_anisotropy, angle, radius (0 without
     that column), colour axes. Until `set_sites` is called, every other member raises OptionError.
@@ -392,7 +395,11 @@ class Backend(Protocol):
         """
 
     def fit_session(
-        self, target: NDArray[np.float32], start: NDArray[np.float32] | Start, k: int = DEFAULT_K
+        self,
+        target: NDArray[np.float32],
+        start: NDArray[np.float32] | Start,
+        k: int = DEFAULT_K,
+        weights: NDArray[np.float32] | None = None,
     ) -> FitSession:
         """Start fitting.
 
@@ -402,16 +409,24 @@ class Backend(Protocol):
         start : float32 [N, 6 + C], or Start
             Initial sites, copied; or how many to place, and how.
         k : int, 1..MAX_K
+        weights : float32 [H, W], >= 0 with mean 1, optional
+            Of each pixel's squared error; 1 by default. Where a `Start` places sites does not
+            depend on them.
 
         Raises
         ------
         OptionError
-            If k is out of range or the shapes do not fit together.
+            If k is out of range, the shapes do not fit together or the weights are no such.
         SiteError
             If the parameters are not a valid diagram.
         """
 
-    def refiner(self, target: NDArray[np.float32], k: int = DEFAULT_K) -> Refiner:
+    def refiner(
+        self,
+        target: NDArray[np.float32],
+        k: int = DEFAULT_K,
+        weights: NDArray[np.float32] | None = None,
+    ) -> Refiner:
         """Start refining symbols.
 
         Parameters
@@ -419,9 +434,12 @@ class Backend(Protocol):
         target : float32 [H, W, C], display-referred 0..1
         k : int, 1..11
             Sites blended per pixel.
+        weights : float32 [H, W], >= 0 with mean 1, optional
+            Of each pixel's squared error; 1 by default.
 
         Raises
         ------
         OptionError
-            If k is out of range, or the target is no image of 1 to 4 channels.
+            If k is out of range, the target is no image of 1 to 4 channels, or the weights are no
+            such.
         """

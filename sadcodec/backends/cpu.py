@@ -29,6 +29,7 @@ from sadcodec.backends.quantization import (
     check_lambda,
     checked_target,
 )
+from sadcodec.backends.weights import checked_weights
 from sadcodec.errors import OptionError
 from sadcodec.processors import default_threads
 from sadcodec.sites import Sites
@@ -48,7 +49,15 @@ def _check(k: int, width: int = 1, height: int = 1) -> None:
 class CpuFitSession:
     """`sadcodec.backends.base.FitSession` over the C++ core."""
 
-    def __init__(self, target: Floats, params: Floats, k: int, threads: int, isa: str = "") -> None:
+    def __init__(
+        self,
+        target: Floats,
+        params: Floats,
+        k: int,
+        threads: int,
+        isa: str = "",
+        weights: Floats | None = None,
+    ) -> None:
         _check(k)
         if target.ndim != 3 or params.ndim != 2 or params.shape[1] != 6 + target.shape[2]:
             raise OptionError("target [H, W, C] and params [N, 6 + C] do not fit together")
@@ -59,6 +68,7 @@ class CpuFitSession:
             k,
             threads,
             isa,
+            None if weights is None else checked_weights(weights, *target.shape[:2]),
         )
         self._columns = params.shape[1]
         self._cut = DEFAULT_CUT
@@ -161,10 +171,18 @@ class CpuFitSession:
 class CpuRefiner:
     """`sadcodec.backends.base.Refiner` over the C++ core."""
 
-    def __init__(self, target: Floats, k: int, threads: int, isa: str = "") -> None:
+    def __init__(
+        self,
+        target: Floats,
+        k: int,
+        threads: int,
+        isa: str = "",
+        weights: Floats | None = None,
+    ) -> None:
         image = checked_target(target, k)
         self._channels = image.shape[2]
-        self._refine = _core.Refine(image, k, threads, isa)
+        checked = None if weights is None else checked_weights(weights, *image.shape[:2])
+        self._refine = _core.Refine(image, k, threads, isa, checked)
         self._quantization: Quantization | None = None
         self._listed = False
 
@@ -284,11 +302,17 @@ class CpuBackend:
         return _core.render(sites.params, width, height, k, exact, self.threads, self.isa)
 
     def fit_session(
-        self, target: Floats, start: Floats | Start, k: int = DEFAULT_K
+        self,
+        target: Floats,
+        start: Floats | Start,
+        k: int = DEFAULT_K,
+        weights: Floats | None = None,
     ) -> CpuFitSession:
         """Start fitting; see the protocol."""
-        return CpuFitSession(target, placed(target, start), k, self.threads, self.isa)
+        return CpuFitSession(target, placed(target, start), k, self.threads, self.isa, weights)
 
-    def refiner(self, target: Floats, k: int = DEFAULT_K) -> CpuRefiner:
+    def refiner(
+        self, target: Floats, k: int = DEFAULT_K, weights: Floats | None = None
+    ) -> CpuRefiner:
         """Start refining symbols; see the protocol."""
-        return CpuRefiner(target, k, self.threads, self.isa)
+        return CpuRefiner(target, k, self.threads, self.isa, weights)

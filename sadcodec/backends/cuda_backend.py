@@ -65,14 +65,20 @@ class CudaBackend:
         return render(self._launcher(k, sites.channels), sites, width, height, exact=exact)
 
     def fit_session(
-        self, target: Floats, start: Floats | Start, k: int = DEFAULT_K
+        self,
+        target: Floats,
+        start: Floats | Start,
+        k: int = DEFAULT_K,
+        weights: Floats | None = None,
     ) -> CudaFitSession:
         """Start fitting; see the protocol."""
         channels = target.shape[2] if target.ndim == 3 else 0
-        return CudaFitSession(self._launcher(k, channels), target, start, self.candidates)
+        return CudaFitSession(self._launcher(k, channels), target, start, self.candidates, weights)
 
-    def refiner(self, target: Floats, k: int = DEFAULT_K) -> Refiner:
+    def refiner(
+        self, target: Floats, k: int = DEFAULT_K, weights: Floats | None = None
+    ) -> Refiner:
         """Start refining symbols, which the CPU does: every move waits for the one before it."""
         from sadcodec.backends.cpu import CpuBackend  # not needed to draw or to fit
 
-        return CpuBackend(self.threads).refiner(target, k)
+        return CpuBackend(self.threads).refiner(target, k, weights)

@@ -2,8 +2,8 @@
 
 Two launches an iteration compute the gradients and one takes the step; none of them waits for the
 host, which reads a loss only where `float` is called on it. Sums are added up in a fixed order, so
-that results are the same bits at every run. Memory in bytes: 4 C for a pixel, 16 (6 + C) + 64 for
-a site, and `ENTRY_BYTES` + 4 (6 + C) for an entry of a tile's list.
+that results are the same bits at every run. Memory in bytes: 4 C for a pixel (4 more if there are
+weights), 16 (6 + C) + 64 for a site, and `ENTRY_BYTES` + 4 (6 + C) for an entry of a tile's list.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from sadcodec.backends.cuda_map_lists import MapLists
 from sadcodec.backends.cuda_noise import DisturbedSites
 from sadcodec.backends.cuda_ragged import RESERVE
 from sadcodec.backends.launch import Kernel, Launcher
+from sadcodec.backends.weights import checked_weights
 from sadcodec.errors import BackendError, OptionError
 from sadcodec.sites import GEOMETRY_COLUMNS, Sites
 
@@ -89,6 +90,8 @@ class CudaFitSession:
     start : float32 [N, 6 + C], or Start
     candidates : str
         Where the gradients' lists come from, one of `CANDIDATES`.
+    weights : float32 [H, W], >= 0 with mean 1, optional
+        Of the squared errors; 1 by default.
     """
 
     def __init__(
@@ -97,6 +100,7 @@ class CudaFitSession:
         target: Floats,
         start: Floats | Start,
         candidates: str = "exact",
+        weights: Floats | None = None,
     ) -> None:
         k = launcher.defines["SAD_K"]
         if not 1 <= k <= MAX_K:
@@ -110,18 +114,25 @@ class CudaFitSession:
                 raise OptionError("target [H, W, C] and params [N, 6 + C] do not fit together")
             start = Sites(np.ascontiguousarray(start, np.float32)).params  # checks values
         count = start.count if isinstance(start, Start) else len(start)
+        # A single weight of stride 0 stands for all pixels.
+        each = np.ones(1, np.float32)
+        if weights is not None:
+            each = checked_weights(weights, height, width).ravel()
         self._launcher = launcher
         self._k, self._width, self._height, self._channels = k, width, height, channels
         self._columns = columns
         self._steps = 0
         self._cut, self._listed = DEFAULT_CUT, False
         self._calls = 0
-        self._check_memory(count)
+        self._check_memory(count, len(each))
         with launcher.on_device():
             cp = launcher.cp
             # Not `asarray`: that goes through pinned memory, which the process keeps.
             self._target = cp.empty(target.shape, np.float32)
             self._target.set(np.ascontiguousarray(target, np.float32))
+            self._weights = cp.empty(each.shape, np.float32)
+            self._weights.set(each)
+            self._weight_stride = int(weights is not None)
             if isinstance(start, Start):
                 self._params = initialize_on_device(launcher, self._target, start)
             else:
@@ -136,11 +147,11 @@ class CudaFitSession:
             self._rows = cp.empty((0, columns), np.float32)
             self._set_tables(cp.zeros((count, columns), np.float32), cp.zeros_like(self._params))
 
-    def _check_memory(self, count: int) -> None:
+    def _check_memory(self, count: int, weights: int) -> None:
         """Refuse what the device has no memory for, before anything is placed there."""
         entries = _ENTRIES_OF_TILE * tile_count(self._width, self._height)
         entries += _ENTRIES_OF_SITE * count
-        need = 4 * self._width * self._height * self._channels
+        need = 4 * (self._width * self._height * self._channels + weights)
         need += count * (16 * self._columns + 64)
         need += int(RESERVE * entries) * (2 * ENTRY_BYTES + 4 * (self._columns + 3))
         free = self._launcher.runtime.free_memory()
@@ -222,8 +233,10 @@ class CudaFitSession:
             "offsets": self._lists.offsets,
             "ids": ids,
             "target": self._target,
+            "weights": self._weights,
             "rows": self._rows,
             "losses": self._losses,
+            "weight_stride": self._weight_stride,
             "tiles": self._lists.tiles,
             "tiles_x": self._lists.tiles_x,
             "width": self._width,
@@ -302,7 +315,9 @@ class CudaFitSession:
             "offsets": lists.offsets,
             "ids": lists.ids,
             "target": self._target,
+            "weights": self._weights,
             "rows": rows,
+            "weight_stride": self._weight_stride,
             "tiles_x": lists.tiles_x,
             "width": self._width,
             "height": self._height,

@@ -36,7 +36,9 @@ _LISTS = (
     Array("offsets", np.int32, "ends"),
     Array("ids", np.int32, "capacity"),
     Array("target", np.float32, "H", "W", "C"),
+    Array("weights", np.float32, "M"),  # M = H W, or 1: see `weight_stride` in kernels/gradient.cu
 )
+_WEIGHT_STRIDE = Scalar("weight_stride", np.int32)
 _ENTRIES = (Array("starts", np.int32, "site_ends"), Array("order", np.int64, "capacity"))
 _PREPARED = (
     Array("params", np.float32, "N", "P"),
@@ -63,6 +65,7 @@ _TILES_PASS = (
     *_LISTS,
     Array("rows", np.float32, "capacity", "P", out=True),
     Array("losses", np.uint64, LOSS_SLOTS, out=True),
+    _WEIGHT_STRIDE,
     Scalar("tiles", np.int32),
     Scalar("tiles_x", np.int32),
     Scalar("width", np.int32),
@@ -123,6 +126,7 @@ STATISTICS_TILES = Kernel(
     (
         *_LISTS,
         Array("rows", np.float32, "capacity", 3, out=True),
+        _WEIGHT_STRIDE,
         Scalar("tiles_x", np.int32),
         Scalar("width", np.int32),
         Scalar("height", np.int32),

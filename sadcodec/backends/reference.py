@@ -210,14 +210,18 @@ def render(sites: Sites, width: int, height: int, k: int = DEFAULT_K) -> Floats:
 
 
 def gradients(
-    params: Floats, target: Floats, k: int = DEFAULT_K, pixels: Ints | None = None
+    params: Floats,
+    target: Floats,
+    k: int = DEFAULT_K,
+    pixels: Ints | None = None,
+    weights: Floats | None = None,
 ) -> tuple[float, Floats]:
     """Return the mean squared error and its derivative with respect to every parameter.
 
-    With prediction y and target t at M sampled pixels of C channels, L = mean (y - t)^2 and
-    g = dL/dy = 2 (y - t) / (M C). Softmax gives dL/dc_i = w_i g and dL/dl_i = w_i g.(c_i - y); the
-    geometry follows from l = tau (r - d) by the chain rule. Which sites are in the top K is taken
-    as constant.
+    With prediction y, target t and weight v at M sampled pixels of C channels, L = mean v (y - t)^2
+    and g = dL/dy = 2 v (y - t) / (M C). Softmax gives dL/dc_i = w_i g and dL/dl_i = w_i g.(c_i -
+    y); the geometry follows from l = tau (r - d) by the chain rule. Which sites are in the top K is
+    taken as constant.
 
     Parameters
     ----------
@@ -226,6 +230,8 @@ def gradients(
     k : int
     pixels : int64 [M], optional
         Row-major indices of the sampled pixels; all by default. None sampled: zeros.
+    weights : float64 [H, W], optional
+        The weight of each pixel; 1 by default.
 
     Returns
     -------
@@ -236,13 +242,15 @@ def gradients(
     if pixels is None:
         pixels = np.arange(height * width)
     wanted = target.reshape(-1, channels)
+    weight = np.ones(len(wanted)) if weights is None else weights.ravel()
     out = np.zeros(params.shape)
     squared_error = 0.0
     samples = max(1, len(pixels) * channels)
     for blend in blends(params, width, k, pixels):
         error = blend.value - wanted[blend.pixels]
-        squared_error += float(np.sum(error * error))
-        g = 2.0 * error / samples
+        weighted = weight[blend.pixels, None] * error
+        squared_error += float(np.sum(weighted * error))
+        g = 2.0 * weighted / samples
         site = params[blend.ids]  # [M, K, 6 + C]
         contrast = site[..., COLOR:] - blend.value[:, None, :]
         dl = blend.weights * np.einsum("mc,mkc->mk", g, contrast)
@@ -293,15 +301,24 @@ class ReferenceBackend:
         return render(sites, width, height, k)
 
     def fit_session(
-        self, target: NDArray[np.float32], start: NDArray[np.float32] | Start, k: int = DEFAULT_K
+        self,
+        target: NDArray[np.float32],
+        start: NDArray[np.float32] | Start,
+        k: int = DEFAULT_K,
+        weights: NDArray[np.float32] | None = None,
     ) -> ReferenceFitSession:
         """Start fitting: see `Backend.fit_session`."""
         from sadcodec.backends.reference_fit import ReferenceFitSession  # imports this module
 
-        return ReferenceFitSession(target, placed(target, start), k)
+        return ReferenceFitSession(target, placed(target, start), k, weights)
 
-    def refiner(self, target: NDArray[np.float32], k: int = DEFAULT_K) -> ReferenceRefiner:
+    def refiner(
+        self,
+        target: NDArray[np.float32],
+        k: int = DEFAULT_K,
+        weights: NDArray[np.float32] | None = None,
+    ) -> ReferenceRefiner:
         """Start refining symbols: see `Backend.refiner`."""
         from sadcodec.backends.reference_refine import ReferenceRefiner  # imports this module
 
-        return ReferenceRefiner(target, k)
+        return ReferenceRefiner(target, k, weights)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sadcodec.backends.base import DEFAULT_CUT, DEFAULT_K, PHASES, STATISTICS_CUT
 from sadcodec.backends.reference import blends, check_k, gradients
+from sadcodec.backends.weights import checked_weights
 from sadcodec.errors import OptionError
 from sadcodec.sites import (
     COLOR,
@@ -31,7 +32,9 @@ __all__ = ["ReferenceFitSession", "removal_deltas", "statistics"]
 Floats = NDArray[np.float64]
 
 
-def statistics(params: Floats, target: Floats, k: int = DEFAULT_K) -> tuple[Floats, Floats]:
+def statistics(
+    params: Floats, target: Floats, k: int = DEFAULT_K, weights: Floats | None = None
+) -> tuple[Floats, Floats]:
     """Return each site's mass and responsibility-weighted squared error (see `FitSession`).
 
     Parameters
@@ -39,6 +42,8 @@ def statistics(params: Floats, target: Floats, k: int = DEFAULT_K) -> tuple[Floa
     params : float64 [N, 6 + C]
     target : float64 [H, W, C]
     k : int
+    weights : float64 [H, W], optional
+        Of the squared errors.
 
     Returns
     -------
@@ -47,14 +52,18 @@ def statistics(params: Floats, target: Floats, k: int = DEFAULT_K) -> tuple[Floa
     """
     mass, error = np.zeros(len(params)), np.zeros(len(params))
     wanted = target.reshape(-1, target.shape[2])
+    weight = np.ones(len(wanted)) if weights is None else weights.ravel()
     for blend in blends(params, target.shape[1], k, np.arange(len(wanted))):
         squared = np.sum((blend.value - wanted[blend.pixels]) ** 2, axis=1, keepdims=True)
+        squared *= weight[blend.pixels, None]
         np.add.at(mass, blend.ids, blend.weights)
         np.add.at(error, blend.ids, blend.weights * squared)
     return mass, error
 
 
-def removal_deltas(params: Floats, target: Floats, k: int = DEFAULT_K) -> Floats:
+def removal_deltas(
+    params: Floats, target: Floats, k: int = DEFAULT_K, weights: Floats | None = None
+) -> Floats:
     """Return the rise of the total squared error without each site, its weight going to the others.
 
     Parameters
@@ -62,6 +71,8 @@ def removal_deltas(params: Floats, target: Floats, k: int = DEFAULT_K) -> Floats
     params : float64 [N, 6 + C]
     target : float64 [H, W, C]
     k : int
+    weights : float64 [H, W], optional
+        Of the squared errors.
 
     Returns
     -------
@@ -71,6 +82,7 @@ def removal_deltas(params: Floats, target: Floats, k: int = DEFAULT_K) -> Floats
     delta = np.zeros(len(params))
     channels = target.shape[2]
     wanted = target.reshape(-1, channels)
+    weight = np.ones(len(wanted)) if weights is None else weights.ravel()
     for blend in blends(params, target.shape[1], k, np.arange(len(wanted))):
         goal = wanted[blend.pixels]
         before = np.sum((blend.value - goal) ** 2, axis=1)
@@ -84,7 +96,7 @@ def removal_deltas(params: Floats, target: Floats, k: int = DEFAULT_K) -> Floats
             with np.errstate(invalid="ignore", divide="ignore"):
                 after = np.sum((color / total - goal) ** 2, axis=1)
             after = np.where(others.any(axis=1), after, float(channels))
-            change = np.where(present[:, slot], after - before, 0.0)
+            change = np.where(present[:, slot], weight[blend.pixels] * (after - before), 0.0)
             np.add.at(delta, blend.ids[:, slot], change)
     return delta
 
@@ -117,7 +129,11 @@ class ReferenceFitSession:
     """`FitSession` over the functions of this module; float64 inside, exact top K every time."""
 
     def __init__(
-        self, target: NDArray[np.float32], params: NDArray[np.float32], k: int = DEFAULT_K
+        self,
+        target: NDArray[np.float32],
+        params: NDArray[np.float32],
+        k: int = DEFAULT_K,
+        weights: NDArray[np.float32] | None = None,
     ) -> None:
         check_k(k)
         sites = Sites(np.ascontiguousarray(params))
@@ -127,6 +143,9 @@ class ReferenceFitSession:
                 f" {sites.channels} channels"
             )
         self._target = target.astype(np.float64)
+        self._weights: Floats | None = None
+        if weights is not None:
+            self._weights = checked_weights(weights, *target.shape[:2]).astype(np.float64)
         self._k = k
         self._params = sites.params.astype(np.float64)
         self._gradients = np.zeros_like(self._params)
@@ -167,7 +186,7 @@ class ReferenceFitSession:
             height, width, _ = self._target.shape
             pixels = np.arange(height * width).reshape(height, width)[row::2, column::2].ravel()
         at = self._params if noise is None else _disturbed(self._params, noise, seed)
-        loss, self._gradients = gradients(at, self._target, self._k, pixels)
+        loss, self._gradients = gradients(at, self._target, self._k, pixels, self._weights)
         return loss
 
     def adam(
@@ -204,11 +223,11 @@ class ReferenceFitSession:
 
     def statistics(self) -> tuple[Floats, Floats]:
         """Return mass and responsibility-weighted squared error, float64 [N] each."""
-        return statistics(self._params, self._target, self._k)
+        return statistics(self._params, self._target, self._k, self._weights)
 
     def removal_deltas(self) -> Floats:
         """Return the rise of the squared error without each site, float64 [N]."""
-        return removal_deltas(self._params, self._target, self._k)
+        return removal_deltas(self._params, self._target, self._k, self._weights)
 
     def rows(self, index: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
         """Return the parameters of some sites, rounded."""

@@ -23,6 +23,7 @@ from sadcodec.backends.quantization import (
     checked_target,
 )
 from sadcodec.backends.reference import blends, logits
+from sadcodec.backends.weights import checked_weights
 from sadcodec.errors import OptionError
 from sadcodec.sites import COLOR, COLOR_RANGE, LOG_TAU_RANGE, RADIUS_RANGE
 
@@ -72,6 +73,7 @@ class _Surroundings:
 
     points: Floats  # [M, 2] px
     target: Floats  # [M, C]
+    weights: Floats  # [M], of the squared errors
     logits: Floats  # [M, K], descending; -inf where there are fewer
     colors: Floats  # [M, K, C]
 
@@ -95,7 +97,8 @@ class _Surroundings:
     def error(self, row: Floats | None) -> float:
         """Squared error of the pixels, clamped to 0..1."""
         value, _ = self.blend(row)
-        return float(np.sum((np.clip(value, 0.0, 1.0) - self.target) ** 2))
+        squared = np.sum((np.clip(value, 0.0, 1.0) - self.target) ** 2, axis=1)
+        return float(self.weights @ squared)
 
 
 @dataclass
@@ -112,9 +115,17 @@ class _Visit:
 class ReferenceRefiner:
     """`Refiner` in float64; images of some thousand pixels take seconds."""
 
-    def __init__(self, target: NDArray[np.float32], k: int = DEFAULT_K) -> None:
+    def __init__(
+        self,
+        target: NDArray[np.float32],
+        k: int = DEFAULT_K,
+        weights: NDArray[np.float32] | None = None,
+    ) -> None:
         image = checked_target(target, k)
         self._height, self._width, self._channels = image.shape
+        self._importance = np.ones(self._height * self._width)
+        if weights is not None:
+            self._importance[:] = checked_weights(weights, *image.shape[:2]).ravel()
         self._target = image.reshape(-1, self._channels).astype(np.float64)
         self._k = k
         self._quantization: Quantization | None = None
@@ -192,7 +203,8 @@ class ReferenceRefiner:
         self._listed = True
         weights, ids = self._weights()
         value = np.einsum("pk,pkc->pc", weights, self._params[ids, COLOR:])
-        return float(np.sum((np.clip(value, 0.0, 1.0) - self._target) ** 2))
+        squared = np.sum((np.clip(value, 0.0, 1.0) - self._target) ** 2, axis=1)
+        return float(self._importance @ squared)
 
     def _lists(self) -> None:
         if not self._listed:
@@ -239,6 +251,7 @@ class ReferenceRefiner:
             _Surroundings(
                 self._points[pixels],
                 self._target[pixels],
+                self._importance[pixels],
                 np.pad(values, ((0, 0), (0, missing)), constant_values=-np.inf),
                 np.pad(colors, ((0, 0), (0, missing), (0, 0))),
             ),
@@ -340,10 +353,11 @@ class ReferenceRefiner:
         """
         steps = self._steps()
         value, weight = around.blend(self._params[site])
-        square = float(weight @ weight)
+        weighted = around.weights * weight
+        square = float(weighted @ weight)
         if square <= _LEAST_SQUARE:
             return None
-        along = float(weight @ ((around.target - value) @ steps.axes[axis].astype(np.float64)))
+        along = float(weighted @ ((around.target - value) @ steps.axes[axis].astype(np.float64)))
         ideal = along / (square * float(steps.color_steps[site, axis]))
         return min(max(ideal, -float(_MAX_COLOR_STEP)), float(_MAX_COLOR_STEP))
 
@@ -358,9 +372,10 @@ class ReferenceRefiner:
         weights, ids = self._weights()
         matrix = np.zeros((len(self._target), len(self._params)))
         np.put_along_axis(matrix, ids, weights, axis=1)
-        normal = matrix.T @ matrix + _RIDGE * np.eye(len(self._params))
+        weighted = matrix.T * self._importance
+        normal = weighted @ matrix + _RIDGE * np.eye(len(self._params))
         residual = self._target - matrix @ self._params[:, COLOR:]
-        colors = self._params[:, COLOR:] + np.linalg.solve(normal, matrix.T @ residual)
+        colors = self._params[:, COLOR:] + np.linalg.solve(normal, weighted @ residual)
         exact = np.clip(colors, *COLOR_RANGE) @ steps.axes.T / steps.color_steps
         self._symbols[:, COLOR:] = np.copysign(np.floor(np.abs(exact) + 0.5), exact)
         self._params = _parameters(self._symbols, slice(None), steps)
@@ -370,7 +385,8 @@ class ReferenceRefiner:
         self._lists()
         if len(self._params) == 1:
             around, _ = self._surroundings(0)
-            return np.array([self._target.size - around.error(self._params[0])])
+            total = self._channels * np.sum(self._importance)
+            return np.array([total - around.error(self._params[0])])
         out = np.zeros(len(self._params))
         for site in self._order:
             around, _ = self._surroundings(site)

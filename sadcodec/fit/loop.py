@@ -62,6 +62,7 @@ def fit(
     options: FitOptions,
     *,
     k: int = 8,
+    weights: Floats | None = None,
     budget: Budget | None = None,
     progress: Progress | None = None,
 ) -> FitResult:
@@ -74,6 +75,8 @@ def fit(
     sites : int, 1..H*W
     options : FitOptions
     k : int
+    weights : float32 [H, W], >= 0 with mean 1, optional
+        Of the pixels' squared errors, which every mean here takes in; 1 by default.
     budget : callable, optional
         Asked once, half way, with the parameters and the mean squared error: the number of sites
         to end with, at most `sites`. This is how a rate target becomes a site count.
@@ -89,7 +92,7 @@ def fit(
     dense = sites * 393216.0 / (width * height)
     power = float(np.interp(dense, [20_000, 50_000], [1.0, 0.6]))
     placing = Start(start, power=power, radius=options.radius, seed=options.seed)
-    session = backend.fit_session(target, placing, k)
+    session = backend.fit_session(target, placing, k, weights)
     rates = learning_rates(width, height, sites, channels, radius=options.radius)
     rates *= np.float32(options.rate_scale)
     stale = 0
@@ -160,6 +163,7 @@ def fine_tune(
     noise: Noise,
     radius: bool = False,
     k: int = 8,
+    weights: Floats | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> FitResult:
@@ -169,7 +173,7 @@ def fine_tune(
 
     Parameters
     ----------
-    backend, target, k, progress
+    backend, target, k, weights, progress
         As in `fit`.
     params : float32 [N, 6 + C]
     iterations : int
@@ -187,7 +191,7 @@ def fine_tune(
         Its error is without noise.
     """
     height, width, channels = target.shape
-    session = backend.fit_session(target, params, k)
+    session = backend.fit_session(target, params, k, weights)
     rates = learning_rates(width, height, len(params), channels, radius=radius)
     for i in range(iterations):
         done = i / iterations
