@@ -16,6 +16,7 @@ from sadcodec.backends.base import DEFAULT_K, Backend
 from sadcodec.bitstream import CODERS, FileInfo, Header, Limits, QuantizerParameters
 from sadcodec.effort import DEFAULT_EFFORT, effort_for
 from sadcodec.errors import InputError, LimitError, OptionError, TargetError
+from sadcodec.objective import METRICS
 from sadcodec.processors import default_threads
 from sadcodec.quantize import code_values
 from sadcodec.rate import (
@@ -66,6 +67,8 @@ class EncodeReport:
         Of the whole encode and of the fit alone.
     target, value : str, float
         Kind and value of the target: "quality", "bpp", "size", "psnr" or "sites".
+    metric : str
+        What was optimized: "psnr" or "ssim".
     backend : str
     warning : str or None
         Why a target was not met, or that other codecs do better at such a rate.
@@ -81,6 +84,7 @@ class EncodeReport:
     fit_seconds: float
     target: str
     value: float
+    metric: str
     backend: str
     warning: str | None = None
 
@@ -178,6 +182,7 @@ def encode_with_report(
     size: int | None = None,
     psnr: float | None = None,
     sites: int | None = None,
+    metric: str = "psnr",
     effort: int = DEFAULT_EFFORT,
     seed: int = 0,
     threads: int | None = None,
@@ -200,6 +205,8 @@ def encode_with_report(
     )
     if coder not in CODERS:
         raise OptionError(f"coder must be one of {', '.join(CODERS)}, not {coder!r}")
+    if metric not in METRICS:
+        raise OptionError(f"metric must be one of {', '.join(METRICS)}, not {metric!r}")
     if not 0 <= seed < 1 << 32:
         raise OptionError(f"seed must be 0..2^32 - 1, not {seed}")
     engine = _engine(backend, threads, "encode")
@@ -221,6 +228,7 @@ def encode_with_report(
         header=header,
         effort=effort_for(effort),
         seed=seed,
+        metric=metric,
         progress=_rising(progress),
     )
     encoding = _run(job, kind, value)
@@ -245,6 +253,7 @@ def encode_with_report(
         fit_seconds=encoding.fit_seconds,
         target=kind,
         value=value,
+        metric=metric,
         backend=engine.name,
         warning=encoding.warning or _advice(8.0 * len(data) / (width * height), width * height),
     )
@@ -274,6 +283,9 @@ def encode(image: Image, **options: Any) -> bytes:
         PSNR to reach, dB.
     sites : int, >= 1
         Number of sites; they then have a radius as well.
+    metric : str
+        What is optimized: "psnr", or "ssim", which spends the bytes on structure where contrast is
+        low and costs PSNR. A `psnr` target stays one of PSNR.
     effort : int, 1..9
     seed : int, 0..2^32 - 1
     threads : int, optional

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from sadcodec.errors import InputError, OptionError
 
-__all__ = ["bd_rate", "ms_ssim", "psnr", "ssim"]
+__all__ = ["SSIM_C2", "WINDOW_REACH", "bd_rate", "ms_ssim", "psnr", "ssim", "window_mean"]
 
 Image = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.floating]
 
 _SIGMA = 1.5  # px; with the truncation below the window is 11 x 11, as in the paper
-_REACH = 5  # px, int(3.5 sigma + 0.5)
+WINDOW_REACH = 5  # px, int(3.5 sigma + 0.5)
 _K1, _K2 = 0.01, 0.03
+SSIM_C2 = _K2**2  # the constant of the contrast term, for a data range of 1
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 
@@ -81,7 +82,7 @@ def ssim(reference: Image, test: Image, data_range: float | None = None) -> floa
         If the range is missing or not positive.
     """
     peak = _peak(reference, test, data_range)
-    _check_side(reference, 2 * _REACH + 1, "SSIM")
+    _check_side(reference, 2 * WINDOW_REACH + 1, "SSIM")
     return float(np.mean(_similarity(_planes(reference), _planes(test), peak)[0]))
 
 
@@ -112,7 +113,7 @@ def ms_ssim(reference: Image, test: Image, data_range: float | None = None) -> f
         If the range is missing or not positive.
     """
     peak = _peak(reference, test, data_range)
-    _check_side(reference, (2 * _REACH + 1) << (len(_SCALE_WEIGHTS) - 1), "MS-SSIM")
+    _check_side(reference, (2 * WINDOW_REACH + 1) << (len(_SCALE_WEIGHTS) - 1), "MS-SSIM")
     a, b = _planes(reference), _planes(test)
     result = np.ones(len(a))
     for scale, weight in enumerate(_SCALE_WEIGHTS):
@@ -197,19 +198,19 @@ def _halved(planes: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _gaussian() -> NDArray[np.float32]:
-    x = np.arange(-_REACH, _REACH + 1)
+    x = np.arange(-WINDOW_REACH, WINDOW_REACH + 1)
     window = np.exp(-0.5 * (x / _SIGMA) ** 2)
     return (window / window.sum()).astype(np.float32)
 
 
-def _smooth(plane: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Filter [H, W] by the window where it fits wholly: [H - 10, W - 10]."""
+def window_mean(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Filter float32 [H, W] by the SSIM window where it fits wholly: [H - 10, W - 10]."""
     window = _gaussian()
     for _ in range(2):  # rows, then, transposed, columns
-        size = len(plane) - 2 * _REACH
-        total = window[_REACH] * plane[_REACH : _REACH + size]
-        for i in range(_REACH):
-            both = plane[i : i + size] + plane[2 * _REACH - i : 2 * _REACH - i + size]
+        size = len(plane) - 2 * WINDOW_REACH
+        total = window[WINDOW_REACH] * plane[WINDOW_REACH : WINDOW_REACH + size]
+        for i in range(WINDOW_REACH):
+            both = plane[i : i + size] + plane[2 * WINDOW_REACH - i : 2 * WINDOW_REACH - i + size]
             both *= window[i]
             total += both
         plane = total.T
@@ -226,10 +227,10 @@ def _similarity(
         # A shift leaves variances as they are and keeps float32 from cancelling in them.
         shift = np.float32(x.mean())
         x0, y0 = x - shift, y - shift
-        mean_x, mean_y = _smooth(x0), _smooth(y0)
+        mean_x, mean_y = window_mean(x0), window_mean(y0)
         # Only the sum of the two variances is needed: one filter less.
-        variances = _smooth(x0 * x0 + y0 * y0) - mean_x * mean_x - mean_y * mean_y
-        covariance = _smooth(x0 * y0) - mean_x * mean_y
+        variances = window_mean(x0 * x0 + y0 * y0) - mean_x * mean_x - mean_y * mean_y
+        covariance = window_mean(x0 * y0) - mean_x * mean_y
         structure = (2 * covariance + c2) / (variances + c2)
         mean_x += shift
         mean_y += shift

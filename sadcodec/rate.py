@@ -14,6 +14,7 @@ from sadcodec.bitstream import Header
 from sadcodec.effort import Effort
 from sadcodec.fit.loop import fine_tune, fit
 from sadcodec.fit.schedule import FitOptions
+from sadcodec.objective import Objective, objective_for
 from sadcodec.quantize import quantize
 from sadcodec.refine import (
     Refinement,
@@ -59,6 +60,8 @@ class Job:
     target : float32 [H, W, C], display-referred 0..1
     header : Header
         Its site count and quantizer are placeholders.
+    metric : str
+        What is optimized, one of `sadcodec.objective.METRICS`. Targets of PSNR are not.
     """
 
     backend: Backend
@@ -66,12 +69,21 @@ class Job:
     header: Header
     effort: Effort
     seed: int = 0
+    metric: str = "psnr"
     progress: Callable[[float, str], None] | None = None
 
     @property
     def pixels(self) -> int:
         """Width x height."""
         return self.header.width * self.header.height
+
+    def objective(self, params: Floats | None = None) -> Objective:
+        """Return what to fit to, for SSIM given the diagram that there is, float32 [N, 6 + C]."""
+        if self.metric == "psnr" or params is None:
+            return objective_for(self.metric, self.target)
+        h = self.header
+        drawn = self.backend.render(Sites(params), h.width, h.height, h.k)
+        return objective_for(self.metric, self.target, drawn)
 
     def report(self, share: float, message: str) -> None:
         """Tell the progress callback, if there is one."""
@@ -104,12 +116,13 @@ def _rounded_size(params: Floats, header: Header) -> int:
 
 @dataclass
 class _Tuned:
-    """A fit made ready for rounding."""
+    """A fit made ready for rounding, and what its refinement is to optimize."""
 
     fit_params: Floats
     params: Floats
     mse: float
     seconds: float
+    objective: Objective
 
 
 def _fit(job: Job, sites: int, *, radius: bool, size: int | None) -> _Tuned:
@@ -128,29 +141,34 @@ def _fit(job: Job, sites: int, *, radius: bool, size: int | None) -> _Tuned:
         radius=radius,
         seed=job.seed,
     )
+    objective = job.objective()
     fitted = fit(
         job.backend,
-        job.target,
+        objective.target,
         sites,
         options,
         k=header.k,
+        weights=objective.weights,
         budget=budget if size is not None else None,
         progress=lambda share: job.report(0.05 + 0.5 * share, "fitting"),
     )
     seconds = perf_counter() - start
     quantizer = _header(job, fitted.mse, len(fitted.params), 1.0, radius=radius).quantizer
+    objective = job.objective(fitted.params)
     tuned = fine_tune(
         job.backend,
-        job.target,
+        objective.target,
         fitted.params,
         job.effort.tune_iterations,
         noise=lambda params: noise_widths(params, header.width, header.height, quantizer),
         radius=radius,
         k=header.k,
+        weights=objective.weights,
         seed=job.seed,
         progress=lambda share: job.report(0.55 + 0.2 * share, "fine-tuning"),
     )
-    return _Tuned(fitted.params, tuned.params, fitted.mse, seconds)
+    objective = job.objective(tuned.params)
+    return _Tuned(fitted.params, tuned.params, fitted.mse, seconds, objective)
 
 
 def _scale_for(job: Job, tuned: _Tuned, size: float, *, radius: bool) -> float:
@@ -174,7 +192,10 @@ def _scale_for(job: Job, tuned: _Tuned, size: float, *, radius: bool) -> float:
 
 
 def _refine(job: Job, tuned: _Tuned, header: Header) -> Refinement:
-    refinement = start_refiner(job.backend, job.target, tuned.params, header)
+    objective = tuned.objective
+    refinement = start_refiner(
+        job.backend, objective.target, tuned.params, header, objective.weights
+    )
     sweeps = job.effort.sweeps
     for i in range(sweeps):
         job.report(0.75 + 0.2 * i / sweeps, "refining")

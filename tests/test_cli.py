@@ -45,6 +45,7 @@ def test_encode_writes_the_file_and_says_so(sad: Sad, codec: Codec) -> None:
 def test_encode_hands_every_option_on(sad: Sad, codec: Codec) -> None:
     options = [
         "--bpp=0.5",
+        "--metric=ssim",
         "--effort=7",
         "--threads=2",
         "--seed=9",
@@ -58,7 +59,7 @@ def test_encode_hands_every_option_on(sad: Sad, codec: Codec) -> None:
     del call["image"], call["progress"]
     none = dict.fromkeys(("quality", "size", "psnr", "sites"))
     rest = {"effort": 7, "threads": 2, "seed": 9, "backend": "cpu", "coder": "zstd"}
-    assert call == {"bpp": 0.5, "strict": True, **none, **rest}
+    assert call == {"bpp": 0.5, "metric": "ssim", "strict": True, **none, **rest}
 
 
 def test_without_output_the_file_lies_beside_the_input(sad: Sad) -> None:
@@ -171,6 +172,8 @@ def test_a_warning_of_the_encoder_is_passed_on(sad: Sad, codec: Codec) -> None:
         ["encode", "in.png", "--seed", "-1"],
         ["encode", "in.png", "--backend", "abacus"],
         ["encode", "in.png", "--coder", "morse"],
+        ["encode", "in.png", "--metric", "vmaf"],
+        ["eval", "in.png", "--metric", "vmaf"],
         ["encode", "in.png", "in.png"],
         ["decode"],
         ["decode", "in.sad", "--max-pixels", "0"],

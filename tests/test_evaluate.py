@@ -56,7 +56,8 @@ def fake_codec(monkeypatch):
 
 def test_rows_hold_what_was_measured(tmp_path, images, fake_codec):
     paths = [tmp_path / "a.png", tmp_path / "b.png"]
-    rows = list(run_sweep(paths, "bpp", [0.5, 2], effort=3, seed=4, threads=1, backend="cpu"))
+    options = {"metric": "ssim", "effort": 3, "seed": 4, "threads": 1, "backend": "cpu"}
+    rows = list(run_sweep(paths, "bpp", [0.5, 2], **options))
     assert [(row.image, row.value) for row in rows] == [
         ("a.png", 0.5),
         ("a.png", 2.0),
@@ -65,7 +66,8 @@ def test_rows_hold_what_was_measured(tmp_path, images, fake_codec):
     ]
     row = rows[1]
     assert (row.width, row.height, row.codec, row.setting) == (36, 24, "sad", "bpp")
-    assert (row.effort, row.seed, row.backend, row.error) == (3, 4, "cpu", "")
+    assert (row.metric, row.effort, row.seed, row.backend) == ("ssim", 3, 4, "cpu")
+    assert row.error == ""
     assert (row.bytes, row.bpp, row.sites, row.fit_psnr_db) == (216, 2.0, 7, 50.0)
     decoded = images["a"] ^ np.uint8(2)
     assert row.psnr_db == psnr(images["a"], decoded)
@@ -73,7 +75,7 @@ def test_rows_hold_what_was_measured(tmp_path, images, fake_codec):
     assert row.encode_s >= 0
     assert row.decode_s >= 0
     assert row.version
-    assert fake_codec[0] == {"bpp": 0.5, "effort": 3, "seed": 4, "threads": 1, "backend": "cpu"}
+    assert fake_codec[0] == {"bpp": 0.5, **options}
 
 
 @pytest.mark.parametrize("kind", ["sites", "size"])
@@ -134,7 +136,7 @@ def row(image="a.png", value=0.5, error="", **fields):
         "encode_s": 2.0,
         "decode_s": 0.02,
     }
-    base = Row(image, 64, 48, "sad", "bpp", value, 5, 0, "auto", error=error)
+    base = Row(image, 64, 48, "sad", "bpp", value, "psnr", 5, 0, "auto", error=error)
     return Row(**(vars(base) | ({} if error else measured) | fields))
 
 

@@ -27,14 +27,16 @@ ALLOWED: dict[str, set[str]] = {
     "pool": {"processors", "backends"},
     "quantize": {"errors", "sites", "bitstream"},
     "fit": {"errors", "sites", "backends"},
+    "objective": {"metrics"},
     "effort": {"errors"},
     "refine": {"errors", "sites", "bitstream", "backends", "quantize", "fit"},
     "rate": {
         *("errors", "sites", "bitstream", "backends", "quantize", "fit", "effort", "refine"),
+        "objective",
     },
     "codec": {
         *("errors", "sites", "bitstream", "backends", "quantize", "fit", "image_io", "metrics"),
-        *("effort", "processors", "refine", "rate"),
+        *("effort", "processors", "objective", "refine", "rate"),
     },
     "__init__": {"errors", "sites", "codec"},
     "evaluate": {

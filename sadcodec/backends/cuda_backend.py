@@ -75,9 +75,7 @@ class CudaBackend:
         channels = target.shape[2] if target.ndim == 3 else 0
         return CudaFitSession(self._launcher(k, channels), target, start, self.candidates, weights)
 
-    def refiner(
-        self, target: Floats, k: int = DEFAULT_K, weights: Floats | None = None
-    ) -> Refiner:
+    def refiner(self, target: Floats, k: int = DEFAULT_K, weights: Floats | None = None) -> Refiner:
         """Start refining symbols, which the CPU does: every move waits for the one before it."""
         from sadcodec.backends.cpu import CpuBackend  # not needed to draw or to fit
 

@@ -20,6 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 BACKENDS = ("auto", "cpu", "cuda", "cuda:N", "reference")
 CODERS = ("range", "zstd")
+METRICS = ("psnr", "ssim")
 
 
 class Finite(click.FloatRange):
@@ -184,6 +185,18 @@ def effort_option(command: F) -> F:
         metavar="E",
         help="Time spent on the search: 1 = draft, 3 = fast, 5 = normal, 7 = slow, "
         "9 = for the last tenth of a dB.",
+    )(command)
+
+
+def metric_option(command: F) -> F:
+    """``--metric``."""
+    return click.option(
+        "--metric",
+        type=click.Choice(METRICS),
+        default="psnr",
+        show_default=True,
+        help="What is optimized: psnr = the squared error, ssim = structural similarity: more "
+        "texture where contrast is low, for a lower PSNR.",
     )(command)
 
 

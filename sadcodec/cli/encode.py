@@ -59,6 +59,7 @@ _FAILED = 3  # exit status when some images failed
     metavar="N",
     help="Number of sites. Anchors for 768 x 512: 1500 = about 0.13 bpp, 5000 = 0.43, 12000 = 1.",
 )
+@common.metric_option
 @common.effort_option
 @common.seed_option
 @common.threads_option
@@ -87,6 +88,7 @@ def encode(
     size: int | None,
     psnr: float | None,
     sites: int | None,
+    metric: str,
     effort: int,
     seed: int,
     threads: int | None,
@@ -112,6 +114,7 @@ def encode(
         )
     options: dict[str, Any] = {
         **goals,
+        "metric": metric,
         "effort": effort,
         "seed": seed,
         "coder": coder,

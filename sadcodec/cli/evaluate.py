@@ -71,6 +71,7 @@ def _rate_range(
     metavar="LIST",
     help="PSNR targets in dB, 0..100.",
 )
+@common.metric_option
 @common.effort_option
 @common.seed_option
 @common.threads_option
@@ -122,6 +123,7 @@ def evaluate(
     sites: list[float] | None,
     quality: list[float] | None,
     psnr: list[float] | None,
+    metric: str,
     effort: int,
     seed: int,
     threads: int | None,
@@ -160,7 +162,8 @@ def evaluate(
     others = _peers(peers)
     from sadcodec.evaluate import table
 
-    options = {"effort": effort, "seed": seed, "threads": threads, "backend": backend, "jobs": jobs}
+    options = {"metric": metric, "effort": effort, "seed": seed}
+    options |= {"threads": threads, "backend": backend, "jobs": jobs}
     rows: list[Row] = []
     for row in _saved(saved) if saved else _coded(sources, kind, values, options, quiet):
         if as_json:

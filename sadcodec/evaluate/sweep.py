@@ -38,6 +38,8 @@ class Row:
         What was asked for: one of `KINDS`.
     value : float
         How much of it: bits per pixel, dB, quality 0..100, sites, or bytes.
+    metric : str
+        What was optimized: "psnr" or "ssim".
     effort, seed : int
     backend : str
         As asked for, ``auto`` included.
@@ -66,6 +68,7 @@ class Row:
     codec: str
     setting: str
     value: float
+    metric: str
     effort: int
     seed: int
     backend: str
@@ -86,6 +89,7 @@ def run_sweep(
     kind: str,
     values: Sequence[float],
     *,
+    metric: str = "psnr",
     effort: int = 5,
     seed: int = 0,
     threads: int | None = None,
@@ -103,7 +107,7 @@ def run_sweep(
         What the values are: one of `KINDS`.
     values : sequence of float
         Targets; a count is rounded to an integer.
-    effort, seed, threads, backend
+    metric, effort, seed, threads, backend
         As for `sadcodec.encode`; with more than one job, threads are those of each.
     jobs : int, >= 1
         Images coded at a time, in processes of their own; see `sadcodec.pool.shares`. Of the rows,
@@ -127,7 +131,7 @@ def run_sweep(
         raise OptionError("a sweep needs at least one value")
     if jobs < 1:
         raise OptionError(f"jobs must be at least 1, not {jobs}")
-    sweep = _Sweep(kind, tuple(values), effort, seed, backend)
+    sweep = _Sweep(kind, tuple(values), metric, effort, seed, backend)
     names = [os.fspath(path) for path in paths]
     workers = pool.shares(jobs, len(names), backend, threads)
     # Generators of their own, so that bad arguments are refused at the call.
@@ -142,6 +146,7 @@ class _Sweep:
 
     kind: str
     values: tuple[float, ...]
+    metric: str
     effort: int
     seed: int
     backend: str  # as asked for; a worker has its own
@@ -155,6 +160,7 @@ class _Sweep:
             codec="sad",
             setting=self.kind,
             value=float(value),
+            metric=self.metric,
             effort=self.effort,
             seed=self.seed,
             backend=self.backend,
@@ -228,6 +234,7 @@ def _rows(
         yield from sweep.failures(name, _one_line(error))
         return
     options = {
+        "metric": sweep.metric,
         "effort": sweep.effort,
         "seed": sweep.seed,
         "threads": share.threads,
