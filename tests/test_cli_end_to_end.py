@@ -294,3 +294,30 @@ def test_strict_writes_no_nearest_file(tmp_path: Path, photograph: np.ndarray) -
     assert done.returncode == 0
     assert b"sad: in.ppm: warning: cannot be encoded in 12 bytes" in done.stderr
     assert (tmp_path / "out.sad").exists()
+
+
+def test_metric_is_what_is_optimized_and_what_reports_say(tmp_path: Path) -> None:
+    """A photograph coded for SSIM has more of it, and less PSNR, in as many bytes."""
+    image = image_io.decode_image(PHOTOGRAPH.read_bytes())[60:220, 100:300]
+    (tmp_path / "in.png").write_bytes(image_io.encode_image(image, "png"))
+    rows, reports = {}, {}
+    for metric in ("psnr", "ssim"):
+        chosen = ("--metric", metric, "-e", "2")
+        done = run(tmp_path, "eval", "in.png", "--size", "2000", *chosen, "--json", "--quiet")
+        assert (done.returncode, done.stderr) == (0, b"")
+        rows[metric] = json.loads(done.stdout)
+        options = ("in.png", "-o", f"{metric}.sad", "--size", "2000", *chosen, "--json")
+        reports[metric] = json.loads(run(tmp_path, "encode", *options).stdout)
+        assert rows[metric]["metric"] == reports[metric]["metric"] == metric
+        assert rows[metric]["psnr_db"] == pytest.approx(reports[metric]["psnr"])
+        assert 1980 <= rows[metric]["bytes"] <= 2000
+    assert rows["ssim"]["ssim"] > rows["psnr"]["ssim"] + 0.005
+    assert rows["ssim"]["psnr_db"] < rows["psnr"]["psnr_db"] - 0.1
+    default = run(tmp_path, "encode", "in.png", "-o", "d.sad", "--size", "2000", "-e", "2")
+    assert default.returncode == 0
+    assert (tmp_path / "d.sad").read_bytes() == (tmp_path / "psnr.sad").read_bytes()
+    done = run(
+        tmp_path, "eval", "in.png", "--bpp", "1", "-e", "1", "--metric", "ssim", "-o", "r.csv"
+    )
+    header, row = (tmp_path / "r.csv").read_text().splitlines()
+    assert dict(zip(header.split(","), row.split(",")))["metric"] == "ssim"

@@ -121,7 +121,8 @@ def test_eval_prints_a_table_and_writes_csv(sad: Sad, evaluation: list[dict[str,
     result = sad("eval", "in.png", "in.png", *options)
     assert (result.status, result.out, result.err) == (0, b"4 rows, None\n", "")
     assert Path("t.csv").read_text() == "image,bytes\n" + "in.png,200\nin.png,500\n" * 2
-    expected = {"effort": 2, "seed": 0, "threads": 1, "backend": "auto", "jobs": 1}
+    expected = {"metric": "psnr", "effort": 2, "seed": 0, "threads": 1}
+    expected |= {"backend": "auto", "jobs": 1}
     assert evaluation == [{"kind": "bpp", "values": [0.2, 0.5], **expected}]
     assert_one_line_error(sad("eval", "in.png", "--out", "t.csv"), "t.csv: exists already")
 
