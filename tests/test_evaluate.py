@@ -136,7 +136,7 @@ def row(image="a.png", value=0.5, error="", **fields):
         "encode_s": 2.0,
         "decode_s": 0.02,
     }
-    base = Row(image, 64, 48, "sad", "bpp", value, "psnr", 5, 0, "auto", error=error)
+    base = Row(image, 64, 48, "sad", "bpp", value, 5, 0, "auto", error=error)
     return Row(**(vars(base) | ({} if error else measured) | fields))
 
 
@@ -204,7 +204,7 @@ def test_rows_read_back():
     rows = [row(), row("b,c.png", error="bad, very bad"), row("d.png", psnr_db=math.inf, ssim=None)]
     rows.append(row("e.png", width=None, height=None, error="no image"))
     assert read_rows(text_of(rows)) == rows
-    short = "\n".join(",".join(line.split(",")[:17]) for line in text_of(rows[:1]).splitlines())
+    short = "\n".join(",".join(line.split(",")[:18]) for line in text_of(rows[:1]).splitlines())
     assert "version" not in short  # as an older version might have written it
     assert read_rows(short) == rows[:1]
 
@@ -236,10 +236,12 @@ def test_bad_rows_are_refused(change, message):
         read_rows(change(text_of([row()])))
 
 
-def test_rows_of_two_efforts_do_not_mix():
+def test_rows_of_two_efforts_or_metrics_do_not_mix():
     check_comparable([row(), row("b.png", value=2.0, seed=1)])
     with pytest.raises(InputError, match="effort 5 and 9"):
         check_comparable([row(), row(effort=9)])
+    with pytest.raises(InputError, match="metric psnr and ssim"):
+        check_comparable([row(), row(metric="ssim")])
 
 
 # ---- With the codec itself -----------------------------------------------------------------------

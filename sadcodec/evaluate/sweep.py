@@ -38,11 +38,11 @@ class Row:
         What was asked for: one of `KINDS`.
     value : float
         How much of it: bits per pixel, dB, quality 0..100, sites, or bytes.
-    metric : str
-        What was optimized: "psnr" or "ssim".
     effort, seed : int
     backend : str
         As asked for, ``auto`` included.
+    metric : str
+        What was optimized: "psnr" or "ssim".
     bytes : int or None
         Length of the whole file.
     bpp : float or None
@@ -68,10 +68,10 @@ class Row:
     codec: str
     setting: str
     value: float
-    metric: str
     effort: int
     seed: int
     backend: str
+    metric: str = "psnr"
     bytes: int | None = None
     bpp: float | None = None
     psnr_db: float | None = None
