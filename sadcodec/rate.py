@@ -9,13 +9,14 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from sadcodec.backends.base import Backend
+from sadcodec.backends.base import Backend, RateTerm
 from sadcodec.bitstream import Header
 from sadcodec.effort import Effort
 from sadcodec.fit.loop import fine_tune, fit
 from sadcodec.fit.schedule import FitOptions
 from sadcodec.objective import Objective, objective_for
 from sadcodec.quantize import quantize
+from sadcodec.rate_term import rate_term
 from sadcodec.refine import (
     Refinement,
     choose_quantizer,
@@ -38,9 +39,9 @@ __all__ = [
 Floats = NDArray[np.float32]
 
 OVERHEAD = 60  # bytes of a file that are not sites, about
-_FEWEST_BITS = 28.0  # bits a site that the first guess assumes: low, since a fit can only prune
-_HIGH = 1.032  # rounded diagrams are made this much larger than a size target, then trimmed
-_SAVED = 1.03  # sites that fit by what descent and trimming save, against plain rounding
+_FEWEST_BITS = 26.0  # bits a site that the first guess assumes: low, since a fit can only prune
+_HIGH = 1.0  # rounded diagrams are made this much of a size target; the descent adds a little
+_SAVED = 1.06  # sites that fit by what the rate term and the descent save, against those half way
 _NEAR = 0.995  # a size target is met from here to 1
 _FINEST, _COARSEST = 0.35, 3.0  # quantizer scales that a size target may use
 _CLOSE = 0.998  # of a size, where the search for a scale ends
@@ -135,6 +136,9 @@ def _fit(job: Job, sites: int, *, radius: bool, size: int | None) -> _Tuned:
         share = max((size or 0) - OVERHEAD, 1) / max(coded - OVERHEAD, 1)
         return round(_SAVED * len(params) * share)
 
+    def rate(params: Floats, mse: float) -> RateTerm:
+        return rate_term(params, mse, _header(job, mse, len(params), 1.0, radius=radius))
+
     options = FitOptions(
         iterations=job.effort.iterations,
         dense_start=job.effort.dense_start,
@@ -150,6 +154,7 @@ def _fit(job: Job, sites: int, *, radius: bool, size: int | None) -> _Tuned:
         k=header.k,
         weights=objective.weights,
         budget=budget if size is not None else None,
+        rate=rate,
         progress=lambda share: job.report(0.05 + 0.5 * share, "fitting"),
     )
     seconds = perf_counter() - start
@@ -161,6 +166,7 @@ def _fit(job: Job, sites: int, *, radius: bool, size: int | None) -> _Tuned:
         fitted.params,
         job.effort.tune_iterations,
         noise=lambda params: noise_widths(params, header.width, header.height, quantizer),
+        rate=rate,
         radius=radius,
         k=header.k,
         weights=objective.weights,

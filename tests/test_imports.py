@@ -29,10 +29,11 @@ ALLOWED: dict[str, set[str]] = {
     "fit": {"errors", "sites", "backends"},
     "objective": {"metrics"},
     "effort": {"errors"},
+    "rate_term": {"errors", "sites", "bitstream", "backends", "quantize"},
     "refine": {"errors", "sites", "bitstream", "backends", "quantize", "fit"},
     "rate": {
         *("errors", "sites", "bitstream", "backends", "quantize", "fit", "effort", "refine"),
-        "objective",
+        *("objective", "rate_term"),
     },
     "codec": {
         *("errors", "sites", "bitstream", "backends", "quantize", "fit", "image_io", "metrics"),

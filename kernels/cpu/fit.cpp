@@ -176,6 +176,15 @@ double Fit::gradient(int phase, const float* noise, uint64_t seed) {
   return sampled > 0 ? loss / (sampled * channels_) : 0.0;
 }
 
+void Fit::set_rate(const float* prediction, const float* scale, const float* axes, float turn,
+                   float price) {
+  prediction_.assign(prediction, prediction + params_.size());
+  scale_.assign(scale, scale + params_.size());
+  axes_.assign(axes, axes + channels_ * channels_);
+  turn_ = turn;
+  price_ = price;
+}
+
 void Fit::adam(const float* rates, float beta1, float beta2, float epsilon) {
   ++steps_;
   const double c1 = 1.0 - std::pow(static_cast<double>(beta1), steps_);
@@ -186,9 +195,14 @@ void Fit::adam(const float* rates, float beta1, float beta2, float epsilon) {
     const int end = std::min(count_, (chunk + 1) * kSiteChunk);
     for (int i = chunk * kSiteChunk; i < end; ++i) {
       const size_t row = static_cast<size_t>(i) * n_columns;
+      float gradient[kColor + kMaxChannels];
+      std::copy_n(gradients_.data() + row, n_columns, gradient);
+      if (price_ > 0.0f)
+        sad_add_rate(params_.data() + row, prediction_.data() + row, scale_.data() + row,
+                     axes_.data(), turn_, price_, channels_, gradient);
       for (int j = 0; j < n_columns; ++j)
-        params_[row + j] -= sad_adam(gradients_[row + j], &first_[row + j], &second_[row + j],
-                                     beta1, beta2, epsilon, step, root, rates[j]);
+        params_[row + j] -= sad_adam(gradient[j], &first_[row + j], &second_[row + j], beta1, beta2,
+                                     epsilon, step, root, rates[j]);
       sad_clamp_parameters(params_.data() + row, channels_, static_cast<float>(width_),
                            static_cast<float>(height_));
     }
@@ -229,6 +243,7 @@ void Fit::keep(const int32_t* index, int count) {
   count_ = count;
   gradients_.assign(params_.size(), 0.0f);
   lists_current_ = false;
+  price_ = 0.0f;
 }
 
 void Fit::append(const float* params, int count) {
@@ -238,6 +253,7 @@ void Fit::append(const float* params, int count) {
   count_ += count;
   gradients_.assign(params_.size(), 0.0f);
   lists_current_ = false;
+  price_ = 0.0f;
 }
 
 }  // namespace sad

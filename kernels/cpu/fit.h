@@ -38,6 +38,10 @@ class Fit {
   // phase -1: all pixels; 0..3: one pixel of every 2x2. noise: half-widths per site and column of
   // a uniform disturbance at which the gradient is taken (null: none).
   double gradient(int phase, const float* noise, uint64_t seed);
+  // What adam adds to the gradients (sad_add_rate) until the sites change: prediction and scale
+  // [count, 6 + C], axes [C, C], turn > 0, price > 0, or 0 for nothing.
+  void set_rate(const float* prediction, const float* scale, const float* axes, float turn,
+                float price);
   void adam(const float* rates, float beta1, float beta2, float epsilon);
   // out [count, 3]: mass, responsibility-weighted squared error, removal delta.
   void statistics(float* out);
@@ -61,6 +65,8 @@ class Fit {
   std::vector<float> target_;   // [squares][kSquareTiles][kBlocks][C][16]
   std::vector<float> weights_;  // [squares][kSquareTiles][kBlocks][16]; empty: all 1
   std::vector<float> params_, first_, second_, gradients_, disturbed_;
+  std::vector<float> prediction_, scale_, axes_;  // see set_rate
+  float turn_ = 1.0f, price_ = 0.0f;
   std::vector<float> sums_;  // [rows][6 + C], or [rows][3] for the statistics
   std::vector<double> square_loss_;
   PreparedSites sites_;

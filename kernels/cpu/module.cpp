@@ -172,6 +172,19 @@ NB_MODULE(_core, m) {
             return f.gradient(phase, data, seed);
           },
           nb::arg("phase") = -1, nb::arg("noise").none() = nb::none(), nb::arg("seed") = 0)
+      .def("set_rate",
+           [](sad::Fit& f, const FloatTable& prediction, const FloatTable& scale,
+              const FloatTable& axes, float turn, float price) {
+             const auto rows = static_cast<size_t>(f.count());
+             const auto columns = static_cast<size_t>(f.columns());
+             const auto channels = static_cast<size_t>(f.channels());
+             require(prediction.shape(0) == rows && prediction.shape(1) == columns &&
+                         scale.shape(0) == rows && scale.shape(1) == columns,
+                     "prediction and scale must have the shape of params");
+             require(axes.shape(0) == channels && axes.shape(1) == channels,
+                     "axes must have a row and a column a channel");
+             f.set_rate(prediction.data(), scale.data(), axes.data(), turn, price);
+           })
       .def(
           "adam",
           [](sad::Fit& f, const FloatRow& rates, float beta1, float beta2, float epsilon) {

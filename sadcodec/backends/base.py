@@ -15,7 +15,8 @@ from typing import Any, Protocol, SupportsFloat
 import numpy as np
 from numpy.typing import NDArray
 
-from sadcodec.sites import Sites
+from sadcodec.errors import OptionError
+from sadcodec.sites import GEOMETRY_COLUMNS, Sites
 
 __all__ = [
     "DEFAULT_CUT",
@@ -23,9 +24,12 @@ __all__ = [
     "LOSSES",
     "MAX_K",
     "PHASES",
+    "RATE_ROUNDING",
+    "RATE_SHORTEST",
     "STATISTICS_CUT",
     "Backend",
     "FitSession",
+    "RateTerm",
     "Refiner",
     "Start",
 ]
@@ -42,6 +46,9 @@ PHASES: tuple[tuple[int, int], ...] = ((0, 0), (0, 1), (1, 0), (1, 1))
 
 # Losses that a session remembers.
 LOSSES = 64
+
+# See `RateTerm`; kernels/sad_core.h has both.
+RATE_ROUNDING, RATE_SHORTEST = 0.4, 0.1
 
 # `statistics` and `removal_deltas` take a site this far under a pixel's largest logit as absent
 # there: e^-40 is under the resolution of a float32 sum even relative to a weight of 1e-10.
@@ -68,6 +75,51 @@ class Start:
     power: float = 1.0
     radius: bool = True
     seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class RateTerm:
+    """What the sites cost in a file, as a smooth function for a fit to weigh against its loss.
+
+    A number that differs by r from its prediction costs sqrt((r / scale)^2 + `RATE_ROUNDING`^2) /
+    ln 2 bits and a constant, as of a Laplace distribution with its corner rounded off. The columns
+    are those of the parameters, except that column p has sqrt(|(p, q)|^2 + `RATE_SHORTEST`^2), q
+    nothing, and the colours are on `axes`. Positions have no bits; an angle has log2(1 + sinh a /
+    turn), with a as in column p.
+
+    Attributes
+    ----------
+    prediction : float32 [N, 6 + C], in the columns' units
+    scale : float32 [N, 6 + C], >= 0, in the columns' units
+        Mean magnitude of what is coded, r; 0: no bits.
+    axes : float32 [C, C]
+        Row j is colour axis j in image channels; the rows are orthonormal.
+    turn : float, > 0
+        Step of the angle over pi: about 1 / turn sinh a directions are told apart.
+    price : float, >= 0
+        Mean squared error that is worth one bit.
+    """
+
+    prediction: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    axes: NDArray[np.float32]
+    turn: float
+    price: float
+
+    def check(self, sites: int, columns: int) -> None:
+        """Check the shapes against a diagram's.
+
+        Raises
+        ------
+        OptionError
+            If one does not fit, or turn or price are out of range.
+        """
+        wanted = [(sites, columns)] * 2 + [(columns - GEOMETRY_COLUMNS,) * 2]
+        shapes = [array.shape for array in (self.prediction, self.scale, self.axes)]
+        if shapes != wanted:
+            raise OptionError(f"a rate term of shapes {shapes} does not fit {sites} sites")
+        if not (self.turn > 0.0 and self.price >= 0.0):
+            raise OptionError(f"no rate has turn {self.turn} and price {self.price}")
 
 
 class FitSession(Protocol):
@@ -147,6 +199,18 @@ class FitSession(Protocol):
             If phase is none of these.
         """
 
+    def set_rate(self, rate: RateTerm | None) -> None:
+        """Say what the sites cost: `adam` adds price times the bits' derivatives to the gradients.
+
+        It does so at every call, until another term, None, `keep` or `append`. The arrays must not
+        be changed while it is used.
+
+        Raises
+        ------
+        OptionError
+            If its shapes do not fit the sites.
+        """
+
     def adam(
         self,
         rates: NDArray[np.float32],
@@ -154,7 +218,7 @@ class FitSession(Protocol):
         beta2: float,
         epsilon: float = 1e-8,
     ) -> None:
-        """Take one Adam step along the last gradients, then clamp the parameters.
+        """Take one Adam step along the last gradients and the rate's, then clamp the parameters.
 
         m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; with t counting the steps of
         this session from 1: parameter -= rate (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) +

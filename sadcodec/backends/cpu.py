@@ -1,6 +1,11 @@
 """The CPU backend: SIMD tiles in C++ (kernels/cpu), on all cores.
 
-The instruction set is chosen at run time (baseline, AVX2, AVX-512); all of them, and any number of
+The instruction set is chosen at run time (baseline, AV        prediction, scale, axes = (
+            np.ascontiguousarray(table, np.float32)
+            for table in (rate.prediction, rate.scale, rate.axes)
+        )
+        self._fit.set_rate(prediction, scale, axes, rate.turn, rate.price)
+2, AVX-512); all of them, and any number of
 threads, give the same bits. Rendering runs in float32 with a bound on its own error and repeats in
 float64 the pixels where that bound could matter, so that it takes the reference's top K.
 """
@@ -19,6 +24,7 @@ from sadcodec.backends.base import (
     MAX_K,
     PHASES,
     STATISTICS_CUT,
+    RateTerm,
     Start,
 )
 from sadcodec.backends.initialize import placed
@@ -32,7 +38,7 @@ from sadcodec.backends.quantization import (
 from sadcodec.backends.weights import checked_weights
 from sadcodec.errors import OptionError
 from sadcodec.processors import default_threads
-from sadcodec.sites import Sites
+from sadcodec.sites import GEOMETRY_COLUMNS, Sites
 
 __all__ = ["CpuBackend", "CpuFitSession", "CpuRefiner"]
 
@@ -123,6 +129,19 @@ class CpuFitSession:
         if self._listed_cut == 0.0:
             self.refresh(self._cut)
         return self._fit.gradient(-1 if phase is None else phase, noise, seed)
+
+    def set_rate(self, rate: RateTerm | None) -> None:
+        """Say what the sites cost; see the protocol."""
+        if rate is None:
+            nothing = np.zeros((self.site_count, self._columns), np.float32)
+            channels = self._columns - GEOMETRY_COLUMNS
+            rate = RateTerm(nothing, nothing, np.zeros((channels, channels), np.float32), 1.0, 0.0)
+        rate.check(self.site_count, self._columns)
+        prediction, scale, axes = (
+            np.ascontiguousarray(table, np.float32)
+            for table in (rate.prediction, rate.scale, rate.axes)
+        )
+        self._fit.set_rate(prediction, scale, axes, rate.turn, rate.price)
 
     def adam(self, rates: Floats, beta1: float, beta2: float, epsilon: float = 1e-8) -> None:
         """Take one Adam step; see the protocol."""

@@ -3,7 +3,7 @@
 Two launches an iteration compute the gradients and one takes the step; none of them waits for the
 host, which reads a loss only where `float` is called on it. Sums are added up in a fixed order, so
 that results are the same bits at every run. Memory in bytes: 4 C for a pixel (4 more if there are
-weights), 16 (6 + C) + 64 for a site, and `ENTRY_BYTES` + 4 (6 + C) for an entry of a tile's list.
+weights), 24 (6 + C) + 64 for a site, and `ENTRY_BYTES` + 4 (6 + C) for an entry of a tile's list.
 """
 
 from __future__ import annotations
@@ -16,17 +16,26 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sadcodec.backends.base import DEFAULT_CUT, LOSSES, MAX_K, PHASES, STATISTICS_CUT, Start
+from sadcodec.backends.base import (
+    DEFAULT_CUT,
+    LOSSES,
+    MAX_K,
+    PHASES,
+    STATISTICS_CUT,
+    RateTerm,
+    Start,
+)
 from sadcodec.backends.cuda_fit_kernels import (
     ADAM,
+    ADAM_RATE,
     GATHER_ROWS,
     LOSS_SLOTS,
     LOSS_UNIT,
     MAX_COLUMNS,
     PREPARE_FAST,
-    RATES,
     STATISTICS_SITES,
     STATISTICS_TILES,
+    STEP,
 )
 from sadcodec.backends.cuda_gradient import GradientPasses, bind_gradient
 from sadcodec.backends.cuda_initialize import initialize_on_device
@@ -152,7 +161,7 @@ class CudaFitSession:
         entries = _ENTRIES_OF_TILE * tile_count(self._width, self._height)
         entries += _ENTRIES_OF_SITE * count
         need = 4 * (self._width * self._height * self._channels + weights)
-        need += count * (16 * self._columns + 64)
+        need += count * (24 * self._columns + 64)
         need += int(RESERVE * entries) * (2 * ENTRY_BYTES + 4 * (self._columns + 3))
         free = self._launcher.runtime.free_memory()
         if need > free:
@@ -172,7 +181,7 @@ class CudaFitSession:
         prepared = {"params": self._params, "sites": self._sites, "count": self.site_count}
         blocks = _blocks(PREPARE_FAST, self.site_count)
         self._launcher.launch(PREPARE_FAST, blocks, prepared)
-        tables = {
+        self._step_pass = {
             "gradients": self._gradients,
             "params": self._params,
             "first": first,
@@ -182,9 +191,11 @@ class CudaFitSession:
             "width": self._width,
             "height": self._height,
         }
-        changing = ("beta1", "beta2", "epsilon", "step", "root", *RATES)
-        blocks = _blocks(ADAM, self.site_count)
-        self._step = self._launcher.bind(ADAM, blocks, tables, *changing)
+        self._bind_step(ADAM)
+
+    def _bind_step(self, kernel: Kernel, **more: Any) -> None:
+        blocks = _blocks(kernel, self.site_count)
+        self._step = self._launcher.bind(kernel, blocks, {**self._step_pass, **more}, *STEP)
 
     def computing(self) -> AbstractContextManager[None]:
         """Return a context in which the session's device is the current one."""
@@ -291,6 +302,19 @@ class CudaFitSession:
         if self._disturbed_passes is None:
             self._disturbed_passes = self._bind(self._disturbed.params, self._disturbed.sites)
         return self._disturbed_passes
+
+    @_on_device
+    def set_rate(self, rate: RateTerm | None) -> None:
+        """Say what the sites cost; see the protocol."""
+        if rate is None:
+            self._bind_step(ADAM)
+            return
+        rate.check(self.site_count, self._columns)
+        tables = {"prediction": rate.prediction, "scale": rate.scale, "axes": rate.axes}
+        placed = {name: self._launcher.cp.empty(t.shape, np.float32) for name, t in tables.items()}
+        for name, table in tables.items():
+            placed[name].set(np.ascontiguousarray(table, np.float32))
+        self._bind_step(ADAM_RATE, **placed, turn=rate.turn, price=rate.price)
 
     @_on_device
     def adam(self, rates: Floats, beta1: float, beta2: float, epsilon: float = 1e-8) -> None:

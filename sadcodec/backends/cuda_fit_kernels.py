@@ -9,6 +9,7 @@ from sadcodec.backends.launch import Array, Kernel, Scalar
 
 __all__ = [
     "ADAM",
+    "ADAM_RATE",
     "DISTURB",
     "GATHER_ROWS",
     "GRADIENT_SITES",
@@ -19,15 +20,14 @@ __all__ = [
     "MAX_COLUMNS",
     "PREPARE_FAST",
     "PREPARE_SITES",
-    "RATES",
     "STATISTICS_SITES",
     "STATISTICS_TILES",
+    "STEP",
 ]
 
 LOSS_SLOTS = LOSSES + 2  # one being written, one made ready
 LOSS_UNIT = 2.0**28  # of the integers that losses are summed in, see kernels/gradient.cu
 MAX_COLUMNS = 10  # of a parameter row
-RATES = tuple(f"rate{j}" for j in range(MAX_COLUMNS))
 
 _BOTH = ("SAD_K", "SAD_CHANNELS")
 _CHANNELS = ("SAD_CHANNELS",)
@@ -103,19 +103,29 @@ GRADIENT_SITES = Kernel(
     256,
     _BOTH,
 )
-ADAM = Kernel(
+_ADAM_TABLES = (
+    Array("gradients", np.float32, "N", "P"),
+    Array("params", np.float32, "N", "P", out=True),
+    Array("first", np.float32, "N", "P", out=True),
+    Array("second", np.float32, "N", "P", out=True),
+    Array("sites", np.float32, "N", 16, out=True),
+)
+_IMAGE = (Scalar("count", np.int32), Scalar("width", np.float32), Scalar("height", np.float32))
+STEP = ("beta1", "beta2", "epsilon", "step", "root", *(f"rate{j}" for j in range(MAX_COLUMNS)))
+_STEP = tuple(Scalar(name, np.float32) for name in STEP)
+ADAM = Kernel("adam.cu", "adam", (*_ADAM_TABLES, *_IMAGE, *_STEP), 128, _CHANNELS)
+ADAM_RATE = Kernel(
     "adam.cu",
-    "adam",
+    "adam_rate",
     (
-        Array("gradients", np.float32, "N", "P"),
-        Array("params", np.float32, "N", "P", out=True),
-        Array("first", np.float32, "N", "P", out=True),
-        Array("second", np.float32, "N", "P", out=True),
-        Array("sites", np.float32, "N", 16, out=True),
-        Scalar("count", np.int32),
-        *(Scalar(name, np.float32) for name in ("width", "height", "beta1", "beta2", "epsilon")),
-        *(Scalar(name, np.float32) for name in ("step", "root")),
-        *(Scalar(name, np.float32) for name in RATES),
+        *_ADAM_TABLES,
+        Array("prediction", np.float32, "N", "P"),
+        Array("scale", np.float32, "N", "P"),
+        Array("axes", np.float32, "C", "C"),
+        *_IMAGE,
+        Scalar("turn", np.float32),
+        Scalar("price", np.float32),
+        *_STEP,
     ),
     128,
     _CHANNELS,

@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sadcodec.backends.base import DEFAULT_CUT, DEFAULT_K, PHASES, STATISTICS_CUT
+from sadcodec.backends.base import (
+    DEFAULT_CUT,
+    DEFAULT_K,
+    PHASES,
+    RATE_ROUNDING,
+    RATE_SHORTEST,
+    STATISTICS_CUT,
+    RateTerm,
+)
 from sadcodec.backends.reference import blends, check_k, gradients
 from sadcodec.backends.weights import checked_weights
 from sadcodec.errors import OptionError
@@ -27,7 +35,7 @@ from sadcodec.sites import (
     Y,
 )
 
-__all__ = ["ReferenceFitSession", "removal_deltas", "statistics"]
+__all__ = ["ReferenceFitSession", "rate_gradient", "removal_deltas", "statistics"]
 
 Floats = NDArray[np.float64]
 
@@ -101,6 +109,40 @@ def removal_deltas(
     return delta
 
 
+def rate_gradient(params: Floats, rate: RateTerm) -> tuple[float, Floats]:
+    """Return what the sites cost, in bits but for a constant, and its derivatives.
+
+    Parameters
+    ----------
+    params : float64 [N, 6 + C]
+    rate : RateTerm
+        Without its price.
+
+    Returns
+    -------
+    float
+    float64 [N, 6 + C]
+    """
+    axes = rate.axes.astype(np.float64)
+    values = params.copy()
+    values[:, P] = np.sqrt(params[:, P] ** 2 + params[:, Q] ** 2 + RATE_SHORTEST**2)
+    values[:, COLOR:] = params[:, COLOR:] @ axes.T
+    coded = rate.scale > 0.0
+    coded[:, [X, Y, Q]] = False
+    scale = np.where(coded, rate.scale, 1.0).astype(np.float64)
+    u = np.where(coded, (values - rate.prediction) / scale, 0.0)
+    root = np.sqrt(u * u + RATE_ROUNDING**2)
+    slopes = u / (scale * root) / np.log(2.0)
+    out = slopes.copy()
+    directions = 1.0 + np.sinh(values[:, P]) / rate.turn
+    along = slopes[:, P] + np.cosh(values[:, P]) / rate.turn / directions / np.log(2.0)
+    out[:, P] = along * params[:, P] / values[:, P]
+    out[:, Q] = along * params[:, Q] / values[:, P]
+    out[:, COLOR:] = slopes[:, COLOR:] @ axes
+    bits = np.sum(root, where=coded) + np.sum(np.log(directions))
+    return float(bits / np.log(2.0)), out
+
+
 def _uniform(seed: int, count: int) -> Floats:
     """Return `count` numbers in [-1, 1): splitmix64 finalized (Steele, Lea and Flood 2014)."""
     with np.errstate(over="ignore"):
@@ -150,6 +192,7 @@ class ReferenceFitSession:
         self._params = sites.params.astype(np.float64)
         self._gradients = np.zeros_like(self._params)
         self._moments = np.zeros((2, *self._params.shape))
+        self._rate: RateTerm | None = None
         self._steps = 0
 
     def computing(self) -> AbstractContextManager[None]:
@@ -189,6 +232,12 @@ class ReferenceFitSession:
         loss, self._gradients = gradients(at, self._target, self._k, pixels, self._weights)
         return loss
 
+    def set_rate(self, rate: RateTerm | None) -> None:
+        """Say what the sites cost."""
+        if rate is not None:
+            rate.check(*self._params.shape)
+        self._rate = rate
+
     def adam(
         self,
         rates: NDArray[np.float32],
@@ -199,6 +248,8 @@ class ReferenceFitSession:
         """Take one Adam step and clamp."""
         self._steps += 1
         g = self._gradients
+        if self._rate is not None:
+            g = g + self._rate.price * rate_gradient(self._params, self._rate)[1]
         first, second = self._moments
         first[:] = beta1 * first + (1 - beta1) * g
         second[:] = beta2 * second + (1 - beta2) * g * g
@@ -238,6 +289,7 @@ class ReferenceFitSession:
         self._params = self._params[index]
         self._moments = self._moments[:, index]
         self._gradients = np.zeros_like(self._params)
+        self._rate = None
 
     def append(self, params: NDArray[np.float32]) -> None:
         """Add sites at the end."""
@@ -247,3 +299,4 @@ class ReferenceFitSession:
         self._params = np.concatenate([self._params, added])
         self._moments = np.concatenate([self._moments, np.zeros((2, *added.shape))], axis=1)
         self._gradients = np.zeros_like(self._params)
+        self._rate = None

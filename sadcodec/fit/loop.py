@@ -9,7 +9,7 @@ from typing import SupportsFloat
 import numpy as np
 from numpy.typing import NDArray
 
-from sadcodec.backends.base import Backend, FitSession, Start
+from sadcodec.backends.base import Backend, FitSession, RateTerm, Start
 from sadcodec.fit.density import prune, split
 from sadcodec.fit.schedule import (
     BUDGET_AT,
@@ -20,6 +20,8 @@ from sadcodec.fit.schedule import (
     NOISE_INTERVAL,
     NOISE_LISTS,
     NOISE_RATE,
+    RATE_FROM,
+    RATE_INTERVAL,
     SPLIT_END,
     FitOptions,
     decay,
@@ -33,6 +35,7 @@ Floats = NDArray[np.float32]
 Progress = Callable[[float], None]
 Budget = Callable[[Floats, float], int]
 Noise = Callable[[Floats], Floats]
+Rate = Callable[[Floats, float], RateTerm]
 
 BETA1, BETA2 = 0.9, 0.95
 _PHASES = (0, 3, 1, 2)  # diagonal first, so that two iterations already see both rows and columns
@@ -64,6 +67,7 @@ def fit(
     k: int = 8,
     weights: Floats | None = None,
     budget: Budget | None = None,
+    rate: Rate | None = None,
     progress: Progress | None = None,
 ) -> FitResult:
     """Fit a diagram of `sites` sites to an image.
@@ -80,6 +84,9 @@ def fit(
     budget : callable, optional
         Asked once, half way, with the parameters and the mean squared error: the number of sites
         to end with, at most `sites`. This is how a rate target becomes a site count.
+    rate : callable, optional
+        Asked now and then from `RATE_FROM` on, with the parameters and the mean squared error: what
+        the sites cost, which the fit then lowers together with the error.
     progress : callable, optional
         Called with the share done, 0..1.
 
@@ -95,7 +102,7 @@ def fit(
     session = backend.fit_session(target, placing, k, weights)
     rates = learning_rates(width, height, sites, channels, radius=options.radius)
     rates *= np.float32(options.rate_scale)
-    stale = 0
+    stale = unpriced = 0  # iterations until the next lists, and the next rate
     losses: list[SupportsFloat] = []  # of the last iterations; asking for one would wait for it
     for i in range(options.iterations):
         done = i / options.iterations
@@ -104,15 +111,20 @@ def fit(
                 sites = min(sites, max(1, budget(session.params, recent_mean(losses))))
                 budget = None
             if control_density(session, options, start, sites, done):
-                stale = 0
+                stale = unpriced = 0
         if stale == 0:
             session.refresh()
             stale = options.list_interval
         stale -= 1
         sampled = options.subsample and done < FULL_FROM
         loss = session.gradient(_phase(i, width, height, session, sampled=sampled))
-        session.adam(rates * np.float32(decay(done)), BETA1, BETA2)
         losses = [loss] if i % 16 == 0 else [*losses, loss]
+        if rate is not None and done >= RATE_FROM:
+            if unpriced == 0:
+                session.set_rate(rate(session.params, recent_mean(losses)))
+                unpriced = RATE_INTERVAL
+            unpriced -= 1
+        session.adam(rates * np.float32(decay(done)), BETA1, BETA2)
         if progress is not None and i % 8 == 0:
             progress(done)
     prune(session, sites)
@@ -161,6 +173,7 @@ def fine_tune(
     iterations: int,
     *,
     noise: Noise,
+    rate: Rate | None = None,
     radius: bool = False,
     k: int = 8,
     weights: Floats | None = None,
@@ -173,7 +186,7 @@ def fine_tune(
 
     Parameters
     ----------
-    backend, target, k, weights, progress
+    backend, target, rate, k, weights, progress
         As in `fit`.
     params : float32 [N, 6 + C]
     iterations : int
@@ -193,17 +206,21 @@ def fine_tune(
     height, width, channels = target.shape
     session = backend.fit_session(target, params, k, weights)
     rates = learning_rates(width, height, len(params), channels, radius=radius)
+    losses: list[SupportsFloat] = []
     for i in range(iterations):
         done = i / iterations
         if i % NOISE_LISTS == 0:
             session.refresh(8.0)
         if i % NOISE_INTERVAL == 0:
             widths = noise(session.params)
-        session.gradient(
+        loss = session.gradient(
             _phase(i, width, height, session, sampled=done < FULL_FROM), widths, seed + i
         )
-        rate = NOISE_RATE * (NOISE_FINAL_RATE / NOISE_RATE) ** done
-        session.adam(rates * np.float32(rate), BETA1, BETA2)
+        losses = [loss] if i % 16 == 0 else [*losses, loss]
+        if rate is not None and i % RATE_INTERVAL == 0:
+            session.set_rate(rate(session.params, recent_mean(losses)))
+        share = NOISE_RATE * (NOISE_FINAL_RATE / NOISE_RATE) ** done
+        session.adam(rates * np.float32(share), BETA1, BETA2)
         if progress is not None and i % 8 == 0:
             progress(done)
     session.refresh()

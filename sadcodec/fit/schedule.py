@@ -69,6 +69,9 @@ DENSITY_INTERVAL = 20  # iterations between pruning (or splitting) steps
 MIN_PIXELS_PER_SITE = 36.0  # below it every pixel is used
 BUDGET_AT = 0.5  # share of the run after which a rate target fixes the number of sites
 
+RATE_FROM = 0.5  # share of the run after which the bits count as well
+RATE_INTERVAL = 28  # iterations between new predictions of what the sites cost
+
 # Fine-tuning under noise: rates relative to the peak; iterations between new widths and lists.
 NOISE_RATE, NOISE_FINAL_RATE = 0.4, 0.03
 NOISE_INTERVAL, NOISE_LISTS = 56, 14
