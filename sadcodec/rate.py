@@ -220,8 +220,8 @@ def encode_to_sites(job: Job, sites: int, *, radius: bool) -> Encoding:
 def encode_to_size(job: Job, size: int) -> Encoding:
     """Encode into at most `size` bytes, and at least 99.5 % of them where that can be.
 
-    The rounded diagram is made a little too large, by the quantizer's scale; then the sites that
-    matter least go until it fits.
+    The rounded diagram is given that size, by the quantizer's scale. The descent makes it a little
+    larger; then the sites that matter least go until it fits.
     """
     sites = int(np.clip(8.0 * (size - OVERHEAD) / _FEWEST_BITS, 1, job.pixels))
     for attempt in range(_RESTARTS):
