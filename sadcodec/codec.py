@@ -19,16 +19,11 @@ from sadcodec.errors import InputError, LimitError, OptionError, TargetError
 from sadcodec.objective import METRICS
 from sadcodec.processors import default_threads
 from sadcodec.quantize import code_values
-from sadcodec.rate import (
-    Encoding,
-    Job,
-    encode_to_psnr,
-    encode_to_sites,
-    encode_to_size,
-    sites_for_quality,
-)
+from sadcodec.rate import Encoding, Job, encode_to_sites, encode_to_size
 from sadcodec.refine import draw
 from sadcodec.sites import Sites
+from sadcodec.targets.psnr import encode_to_psnr
+from sadcodec.targets.quality import encode_to_quality
 
 __all__ = ["EncodeReport", "decode", "encode", "encode_with_report", "info", "load_backend"]
 
@@ -141,7 +136,7 @@ def _run(job: Job, kind: str, value: float) -> Encoding:
         return encode_to_psnr(job, value)
     if kind == "sites":
         return encode_to_sites(job, max(1, int(value)), radius=True)
-    return encode_to_sites(job, sites_for_quality(job, value), radius=False)
+    return encode_to_quality(job, value)
 
 
 def load_backend(name: str = "auto", task: str = "encode") -> str:
@@ -274,13 +269,13 @@ def encode(image: Image, **options: Any) -> bytes:
     image : uint8 or uint16 [H, W] or [H, W, C], C = 1..4
         Gray, gray + alpha, RGB or RGB + alpha.
     quality : float, 0..100
-        Price of a site; higher is better. The default target, at 75.
+        Price of a site; higher is better, in bytes and PSNR. The default target, at 75.
     bpp : float, > 0
         Bits per pixel of the whole file: met from below, within 0.5 %.
     size : int, > 0
         The same in bytes.
     psnr : float
-        PSNR to reach, dB.
+        PSNR to reach, dB: met from above, within 0.05 dB.
     sites : int, >= 1
         Number of sites; they then have a radius as well.
     metric : str

@@ -1,4 +1,4 @@
-"""Targets: from bytes, PSNR, quality or a site count to the diagram that meets it."""
+"""From an image to the diagram of a given number of sites or bytes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sadcodec.backends.base import Backend, RateTerm
 from sadcodec.bitstream import Header
 from sadcodec.effort import Effort
+from sadcodec.fill import fill, fills
 from sadcodec.fit.loop import fine_tune, fit
 from sadcodec.fit.schedule import FitOptions
 from sadcodec.objective import Objective, objective_for
@@ -21,7 +22,6 @@ from sadcodec.refine import (
     Refinement,
     choose_quantizer,
     coded_size,
-    draw,
     noise_widths,
     start_refiner,
 )
@@ -30,10 +30,8 @@ from sadcodec.sites import Sites
 __all__ = [
     "Encoding",
     "Job",
-    "encode_to_psnr",
     "encode_to_sites",
     "encode_to_size",
-    "sites_for_quality",
 ]
 
 Floats = NDArray[np.float32]
@@ -46,9 +44,12 @@ _NEAR = 0.995  # a size target is met from here to 1
 _FINEST, _COARSEST = 0.35, 3.0  # quantizer scales that a size target may use
 _CLOSE = 0.998  # of a size, where the search for a scale ends
 _BYTES_BY_SCALE = 0.35  # bytes fall with about this power of the scale
+_FEW_BYTES = 1000  # files that whole sites do not fill to 0.5 %
+_WHOLE_SITES = 64  # bytes under which there is no file
+_HALF_FULL = 0.8  # of a size; below it, there is nothing to fill it with
+_OTHER_STEPS = (0.97, 1.03, 0.94, 1.06, 0.9, 1.1, 0.85, 1.15, 0.8, 1.2, 0.75, 1.3)
+_AS_GOOD = 1.03  # times the error, at which a file that fills the size is taken at once
 _SLACK = 8  # bytes under a size target that are no reason to warn: one site more would not fit
-_DB_PER_OCTAVE = 2.3  # measured gain of PSNR when the sites double
-_PSNR_SLACK = 0.05  # dB over a PSNR target that are not worth a file's time
 _RESTARTS = 3  # fits that a target may cost
 
 
@@ -240,13 +241,38 @@ def encode_to_size(job: Job, size: int) -> Encoding:
         aim *= size / refined  # refining made it smaller than rounding alone did
         scale = _scale_for(job, tuned, aim, radius=False)
     trim_to_size(job, refinement, size)
+    if not fill(refinement, size):
+        refinement = _fill_otherwise(job, tuned, refinement, scale, size)
     encoding = Encoding(refinement, tuned.fit_params, tuned.seconds)
     final = refinement.size()
     if final > size:
         encoding.warning = f"cannot be encoded in {size} bytes; the smallest file takes {final}"
-    elif final < min(_NEAR * size, size - _SLACK):
+    elif final < size - _SLACK and not fills(final, size):
         encoding.warning = f"more than {final} bytes bring nothing that the encoder can use"
+    elif not fills(final, size):
+        encoding.warning = f"{size} bytes cannot be met closely; {final} is the nearest"
     return encoding
+
+
+def _fill_otherwise(
+    job: Job, tuned: _Tuned, refinement: Refinement, scale: float, size: int
+) -> Refinement:
+    """Return a file that fills `size`, with other steps, or `refinement` if there is none.
+
+    Few sites come in few sizes; small differences of the steps give others.
+    """
+    if not _WHOLE_SITES <= size <= _FEW_BYTES or refinement.size() < _HALF_FULL * size:
+        return refinement
+    best, error = refinement, np.inf
+    for factor in _OTHER_STEPS:
+        header = _header(job, tuned.mse, len(tuned.params), scale * factor, radius=False)
+        other = _refine(job, tuned, header)
+        trim_to_size(job, other, size)
+        if fill(other, size) and other.error < error:
+            best, error = other, other.error
+            if error <= _AS_GOOD * refinement.error:
+                break
+    return best
 
 
 def trim_to_size(job: Job, refinement: Refinement, size: int) -> None:
@@ -263,100 +289,3 @@ def trim_to_size(job: Job, refinement: Refinement, size: int) -> None:
     if refinement.size() < _NEAR * size:  # the descent saved bytes too: fewer sites need to go
         refinement.set_symbols(before)
     refinement.remove_to_size(size)
-
-
-def encode_to_psnr(job: Job, psnr: float) -> Encoding:
-    """Encode to at least `psnr` dB, with as few sites as that takes."""
-    sites = sites_for_psnr(job, psnr)
-    best: Encoding | None = None
-    tried: dict[int, float] = {}
-    for _ in range(_RESTARTS + 2):
-        encoding = encode_to_sites(job, sites, radius=False)
-        reached = tried[sites] = _psnr(job, encoding.refinement)
-        if reached >= psnr and (best is None or sites < len(best.fit_params)):
-            best = encoding
-        if psnr <= reached <= psnr + 0.5 or (reached < psnr and sites >= job.pixels):
-            break
-        sites = min(max(_next_count(tried, sites, psnr + 0.15), 1), job.pixels)
-        if sites in tried:
-            break
-    if best is None:
-        encoding.warning = f"{psnr:g} dB is out of reach; {reached:.2f} dB is the nearest"
-        return encoding
-    _trim_to_psnr(job, best.refinement, psnr)
-    return best
-
-
-def _next_count(tried: dict[int, float], sites: int, psnr: float) -> int:
-    """Return the sites to try next for `psnr` after `sites`, given the PSNR of those tried.
-
-    On a line in log sites through the nearest below and above the target; where one of them is
-    missing, with the usual slope from the last.
-    """
-    below = [n for n, reached in tried.items() if reached < psnr]
-    above = [n for n, reached in tried.items() if reached >= psnr and n > max(below, default=0)]
-    if below and above:
-        low, high = max(below), min(above)
-        share = (psnr - tried[low]) / (tried[high] - tried[low])
-        return round(low * (high / low) ** min(max(share, 0.05), 0.95))
-    octaves = min(max((psnr - tried[sites]) / _DB_PER_OCTAVE, -3.0), 3.0)
-    return int(np.ceil(sites * 2.0**octaves))
-
-
-def _psnr(job: Job, refinement: Refinement) -> float:
-    """PSNR in dB of what the file decodes to."""
-    decoded = draw(job.backend, refinement.header, refinement.symbols)
-    white = (1 << job.header.bit_depth) - 1
-    difference = decoded - job.target.astype(np.float64) * white
-    return float(10.0 * np.log10(white * white / max(float(np.mean(difference**2)), 1e-12)))
-
-
-def _trim_to_psnr(job: Job, refinement: Refinement, psnr: float) -> None:
-    """Remove the least important sites while the PSNR stays at or above the target."""
-    reached, most = _psnr(job, refinement), 1.0
-    for _ in range(12):
-        before = refinement.symbols
-        share = min(most, 1.0 - 2.0 ** ((psnr - reached) / _DB_PER_OCTAVE))
-        count = int(share * len(before))
-        if count < 1 or reached < psnr + _PSNR_SLACK:
-            return
-        job.report(0.97, "meeting the target")
-        refinement.remove(count)
-        refinement.descend(1)
-        left = _psnr(job, refinement)
-        if left < psnr:
-            refinement.set_symbols(before)
-            most = share / 2.0
-        else:
-            reached = left
-
-
-def _trial(job: Job) -> tuple[int, float]:
-    """Return the sites of a short trial fit and its mean squared error."""
-    fewest = min(64, max(1, job.pixels // 8))
-    sites = int(np.clip(job.pixels / 100, fewest, 20_000))
-    job.report(0.0, "measuring")
-    options = FitOptions(iterations=60, dense_start=2.0, radius=False, seed=job.seed)
-    mse = fit(job.backend, job.target, sites, options, k=job.header.k).mse
-    return sites, max(mse, 1e-8)
-
-
-def sites_for_psnr(job: Job, psnr: float) -> int:
-    """Return about how many sites reach `psnr` dB."""
-    trial, mse = _trial(job)
-    octaves = (psnr + 0.5 + 10.0 * np.log10(mse)) / _DB_PER_OCTAVE
-    return int(np.clip(trial * 2.0 ** np.clip(octaves, -10, 10), 1, job.pixels))
-
-
-def sites_for_quality(job: Job, quality: float) -> int:
-    """Return the number of sites for a quality of 0..100.
-
-    A trial fit gives the squared error D at N sites, and D falls as N^-g with 10 g log10(2) =
-    2.3 dB. Quality is the price of a site: N is where one site more would lower the squared error
-    (in code values, summed over pixels, mean over channels) by 1000 * 2^((75 - quality) / 5).
-    """
-    trial, mse = _trial(job)
-    exponent = _DB_PER_OCTAVE / (10.0 * np.log10(2.0))
-    price = 1000.0 * 2.0 ** ((75.0 - quality) / 5.0) / 255.0**2
-    gain = exponent * mse * job.pixels / trial
-    return int(np.clip(trial * (gain / price) ** (1.0 / (1.0 + exponent)), 1, job.pixels))

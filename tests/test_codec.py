@@ -14,8 +14,6 @@ from sadcodec import bitstream
 from sadcodec.codec import MAX_ENCODE_PIXELS, encode_with_report
 from sadcodec.errors import BitstreamError, InputError, LimitError, OptionError, TargetError
 
-SITE_BYTES = 8  # more than one site takes: targets are met to within a site
-
 
 def crop(name: str, x: int, y: int, side: int) -> np.ndarray:
     return load(name)[y : y + side, x : x + side].copy()
@@ -140,23 +138,14 @@ def test_a_rate_is_met_from_below(image, bpp, effort):
     pixels = crop(*image)
     data, report = encode_with_report(pixels, bpp=bpp, effort=effort)
     wanted = int(bpp * pixels[:, :, 0].size / 8)
-    assert min(0.99 * wanted, wanted - SITE_BYTES) <= len(data) <= wanted
+    assert int(0.995 * wanted) <= len(data) <= wanted
     assert report.warning is None
 
 
 @pytest.mark.parametrize("size", [250, 900, 4000])
 def test_a_size_is_met_from_below(size):
     data = sadcodec.encode(crop("astronaut.png", 80, 20, 96), size=size, effort=1)
-    assert min(0.99 * size, size - SITE_BYTES) <= len(data) <= size
-
-
-@pytest.mark.parametrize("psnr", [27.0, 32.0, 38.0, 44.0])
-@pytest.mark.parametrize("name", ["coffee.png", "camera.png"])
-def test_a_psnr_is_met_from_above(name, psnr):
-    image = crop(name, 90, 60, 96)
-    data, report = encode_with_report(image, psnr=psnr, effort=1)
-    assert report.warning is None
-    assert psnr <= code_psnr(image, sadcodec.decode(data)) <= psnr + 0.3
+    assert int(0.995 * size) <= len(data) <= size
 
 
 def test_sites_are_as_many_as_asked():
@@ -166,14 +155,6 @@ def test_sites_are_as_many_as_asked():
         header = sadcodec.info(data).header
         assert header.site_count == sites
         assert header.quantizer.step_radius > 0
-
-
-def test_quality_rises_with_bytes_and_psnr():
-    for name in ("chelsea.png", "drawing.png"):
-        image = crop(name, 90, 60, 96)
-        reports = [encode_with_report(image, quality=q, effort=1)[1] for q in (30, 50, 65, 80, 95)]
-        assert (np.diff([r.bytes for r in reports]) > 0).all()
-        assert (np.diff([r.psnr for r in reports]) > 0).all()
 
 
 def test_the_default_target_is_a_quality(cup):
@@ -229,7 +210,7 @@ def test_both_coders_hold_the_same_picture(stored):
 
 def test_the_zstd_coder_meets_a_size(cup):
     data = sadcodec.encode(cup, size=900, effort=1, coder="zstd")
-    assert 900 - 2 * SITE_BYTES <= len(data) <= 900
+    assert 895 <= len(data) <= 900
     assert sadcodec.info(data).header.coder == "zstd"
 
 

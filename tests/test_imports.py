@@ -31,13 +31,15 @@ ALLOWED: dict[str, set[str]] = {
     "effort": {"errors"},
     "rate_term": {"errors", "sites", "bitstream", "backends", "quantize"},
     "refine": {"errors", "sites", "bitstream", "backends", "quantize", "fit"},
+    "fill": {"bitstream", "refine"},
     "rate": {
         *("errors", "sites", "bitstream", "backends", "quantize", "fit", "effort", "refine"),
-        *("objective", "rate_term"),
+        *("objective", "rate_term", "fill"),
     },
+    "targets": {"fit", "refine", "rate"},
     "codec": {
         *("errors", "sites", "bitstream", "backends", "quantize", "fit", "image_io", "metrics"),
-        *("effort", "processors", "objective", "refine", "rate"),
+        *("effort", "processors", "objective", "refine", "rate", "targets"),
     },
     "__init__": {"errors", "sites", "codec"},
     "evaluate": {

@@ -34,7 +34,8 @@ _FAILED = 3  # exit status when some images failed
     "--quality",
     type=common.QUALITY,
     metavar="Q",
-    help="Target quality, higher is better. Default: 75, unless another target is given. "
+    help="Target quality, higher means more bytes and PSNR. "
+    "Default: 75, unless another target is given. "
     "Anchors on photographs: 25 = 0.015, 50 = 0.1, 75 = 0.7, 90 = 2 bpp.",
 )
 @click.option(
@@ -51,7 +52,8 @@ _FAILED = 3  # exit status when some images failed
     "--psnr",
     type=common.PSNR,
     metavar="DB",
-    help="Target PSNR in dB. Anchors: 28 = rough, 32 = fair, 36 = good, 40 = hard to tell apart.",
+    help="Target PSNR in dB, exceeded by at most 0.05. "
+    "Anchors: 28 = rough, 32 = fair, 36 = good, 40 = hard to tell apart.",
 )
 @click.option(
     "--sites",

@@ -1,0 +1,1 @@
+"""Targets other than bytes: a PSNR, and a quality."""

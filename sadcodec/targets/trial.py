@@ -1,0 +1,46 @@
+"""Short fits that tell how many sites an image needs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sadcodec.fit.loop import fit
+from sadcodec.fit.schedule import FitOptions
+from sadcodec.rate import Job
+
+__all__ = ["TRIAL_ITERATIONS", "count_at", "trial_psnr", "trial_sites", "usual_gain"]
+
+TRIAL_ITERATIONS = 60
+DB_PER_OCTAVE, _CURVATURE = 2.3, 0.22  # of `usual_gain`
+
+
+def trial_sites(job: Job) -> int:
+    """Return the sites of the first trial fit: one for 100 px, but enough to say something."""
+    fewest = min(64, max(1, job.pixels // 8))
+    return int(np.clip(job.pixels / 100, fewest, 20_000))
+
+
+def trial_psnr(job: Job, sites: int) -> float:
+    """Return the PSNR in dB of a short fit of `sites` sites, at most 80."""
+    job.report(0.0, "measuring")
+    options = FitOptions(iterations=TRIAL_ITERATIONS, dense_start=2.0, radius=False, seed=job.seed)
+    mse = fit(job.backend, job.target, sites, options, k=job.header.k).mse
+    return float(-10.0 * np.log10(max(mse, 1e-8)))
+
+
+def usual_gain(job: Job, sites: float) -> float:
+    """Return the dB by which so many sites usually exceed one site for 100 px.
+
+    Measured on six images: 2.3 dB per doubling where sites are few, 4 where they have 8 px.
+    """
+    octaves = float(np.log2(100.0 * sites / job.pixels))
+    return DB_PER_OCTAVE * octaves + _CURVATURE * max(octaves, 0.0) ** 2
+
+
+def count_at(job: Job, gain: float) -> float:
+    """Inverse of `usual_gain`."""
+    octaves = gain / DB_PER_OCTAVE
+    if gain > 0.0:
+        root = np.sqrt(DB_PER_OCTAVE**2 + 4.0 * _CURVATURE * gain)
+        octaves = (root - DB_PER_OCTAVE) / (2.0 * _CURVATURE)
+    return float(job.pixels / 100.0 * 2.0 ** min(max(octaves, -40.0), 40.0))

@@ -1,0 +1,196 @@
+"""Targets: bytes, PSNR and quality are met closely, in order, or a warning says what is nearest."""
+
+from __future__ import annotations
+
+import math
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from conftest import load
+
+import sadcodec
+from sadcodec.codec import encode_with_report
+from sadcodec.errors import TargetError
+from sadcodec.fill import fills
+from sadcodec.targets import psnr as psnr_target
+from sadcodec.targets.trial import count_at, usual_gain
+
+
+def crop(name: str, x: int, y: int, width: int, height: int) -> np.ndarray:
+    return load(name)[y : y + height, x : x + width].copy()
+
+
+def gray() -> np.ndarray:
+    return crop("camera.png", 90, 30, 100, 100)[:, :, :1]
+
+
+def with_alpha() -> np.ndarray:
+    ramp = np.tile(np.clip(np.arange(120) * 4, 0, 255).astype(np.uint8), (96, 1))
+    return np.dstack([crop("astronaut.png", 80, 20, 120, 96), ramp])
+
+
+def deep() -> np.ndarray:
+    image = crop("chelsea.png", 100, 60, 120, 90).astype(np.int64) * 257
+    image += np.random.default_rng(1).integers(-128, 128, image.shape)
+    return np.clip(image, 0, 65535).astype(np.uint16)
+
+
+def noise() -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (32, 40, 3), dtype=np.uint8)
+
+
+IMAGES = {
+    "coffee": lambda: crop("coffee.png", 90, 60, 96, 96),
+    "chelsea": lambda: crop("chelsea.png", 100, 60, 200, 150),
+    "drawing": lambda: crop("drawing.png", 80, 60, 128, 128),
+    "small": lambda: crop("astronaut.png", 100, 40, 32, 32),
+    "gray": gray,
+    "with_alpha": with_alpha,
+    "deep": deep,
+    "noise": noise,
+}
+
+
+def decoded_psnr(image: np.ndarray, data: bytes) -> float:
+    error = np.mean((sadcodec.decode(data).astype(float) - image) ** 2)
+    return float(10 * np.log10(np.iinfo(image.dtype).max ** 2 / error)) if error else math.inf
+
+
+# PSNR
+
+
+@pytest.mark.parametrize("psnr", [25.0, 31.0, 38.0, 44.0])
+@pytest.mark.parametrize("name", [name for name in IMAGES if name != "noise"])
+def test_a_psnr_is_met_to_a_twentieth_of_a_db(name, psnr):
+    image = IMAGES[name]()
+    data, report = encode_with_report(image, psnr=psnr, effort=1)
+    assert report.warning is None
+    assert psnr <= decoded_psnr(image, data) <= psnr + 0.05
+
+
+@pytest.mark.parametrize("psnr", [18.0, 26.0, 34.0, 44.0])
+def test_a_psnr_of_noise_is_met_or_a_warning_says_what_is(psnr):
+    """Near a site for every pixel, one site is worth more than 0.05 dB."""
+    image = IMAGES["noise"]()
+    data, report = encode_with_report(image, psnr=psnr, effort=1)
+    reached = decoded_psnr(image, data)
+    assert psnr <= reached <= psnr + 0.5
+    assert (report.warning is None) == (reached <= psnr + 0.05)
+    assert report.warning is None or f"; {reached:.2f} dB is the nearest" in report.warning
+
+
+def test_a_psnr_is_met_at_other_efforts():
+    image = IMAGES["gray"]()
+    for effort in (3, 5):
+        data, report = encode_with_report(image, psnr=33.0, effort=effort)
+        assert report.warning is None
+        assert 33.0 <= decoded_psnr(image, data) <= 33.05
+
+
+@pytest.mark.parametrize("psnr", [30.0, 36.0])
+def test_a_psnr_costs_no_more_bytes_than_a_size(psnr):
+    """The size target at the same bytes is at most a little better: fits differ by chance."""
+    gained = []
+    for name in ("chelsea", "coffee", "with_alpha"):
+        image = IMAGES[name]()
+        data, report = encode_with_report(image, psnr=psnr, effort=3)
+        gained.append(encode_with_report(image, size=len(data), effort=3)[1].psnr - report.psnr)
+    assert np.mean(gained) < 0.15
+
+
+@pytest.mark.parametrize(
+    ("psnr", "words"),
+    [(90.0, "90 dB is out of reach; ([0-9.]+) dB is the nearest"),
+     (5.0, "5 dB cannot be met closely; ([0-9.]+) dB is the nearest")],
+)  # fmt: skip
+def test_a_psnr_that_no_file_has(psnr, words):
+    image = crop("coffee.png", 90, 60, 24, 20)
+    data, report = encode_with_report(image, psnr=psnr, effort=1)
+    told = re.fullmatch(words, report.warning)
+    assert told is not None
+    assert float(told[1]) == pytest.approx(decoded_psnr(image, data), abs=0.006)
+    with pytest.raises(TargetError, match="nearest"):
+        encode_with_report(image, psnr=psnr, effort=1, strict=True)
+    # Nearest: more than other sites reach, or as little as one has.
+    others = [encode_with_report(image, sites=n, effort=1)[1].psnr for n in (1, 60, 480)]
+    assert report.psnr > max(others) if psnr > 50 else report.sites == 1
+
+
+def test_the_next_count_lies_between_the_nearest():
+    job = SimpleNamespace(pixels=100_000)
+    tried = {500: 27.0, 1000: 30.0, 4000: 36.0}
+    assert 1000 < psnr_target._next_count(job, tried, 4000, 32.0) < 4000
+    assert 500 < psnr_target._next_count(job, tried, 1000, 28.0) < 1000
+    assert 4000 < psnr_target._next_count(job, tried, 4000, 38.0) <= 32_000
+    assert psnr_target._next_count(job, {4: 30.0, 6: 31.0}, 6, 30.1) == 5
+    assert psnr_target._next_count(job, {4: 30.0}, 4, -200.0) == 1
+    assert psnr_target._next_count(job, {90_000: 30.0}, 90_000, 99.0) == 100_000
+
+
+@pytest.mark.parametrize("sites", [3, 700, 1000, 20_000, 100_000])
+def test_sites_from_their_usual_gain(sites):
+    job = SimpleNamespace(pixels=100_000)
+    assert count_at(job, usual_gain(job, sites)) == pytest.approx(sites)
+
+
+# Quality
+
+
+@pytest.mark.parametrize("name", ["coffee", "drawing", "gray", "small", "with_alpha"])
+def test_quality_rises_in_bytes_and_psnr(name):
+    image = IMAGES[name]()
+    reports = [encode_with_report(image, quality=q, effort=1)[1] for q in range(0, 101, 10)]
+    assert (np.diff([r.bytes for r in reports]) >= 0).all()
+    assert (np.diff([r.psnr for r in reports]) >= 0).all()
+    assert reports[-1].psnr > reports[-6].psnr > reports[-8].psnr
+    assert {r.warning for r in reports} == {None}
+
+
+def test_quality_rises_at_every_step_of_a_photograph():
+    image = load("chelsea.png")
+    reports = [encode_with_report(image, quality=q, effort=1)[1] for q in (66, 67, 68, 69)]
+    assert (np.diff([r.bytes for r in reports]) > 0).all()
+    assert (np.diff([r.psnr for r in reports]) > 0).all()
+
+
+def test_a_drawing_does_not_get_sites_that_it_cannot_use():
+    """More sites than reach 48 dB fit it no better: finer steps take their place."""
+    image = IMAGES["drawing"]()
+    good, better, best = (encode_with_report(image, quality=q, effort=2)[1] for q in (86, 93, 100))
+    assert good.psnr < better.psnr < best.psnr
+    assert good.sites == better.sites == best.sites == 128 * 128 // 32
+    assert best.bytes < 1.5 * good.bytes
+
+
+# Bytes
+
+
+@pytest.mark.parametrize("size", [75, 110, 160, 240, 330, 420, 600])
+@pytest.mark.parametrize("name", ["coffee", "drawing", "small", "gray"])
+def test_few_bytes_are_met_or_a_warning_says_what_is(name, size):
+    data, report = encode_with_report(IMAGES[name](), size=size, effort=1)
+    assert len(data) <= size
+    if report.warning is None:
+        assert fills(len(data), size)
+    else:
+        assert report.warning == f"{size} bytes cannot be met closely; {len(data)} is the nearest"
+        assert size < 100
+        with pytest.raises(TargetError):
+            encode_with_report(IMAGES[name](), size=size, effort=1, strict=True)
+
+
+@pytest.mark.parametrize("bpp", [0.03, 0.1, 1.0, 4.0, 8.0])
+def test_rates_from_very_low_to_very_high(bpp):
+    image = IMAGES["chelsea"]()
+    data, report = encode_with_report(image, bpp=bpp, effort=1)
+    wanted = int(bpp * 200 * 150 / 8)
+    assert fills(len(data), wanted)
+    assert report.warning is None
+    assert report.psnr > 17 + 3.0 * math.log2(bpp / 0.03)
+
+
+def test_what_fills_a_size():
+    assert [fills(n, 1000) for n in (994, 995, 1000, 1001)] == [False, True, True, False]
+    assert [fills(n, 150) for n in (148, 149, 150, 151)] == [False, True, True, False]
