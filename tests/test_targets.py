@@ -113,9 +113,9 @@ def test_a_psnr_that_no_file_has(psnr, words):
     assert float(told[1]) == pytest.approx(decoded_psnr(image, data), abs=0.006)
     with pytest.raises(TargetError, match="nearest"):
         encode_with_report(image, psnr=psnr, effort=1, strict=True)
-    # Nearest: more than other sites reach, or as little as one has.
+    # Nearest: about what a site for every pixel reaches (with a radius), or as little as one has.
     others = [encode_with_report(image, sites=n, effort=1)[1].psnr for n in (1, 60, 480)]
-    assert report.psnr > max(others) if psnr > 50 else report.sites == 1
+    assert report.psnr > max(others) - 0.5 if psnr > 50 else report.sites == 1
 
 
 def test_the_next_count_lies_between_the_nearest():

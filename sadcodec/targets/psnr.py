@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -27,6 +27,7 @@ _FINE, _COARSE = np.log(0.7), np.log(1.7)  # logarithms of the scales for that
 _FINEST, _COARSEST = np.log(0.2), np.log(4.0)  # where there is no other way
 _SCALES = 5  # roundings of one fit
 _NEAR = 0.12  # dB over the target from which removing sites does the rest
+_COLOR_STRENGTH = 20.0  # of the bits where colours alone are to come down to a target
 _TRIALS_FROM = 150  # iterations of a full fit from which a second trial costs little beside it
 
 
@@ -192,6 +193,8 @@ def _trim(job: Job, refinement: Refinement, psnr: float, reached: float) -> floa
     reached = _remove_most(job, refinement, psnr, reached)
     if reached > psnr + TOLERANCE:
         reached = _descend_cheaper(job, refinement, psnr, reached)
+    if reached > psnr + TOLERANCE:
+        reached = _cheaper_colors(job, refinement, psnr, reached)
     return reached
 
 
@@ -237,5 +240,29 @@ def _descend_cheaper(job: Job, refinement: Refinement, psnr: float, reached: flo
                 reached, keep = left, refinement.symbols
             if reached <= psnr + TOLERANCE:
                 break
+    refinement.set_symbols(keep)
+    return reached
+
+
+def _cheaper_colors(job: Job, refinement: Refinement, psnr: float, reached: float) -> float:
+    """Give bits more weight in the colours alone, of as many sites as the target allows.
+
+    The steps of colours follow from the geometry, so that any of the sites can take theirs.
+    """
+    before = keep = refinement.symbols
+    refinement.settle_colors(1, _COLOR_STRENGTH)
+    cheaper = refinement.symbols.color
+    low, high = 0, len(before) + 1
+    while high - low > 1 and reached > psnr + TOLERANCE:
+        middle = (low + high) // 2
+        color = np.concatenate([cheaper[:middle], before.color[middle:]])
+        refinement.set_symbols(replace(before, color=color))
+        left = psnr_of(job, refinement)
+        if left >= psnr:
+            low = middle
+            if left <= reached:
+                reached, keep = left, refinement.symbols
+        else:
+            high = middle
     refinement.set_symbols(keep)
     return reached
