@@ -4,6 +4,7 @@
 // For one site s, a pixel's other sites do not change while s is tried, so they are summed once:
 // the K - 1 best others, and the K-th, which is in the blend only while s is not. A move then costs
 // one logit, one exp and one blend a pixel.
+#include "quad.h"
 #include "simd.h"
 #include "types.h"
 
@@ -59,6 +60,19 @@ static void list_tile(const PreparedSite* sites, int x0, int y0, int width, int 
   }
 }
 
+static void weigh_pixels(const DescentLists& lists, int first, int count, int k, float* weights) {
+  float lane[kLanes], out[kLanes];
+  for (int i = 0; i < kLanes; ++i) lane[i] = static_cast<float>(i);
+  const M best = F(static_cast<float>(k)) > load(lane);
+  for (int at = 0; at < count; ++at) {
+    const float* logits = lists.logits + (static_cast<size_t>(first) + at) * kDescentList;
+    const F l = load(logits);
+    const F w = select(best & (l > F(-1e29f)), sad_exp(l - F(logits[0])), F(0.0f));
+    store(out, w * F(1.0f / reduce(w)));
+    memcpy(weights + static_cast<size_t>(at) * k, out, sizeof(float) * k);
+  }
+}
+
 // ---- One site's pixels ----------------------------------------------------------------------
 
 // Rows of 16 floats in a group of 16 pixels.
@@ -68,62 +82,48 @@ SAD_INLINE int group_rows(int channels) { return kGrows + 3 * channels; }  // bl
 
 static void descent_setup(const DescentPixels& p, Scratch* groups, Scratch*) {
   constexpr int kList = kDescentList;
-  const int channels = p.channels, rows = group_rows(channels);
+  const int channels = p.channels, rows = group_rows(channels), k = p.k;
   const int count = (p.count + kLanes - 1) / kLanes;
   float* out = groups->need(static_cast<size_t>(count) * rows * kLanes);
   for (int g = 0; g < count; ++g, out += rows * kLanes) {
-    int32_t pixel[kLanes], slot[kLanes], index[kLanes], own[kLanes];
-    float x[kLanes], y[kLanes], weight[kLanes];
     for (int i = 0; i < kLanes; ++i) {
       const int at = g * kLanes + i;
       const int32_t entry = p.entries[at < p.count ? at : p.count - 1];
-      pixel[i] = entry / kList;
-      weight[i] = at >= p.count ? 0.0f : p.weights ? p.weights[pixel[i]] : 1.0f;
-      slot[i] = entry - pixel[i] * kList;
-      own[i] = entry;
-      const int row = pixel[i] / p.width;
-      x[i] = static_cast<float>(pixel[i] - row * p.width) + 0.5f;
-      y[i] = static_cast<float>(row) + 0.5f;
-    }
-    // Reference logit: the best other site's; the site's own where it is alone.
-    for (int i = 0; i < kLanes; ++i) index[i] = pixel[i] * kList + (slot[i] == 0);
-    F reference = gather(p.lists.logits, index);
-    reference = select(reference > F(-1e29f), reference, gather(p.lists.logits, own));
-    F total(0.0f), blend[kMaxChannels], last(0.0f), last_blend[kMaxChannels], threshold(-3e38f);
-    for (int c = 0; c < channels; ++c) blend[c] = last_blend[c] = F(0.0f);
-    for (int j = 0; j < p.k; ++j) {
-      for (int i = 0; i < kLanes; ++i) index[i] = pixel[i] * kList + j + (j >= slot[i]);
-      const F l = gather(p.lists.logits, index);
-      const M real = l > F(-1e29f);
-      if (!any(real)) break;
-      const F w = select(real, sad_exp(l - reference), F(0.0f));
-      int32_t color[kLanes];
-      for (int i = 0; i < kLanes; ++i) {
-        const int32_t id = p.lists.ids[index[i]];
-        color[i] = (id < 0 ? 0 : id) * kMaxChannels;
+      const int pixel = entry / kList, slot = entry - pixel * kList, row = pixel / p.width;
+      const float* logits = p.lists.logits + static_cast<size_t>(pixel) * kList;
+      const int32_t* ids = p.lists.ids + static_cast<size_t>(pixel) * kList;
+      // Reference logit: the best other site's; the site's own where it is alone.
+      const float best = logits[slot == 0];
+      const float reference = best > -1e29f ? best : logits[slot];
+      float w[kLanes];
+      store(w, sad_exp(load(logits) - F(reference)));
+      Quad blend = quad(0.0f), last_blend = quad(0.0f);
+      float total = 0.0f, last = 0.0f, threshold = -3e38f;
+      const int kth = k - 1 + (k - 1 >= slot);  // the K-th of the others
+      for (int j = 0; j < kth && logits[j] > -1e29f; ++j) {
+        if (j == slot) continue;
+        total += w[j];
+        blend += quad(w[j]) * load_quad(p.colors + static_cast<size_t>(ids[j]) * kMaxChannels);
       }
-      if (j < p.k - 1) {
-        total = total + w;
-        for (int c = 0; c < channels; ++c) blend[c] = blend[c] + w * gather(p.colors + c, color);
-      } else {
-        last = w;
-        threshold = select(real, l, F(-3e38f));
-        for (int c = 0; c < channels; ++c) last_blend[c] = w * gather(p.colors + c, color);
+      if (logits[kth] > -1e29f) {
+        last = w[kth];
+        threshold = logits[kth];
+        last_blend =
+            quad(last) * load_quad(p.colors + static_cast<size_t>(ids[kth]) * kMaxChannels);
       }
-    }
-    store(out + kGx * kLanes, load(x));
-    store(out + kGy * kLanes, load(y));
-    store(out + kGreference * kLanes, reference);
-    store(out + kGtotal * kLanes, total);
-    store(out + kGthreshold * kLanes, threshold);
-    store(out + kGlast * kLanes, last);
-    store(out + kGweight * kLanes, load(weight));
-    for (int c = 0; c < channels; ++c) {
-      store(out + (kGrows + c) * kLanes, blend[c]);
-      store(out + (kGrows + channels + c) * kLanes, last_blend[c]);
-      for (int i = 0; i < kLanes; ++i)
-        out[(kGrows + 2 * channels + c) * kLanes + i] =
-            p.target[static_cast<size_t>(pixel[i]) * channels + c];
+      out[kGx * kLanes + i] = static_cast<float>(pixel - row * p.width) + 0.5f;
+      out[kGy * kLanes + i] = static_cast<float>(row) + 0.5f;
+      out[kGreference * kLanes + i] = reference;
+      out[kGtotal * kLanes + i] = total;
+      out[kGthreshold * kLanes + i] = threshold;
+      out[kGlast * kLanes + i] = last;
+      out[kGweight * kLanes + i] = at >= p.count ? 0.0f : p.weights ? p.weights[pixel] : 1.0f;
+      const float* target = p.target + static_cast<size_t>(pixel) * kMaxChannels;
+      for (int c = 0; c < channels; ++c) {
+        out[(kGrows + c) * kLanes + i] = blend[c];
+        out[(kGrows + channels + c) * kLanes + i] = last_blend[c];
+        out[(kGrows + 2 * channels + c) * kLanes + i] = target[c];
+      }
     }
   }
 }

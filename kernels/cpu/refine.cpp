@@ -17,6 +17,7 @@ constexpr double kGain = 1e-6;    // share of the cost a move must save: less is
 struct Refine::Worker {
   WorkerScratch* scratch;
   std::vector<float> logits, best_logits;
+  std::vector<ColorPixel> color;
 };
 
 float ColumnCost::bits(int site, int symbol) const {
@@ -39,10 +40,12 @@ Refine::Refine(const Kernels& kernels, const float* target, const float* weights
   if (pixels > INT32_MAX / kList) throw std::length_error("image too large to refine");
   // One listed site must be left to take the place of another.
   if (k >= kList) throw std::invalid_argument("k must be under the length of the descent's lists");
-  target_.assign(target, target + pixels * channels);
+  target_.assign(pixels * kMaxChannels, 0.0f);
+  for (size_t i = 0; i < pixels; ++i)
+    std::copy_n(target + i * channels, channels, target_.begin() + i * kMaxChannels);
   if (weights) weights_.assign(weights, weights + pixels);
   list_ids_.resize(pixels * kList);
-  list_logits_.resize(pixels * kList);
+  list_logits_.resize(pixels * kList + 16);  // vectors are read whole
 }
 
 void Refine::set_sites(const int32_t* symbols, int count, const Quantizer& quantizer) {
@@ -62,6 +65,7 @@ void Refine::set_sites(const int32_t* symbols, int count, const Quantizer& quant
   std::fill(list_logits_.begin(), list_logits_.end(), -1e30f);
   site_offsets_.assign(static_cast<size_t>(count_) + 1, 0);
   for (auto& group : groups_) group.clear();
+  listed_ = weighed_ = false;
 }
 
 void Refine::set_cost(int column, ColumnCost cost) { costs_.at(column) = std::move(cost); }
@@ -109,11 +113,23 @@ std::vector<float> Refine::params() const {
   return out;
 }
 
-int Refine::visit(int site, double lambda, bool geometry, Worker& worker) {
+double Refine::bits(int site, const int32_t* symbols) const {
+  double out = 0.0;
+  for (int c = kSymLogTau; c < kSymColor + channels_; ++c) out += costs_[c].bits(site, symbols[c]);
+  return out;
+}
+
+bool Refine::within_axes(int site, const int32_t* symbols) const {
+  for (int j = 0; j < channels_; ++j)
+    if (std::abs(static_cast<double>(symbols[kSymColor + j]) *
+                 quantizer_.color_steps[static_cast<size_t>(site) * channels_ + j]) > kMaxAxis)
+      return false;
+  return true;
+}
+
+// Slots move when lists are resorted, so they are looked up before use.
+void Refine::find_slots(int site) {
   const uint32_t begin = site_offsets_[site], end = site_offsets_[site + 1];
-  const int n = static_cast<int>(end - begin);
-  if (n == 0) return 0;
-  // Slots move when lists are resorted, so they are looked up before use.
   for (uint32_t i = begin; i < end; ++i) {
     const int32_t pixel = site_entries_[i] / kList;
     const int32_t* id = list_ids_.data() + static_cast<size_t>(pixel) * kList;
@@ -124,6 +140,13 @@ int Refine::visit(int site, double lambda, bool geometry, Worker& worker) {
       site_entries_[i] = pixel * kList + slot;
     }
   }
+}
+
+int Refine::visit(int site, double lambda, Worker& worker) {
+  const uint32_t begin = site_offsets_[site], end = site_offsets_[site + 1];
+  const int n = static_cast<int>(end - begin);
+  if (n == 0) return 0;
+  find_slots(site);
   const DescentPixels pixels{site_entries_.data() + begin,
                              n,
                              DescentLists{list_ids_.data(), list_logits_.data()},
@@ -144,19 +167,11 @@ int Refine::visit(int site, double lambda, bool geometry, Worker& worker) {
   PreparedSite best = sites_.data()[site];
   int changed = 0;
   bool moved = false;
-  const auto rate = [&](const int32_t* s) {
-    double bits = 0.0;
-    if (lambda > 0.0)
-      for (int c = kSymLogTau; c < columns; ++c) bits += costs_[c].bits(site, s[c]);
-    return lambda * bits;
-  };
+  const auto rate = [&](const int32_t* s) { return lambda > 0.0 ? lambda * bits(site, s) : 0.0; };
   double cost = kernels_.descent_error(pixels, groups, best, worker.best_logits.data());
   cost += rate(symbols);
   const auto attempt = [&](const int32_t* trial) {
-    for (int j = 0; j < channels_; ++j)
-      if (std::abs(static_cast<double>(trial[kSymColor + j]) *
-                   quantizer_.color_steps[static_cast<size_t>(site) * channels_ + j]) > kMaxAxis)
-        return false;
+    if (!within_axes(site, trial)) return false;
     PreparedSite candidate;
     dequantize(site, trial, &candidate);
     const double c =
@@ -170,51 +185,49 @@ int Refine::visit(int site, double lambda, bool geometry, Worker& worker) {
     return true;
   };
   int32_t trial[kSymColor + kMaxChannels];
-  if (geometry) {
-    const int32_t cells_x = static_cast<int32_t>(std::ceil(width_ / quantizer_.position));
-    const int32_t cells_y = static_cast<int32_t>(std::ceil(height_ / quantizer_.position));
-    const auto step = [&](int column, int delta) {
-      std::copy_n(symbols, columns, trial);
-      trial[column] += delta;
-      switch (column) {
-        case kSymX:
-          if (trial[kSymX] < 0 || trial[kSymX] >= cells_x) return false;
-          break;
-        case kSymY:
-          if (trial[kSymY] < 0 || trial[kSymY] >= cells_y) return false;
-          break;
-        case kSymLogTau:
-          if (std::abs(trial[kSymLogTau] * quantizer_.log_tau) > kMaxLogTau) return false;
-          break;
-        case kSymAnisotropy: {
-          const int top = static_cast<int>(quantizer_.angle_levels.size());
-          if (trial[kSymAnisotropy] < 0 || trial[kSymAnisotropy] >= top) return false;
-          const int32_t from = quantizer_.angle_levels[symbols[kSymAnisotropy]];
-          const int32_t to = quantizer_.angle_levels[trial[kSymAnisotropy]];
-          trial[kSymAngle] = static_cast<int32_t>(
-              (static_cast<int64_t>(2) * symbols[kSymAngle] * to + from) / (2 * from) % to);
-          break;
-        }
-        case kSymAngle: {
-          const int32_t levels = quantizer_.angle_levels[symbols[kSymAnisotropy]];
-          if (levels < 2) return false;
-          trial[kSymAngle] = (trial[kSymAngle] + levels) % levels;
-          break;
-        }
-        case kSymRadius:
-          if (quantizer_.radius == 0.0) return false;
-          if (std::abs(trial[kSymRadius] * quantizer_.radius) > kMaxRadius) return false;
-          break;
-        default:
-          break;
+  const int32_t cells_x = static_cast<int32_t>(std::ceil(width_ / quantizer_.position));
+  const int32_t cells_y = static_cast<int32_t>(std::ceil(height_ / quantizer_.position));
+  const auto step = [&](int column, int delta) {
+    std::copy_n(symbols, columns, trial);
+    trial[column] += delta;
+    switch (column) {
+      case kSymX:
+        if (trial[kSymX] < 0 || trial[kSymX] >= cells_x) return false;
+        break;
+      case kSymY:
+        if (trial[kSymY] < 0 || trial[kSymY] >= cells_y) return false;
+        break;
+      case kSymLogTau:
+        if (std::abs(trial[kSymLogTau] * quantizer_.log_tau) > kMaxLogTau) return false;
+        break;
+      case kSymAnisotropy: {
+        const int top = static_cast<int>(quantizer_.angle_levels.size());
+        if (trial[kSymAnisotropy] < 0 || trial[kSymAnisotropy] >= top) return false;
+        const int32_t from = quantizer_.angle_levels[symbols[kSymAnisotropy]];
+        const int32_t to = quantizer_.angle_levels[trial[kSymAnisotropy]];
+        trial[kSymAngle] = static_cast<int32_t>(
+            (static_cast<int64_t>(2) * symbols[kSymAngle] * to + from) / (2 * from) % to);
+        break;
       }
-      const bool better = attempt(trial);
-      moved |= better;
-      return better;
-    };
-    for (int column : {kSymLogTau, kSymAnisotropy, kSymAngle, kSymX, kSymY, kSymRadius})
-      if (!step(column, 1)) step(column, -1);
-  }
+      case kSymAngle: {
+        const int32_t levels = quantizer_.angle_levels[symbols[kSymAnisotropy]];
+        if (levels < 2) return false;
+        trial[kSymAngle] = (trial[kSymAngle] + levels) % levels;
+        break;
+      }
+      case kSymRadius:
+        if (quantizer_.radius == 0.0) return false;
+        if (std::abs(trial[kSymRadius] * quantizer_.radius) > kMaxRadius) return false;
+        break;
+      default:
+        break;
+    }
+    const bool better = attempt(trial);
+    moved |= better;
+    return better;
+  };
+  for (int column : {kSymLogTau, kSymAnisotropy, kSymAngle, kSymX, kSymY, kSymRadius})
+    if (!step(column, 1)) step(column, -1);
   for (int j = 0; j < channels_; ++j) {
     double sums[2];
     const float* axis = quantizer_.axes.data() + j * channels_;
@@ -248,10 +261,16 @@ int64_t Refine::sweep(double lambda, bool geometry) {
   std::vector<Worker> workers(pool_.size());
   for (int i = 0; i < pool_.size(); ++i) workers[i].scratch = scratch_[i].get();
   std::vector<int64_t> changed(pool_.size(), 0);
+  if (geometry) {
+    listed_ = weighed_ = false;
+  } else {
+    blend_pixels();
+  }
   for (const auto& group : groups_)
     pool_.run(static_cast<int>(group.size()), [&](int block, int worker) {
       for (int32_t site : group[block])
-        changed[worker] += visit(site, lambda, geometry, workers[worker]);
+        changed[worker] += geometry ? visit(site, lambda, workers[worker])
+                                    : visit_color(site, lambda, workers[worker].color);
     });
   int64_t total = 0;
   for (int64_t c : changed) total += c;

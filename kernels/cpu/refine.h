@@ -34,6 +34,8 @@ struct ColumnCost {
   float bits(int site, int symbol) const;
 };
 
+constexpr int kStrips = 16;  // of the image, for sums whose order does not depend on the threads
+
 class Refine {
  public:
   // weights [height, width] of the squared errors; null: all 1.
@@ -57,17 +59,31 @@ class Refine {
 
  private:
   struct Worker;
+  struct ColorPixel {
+    int32_t pixel;
+    float weight;  // of the site there
+  };
   const float* weights() const { return weights_.empty() ? nullptr : weights_.data(); }
   void dequantize(int site, const int32_t* symbols, PreparedSite* out) const;
-  int visit(int site, double lambda, bool geometry, Worker& worker);
+  int visit(int site, double lambda, Worker& worker);
+  int visit_color(int site, double lambda, std::vector<ColorPixel>& pixels);
+  bool within_axes(int site, const int32_t* symbols) const;
+  void find_slots(int site);
+  void list_pixels();  // the sites of every pixel
+  void list_sites();   // the pixels of every site, and which sites may be visited at once
+  void weigh_pixels();
+  void blend_pixels();
   void update_lists(int site, const float* logits);
   void color_of(int site, const int32_t* symbols, float* color) const;
+  double bits(int site, const int32_t* symbols) const;
+  // body(first pixel, pixels, strip) for strips of the image that do not depend on the threads.
+  void for_strips(const std::function<void(int, int, int)>& body);
 
   const Kernels& kernels_;
   ThreadPool pool_;
   std::vector<std::unique_ptr<WorkerScratch>> scratch_;
   int width_, height_, channels_, k_, count_ = 0;
-  std::vector<float> target_;
+  std::vector<float> target_;   // [pixels][4]
   std::vector<float> weights_;  // [pixels]; empty: all 1
   std::vector<int32_t> symbols_;
   Quantizer quantizer_;
@@ -76,6 +92,10 @@ class Refine {
   std::vector<float> colors_;  // [N][4]
   std::vector<int32_t> list_ids_;
   std::vector<float> list_logits_;
+  bool listed_ = false;               // the lists are those of the present geometry, slots included
+  bool weighed_ = false;              // the pixels' weights are
+  std::vector<float> pixel_weights_;  // [pixels][k], as the lists are sorted; they sum to 1
+  std::vector<float> picture_;        // [pixels][4], not clamped; current after blend_pixels
   std::vector<uint32_t> site_offsets_;
   std::vector<int32_t> site_entries_;
   std::vector<std::vector<int32_t>> groups_[5];  // blocks by colour; the last: one after another

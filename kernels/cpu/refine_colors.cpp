@@ -2,12 +2,14 @@
 #include <algorithm>
 #include <cmath>
 
+#include "quad.h"
 #include "refine.h"
 
 namespace sad {
 namespace {
 
 constexpr int kList = kDescentList;
+constexpr float kLeastWeight = 6e-6f;  // e^-12: what a pixel's colour is solved from
 
 }  // namespace
 
@@ -32,81 +34,62 @@ void Refine::set_color_steps(const float* steps) {
 // diagonal; W holds the blend weights of the current geometry, V those of the pixels' errors. Rows
 // are summed in fixed strips, so that the result does not depend on the thread count.
 void Refine::solve_colors(int iterations) {
-  constexpr int kStrips = 16;
-  const int pixels = width_ * height_, n_channels = channels_;
-  std::vector<float> weights(static_cast<size_t>(pixels) * k_);
-  pool_.run(kStrips, [&](int strip, int) {
-    const int begin = static_cast<int>(static_cast<int64_t>(pixels) * strip / kStrips);
-    const int end = static_cast<int>(static_cast<int64_t>(pixels) * (strip + 1) / kStrips);
-    for (int at = begin; at < end; ++at) {
-      const float* l = list_logits_.data() + static_cast<size_t>(at) * kList;
-      const int32_t* id = list_ids_.data() + static_cast<size_t>(at) * kList;
-      float* w = weights.data() + static_cast<size_t>(at) * k_;
-      float total = 0.0f;
-      for (int j = 0; j < k_; ++j) {
-        w[j] = id[j] >= 0 && l[j] > l[0] - 12.0f ? sad_exp(l[j] - l[0]) : 0.0f;
-        total += w[j];
-      }
-      for (int j = 0; j < k_; ++j) w[j] /= total;
-    }
-  });
-  const size_t size = static_cast<size_t>(count_) * n_channels;
-  std::vector<std::vector<float>> partial(kStrips);
+  const int n_channels = channels_;
+  weigh_pixels();
+  const size_t sites = count_, size = sites * kMaxChannels;
+  // By strip: a row a site of sums, and its part of the diagonal.
+  std::vector<float> partial(kStrips * size), squares(kStrips * sites);
   // out = W^T V (W c [- target]); also the diagonal of W^T V W on request.
   const auto apply = [&](const std::vector<float>& c, bool minus_target, std::vector<double>* out,
                          std::vector<double>* diagonal) {
-    const size_t stride = n_channels + (diagonal ? 1 : 0);
-    pool_.run(kStrips, [&](int strip, int) {
-      auto& sums = partial[strip];
-      sums.assign(static_cast<size_t>(count_) * stride, 0.0f);
-      const int begin = static_cast<int>(static_cast<int64_t>(pixels) * strip / kStrips);
-      const int end = static_cast<int>(static_cast<int64_t>(pixels) * (strip + 1) / kStrips);
-      for (int at = begin; at < end; ++at) {
+    for_strips([&](int first, int count, int strip) {
+      float* sums = partial.data() + strip * size;
+      float* square = squares.data() + strip * sites;
+      std::fill_n(sums, size, 0.0f);
+      if (diagonal) std::fill_n(square, sites, 0.0f);
+      for (int at = first; at < first + count; ++at) {
         const int32_t* id = list_ids_.data() + static_cast<size_t>(at) * kList;
-        const float* w = weights.data() + static_cast<size_t>(at) * k_;
-        float y[kMaxChannels] = {};
+        const float* w = pixel_weights_.data() + static_cast<size_t>(at) * k_;
+        Quad y = quad(0.0f);
         int used = 0;
-        for (; used < k_ && w[used] > 0.0f; ++used)
-          for (int ch = 0; ch < n_channels; ++ch)
-            y[ch] += w[used] * c[static_cast<size_t>(id[used]) * n_channels + ch];
-        if (minus_target)
-          for (int ch = 0; ch < n_channels; ++ch)
-            y[ch] -= target_[static_cast<size_t>(at) * n_channels + ch];
+        for (; used < k_ && w[used] > kLeastWeight; ++used)
+          y += quad(w[used]) * load_quad(c.data() + static_cast<size_t>(id[used]) * kMaxChannels);
+        if (minus_target) y -= load_quad(target_.data() + static_cast<size_t>(at) * kMaxChannels);
         const float v = weights_.empty() ? 1.0f : weights_[at];
-        for (int ch = 0; ch < n_channels; ++ch) y[ch] *= v;
+        y *= quad(v);
         for (int j = 0; j < used; ++j) {
-          float* to = sums.data() + static_cast<size_t>(id[j]) * stride;
-          for (int ch = 0; ch < n_channels; ++ch) to[ch] += w[j] * y[ch];
-          if (diagonal) to[n_channels] += v * w[j] * w[j];
+          float* to = sums + static_cast<size_t>(id[j]) * kMaxChannels;
+          store_quad(to, load_quad(to) + quad(w[j]) * y);
+          if (diagonal) square[id[j]] += v * w[j] * w[j];
         }
       }
     });
-    for (int i = 0; i < count_; ++i) {
-      for (int ch = 0; ch < n_channels; ++ch) {
-        double sum = 0.0;
-        for (int s = 0; s < kStrips; ++s) sum += partial[s][static_cast<size_t>(i) * stride + ch];
-        (*out)[static_cast<size_t>(i) * n_channels + ch] = sum;
+    constexpr int kChunk = 1024;
+    pool_.run((count_ + kChunk - 1) / kChunk, [&](int chunk, int) {
+      const size_t end = std::min<size_t>(sites, (chunk + 1) * static_cast<size_t>(kChunk));
+      for (size_t i = chunk * static_cast<size_t>(kChunk); i < end; ++i) {
+        for (int ch = 0; ch < kMaxChannels; ++ch) {
+          double sum = 0.0;
+          for (int s = 0; s < kStrips; ++s) sum += partial[s * size + i * kMaxChannels + ch];
+          (*out)[i * kMaxChannels + ch] = sum;
+        }
+        if (diagonal) {
+          double sum = 0.0;
+          for (int s = 0; s < kStrips; ++s) sum += squares[s * sites + i];
+          (*diagonal)[i] = sum;
+        }
       }
-      if (diagonal) {
-        double sum = 0.0;
-        for (int s = 0; s < kStrips; ++s)
-          sum += partial[s][static_cast<size_t>(i) * stride + n_channels];
-        (*diagonal)[i] = sum;
-      }
-    }
+    });
   };
-  std::vector<float> x(size), p(size);
-  for (int i = 0; i < count_; ++i)
-    for (int c = 0; c < n_channels; ++c)
-      x[static_cast<size_t>(i) * n_channels + c] = colors_[i * kMaxChannels + c];
-  std::vector<double> r(size), ap(size), diagonal(count_);
+  std::vector<float> x(colors_), p(size);
+  std::vector<double> r(size), ap(size), diagonal(sites);
   apply(x, true, &r, &diagonal);
   // A little ridge towards the present colours keeps sites that no pixel sees where they are.
   for (double& d : diagonal) d += 1e-4;
   double rho = 0.0;
   for (size_t i = 0; i < size; ++i) {
     r[i] = -r[i];
-    p[i] = static_cast<float>(r[i] / diagonal[i / n_channels]);
+    p[i] = static_cast<float>(r[i] / diagonal[i / kMaxChannels]);
     rho += r[i] * p[i];
   }
   for (int it = 0; it < iterations && rho > 1e-12; ++it) {
@@ -121,12 +104,12 @@ void Refine::solve_colors(int iterations) {
     for (size_t i = 0; i < size; ++i) {
       x[i] += static_cast<float>(alpha * p[i]);
       r[i] -= alpha * ap[i];
-      next += r[i] * r[i] / diagonal[i / n_channels];
+      next += r[i] * r[i] / diagonal[i / kMaxChannels];
     }
     const double beta = next / rho;
     rho = next;
     for (size_t i = 0; i < size; ++i)
-      p[i] = static_cast<float>(r[i] / diagonal[i / n_channels] + beta * p[i]);
+      p[i] = static_cast<float>(r[i] / diagonal[i / kMaxChannels] + beta * p[i]);
   }
   const int columns = kSymColor + channels_;
   for (int i = 0; i < count_; ++i) {
@@ -135,7 +118,7 @@ void Refine::solve_colors(int iterations) {
       double value = 0.0;
       for (int c = 0; c < n_channels; ++c) {
         const float clamped =
-            std::min(std::max(x[static_cast<size_t>(i) * n_channels + c], kMinColor), kMaxColor);
+            std::min(std::max(x[static_cast<size_t>(i) * kMaxChannels + c], kMinColor), kMaxColor);
         value += static_cast<double>(clamped) * quantizer_.axes[j * n_channels + c];
       }
       s[kSymColor + j] = static_cast<int32_t>(

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "quad.h"
 #include "refine.h"
 
 namespace sad {
@@ -16,6 +17,29 @@ constexpr int kBlock = 128;
 }  // namespace
 
 double Refine::build_lists() {
+  if (!listed_) {
+    list_pixels();
+    list_sites();
+    listed_ = true;
+    weighed_ = false;
+  }
+  blend_pixels();
+  double strip_error[kStrips];
+  for_strips([&](int first, int count, int strip) {
+    double sum = 0.0;
+    for (int at = first; at < first + count; ++at) {
+      const size_t row = static_cast<size_t>(at) * kMaxChannels;
+      const Quad e = quad_clamp(load_quad(picture_.data() + row)) - load_quad(target_.data() + row);
+      sum += quad_sum(e * e) * (weights_.empty() ? 1.0 : weights_[at]);
+    }
+    strip_error[strip] = sum;
+  });
+  double error = 0.0;
+  for (double e : strip_error) error += e;
+  return error;
+}
+
+void Refine::list_pixels() {
   const DescentLists lists{list_ids_.data(), list_logits_.data()};
   // Nothing is cut by weight: one step of a sharp site moves its logits by more than any cut, and
   // a pixel must know who takes over where a site goes.
@@ -24,65 +48,69 @@ double Refine::build_lists() {
                 kernels_.list_tile(sites_.data(), x0, y0, width_, height_, ids, n, lists,
                                    memory->work);
               });
-  // Entries by site, the extent of each site's pixels, and the error of the picture.
-  const int pixels = width_ * height_;
-  std::vector<double> row_error(height_);
-  pool_.run(height_, [&](int y, int) {
-    double sum = 0.0;
-    for (int x = 0; x < width_; ++x) {
-      const size_t at = static_cast<size_t>(y) * width_ + x;
-      const float* l = list_logits_.data() + at * kList;
-      const int32_t* id = list_ids_.data() + at * kList;
-      float total = 0.0f, blend[kMaxChannels] = {};
-      for (int j = 0; j < k_ && id[j] >= 0; ++j) {
-        if (l[j] < l[0] - 20.0f) break;
-        const float w = sad_exp(l[j] - l[0]);
-        total += w;
-        for (int c = 0; c < channels_; ++c) blend[c] += w * colors_[id[j] * kMaxChannels + c];
+}
+
+void Refine::list_sites() {
+  // By strip and site: how many pixels know it, then where they go; and how far they reach.
+  struct Known {
+    uint32_t count = 0;
+    int x0 = INT32_MAX, x1 = -1, y0 = INT32_MAX, y1 = -1;
+  };
+  const size_t sites = count_;
+  std::vector<Known> known(kStrips * sites);
+  for_strips([&](int first, int count, int strip) {
+    Known* of = known.data() + strip * sites;
+    const int32_t* id = list_ids_.data() + static_cast<size_t>(first) * kList;
+    for (int at = first, x = first % width_, y = first / width_; at < first + count; ++at) {
+      for (int j = 0; j < kList && id[j] >= 0; ++j) {
+        Known& s = of[id[j]];
+        ++s.count;
+        s.x0 = std::min(s.x0, x);
+        s.x1 = std::max(s.x1, x);
+        s.y0 = std::min(s.y0, y);
+        s.y1 = y;
       }
-      const double weight = weights_.empty() ? 1.0 : weights_[at];
-      for (int c = 0; c < channels_; ++c) {
-        const float y_c = sad_min(sad_max(blend[c] / total, 0.0f), 1.0f);
-        const float e = y_c - target_[at * channels_ + c];
-        sum += static_cast<double>(e) * e * weight;
+      id += kList;
+      if (++x == width_) {
+        x = 0;
+        ++y;
       }
     }
-    row_error[y] = sum;
   });
-  site_offsets_.assign(count_ + 1, 0);
-  struct Extent {
-    int x0 = INT32_MAX, y0 = INT32_MAX, x1 = -1, y1 = -1;
-  };
-  std::vector<Extent> extent(count_);
-  for (int at = 0; at < pixels; ++at) {
-    const int x = at % width_, y = at / width_;
-    for (int j = 0; j < kList; ++j) {
-      const int32_t id = list_ids_[static_cast<size_t>(at) * kList + j];
-      if (id < 0) break;
-      ++site_offsets_[id + 1];
-      Extent& e = extent[id];
-      e.x0 = std::min(e.x0, x);
-      e.x1 = std::max(e.x1, x);
-      e.y0 = std::min(e.y0, y);
-      e.y1 = std::max(e.y1, y);
+  site_offsets_.resize(sites + 1);
+  std::vector<Known> extent(sites);
+  uint32_t total = 0;
+  for (size_t i = 0; i < sites; ++i) {
+    site_offsets_[i] = total;
+    Known& e = extent[i];
+    for (int strip = 0; strip < kStrips; ++strip) {
+      Known& s = known[strip * sites + i];
+      e.x0 = std::min(e.x0, s.x0);
+      e.x1 = std::max(e.x1, s.x1);
+      e.y0 = std::min(e.y0, s.y0);
+      e.y1 = std::max(e.y1, s.y1);
+      total += s.count;
+      s.count = total - s.count;
     }
   }
-  for (int i = 0; i < count_; ++i) site_offsets_[i + 1] += site_offsets_[i];
-  site_entries_.resize(site_offsets_[count_]);
-  std::vector<uint32_t> next(site_offsets_.begin(), site_offsets_.end() - 1);
-  for (int at = 0; at < pixels; ++at)
-    for (int j = 0; j < kList; ++j) {
-      const int32_t entry = at * kList + j, id = list_ids_[entry];
-      if (id < 0) break;
-      site_entries_[next[id]++] = entry;
-    }
+  site_offsets_[sites] = total;
+  site_entries_.resize(total);
+  for_strips([&](int first, int count, int strip) {
+    Known* of = known.data() + strip * sites;
+    for (int at = first; at < first + count; ++at)
+      for (int32_t entry = at * kList, end = entry + kList; entry < end; ++entry) {
+        const int32_t id = list_ids_[entry];
+        if (id < 0) break;
+        site_entries_[of[id].count++] = entry;
+      }
+  });
   const int blocks_x = (width_ + kBlock - 1) / kBlock, blocks_y = (height_ + kBlock - 1) / kBlock;
   for (auto& group : groups_) group.clear();
   for (int color = 0; color < 4; ++color)
     groups_[color].resize(static_cast<size_t>((blocks_x + 1) / 2) * ((blocks_y + 1) / 2));
   groups_[4].resize(1);
   for (int i = 0; i < count_; ++i) {
-    const Extent& e = extent[i];
+    const Known& e = extent[i];
     if (e.x1 < 0) continue;  // in no pixel's list
     const int bx =
         std::min(std::max(static_cast<int>(sites_.data()[i].x) / kBlock, 0), blocks_x - 1);
@@ -97,9 +125,6 @@ double Refine::build_lists() {
       groups_[4][0].push_back(i);
     }
   }
-  double error = 0.0;
-  for (double e : row_error) error += e;
-  return error;
 }
 
 void Refine::update_lists(int site, const float* logits) {

@@ -96,7 +96,7 @@ struct GradientTask {
 // Lists of a pixel's best kDescentList sites, sorted by logit.
 struct DescentLists {
   int32_t* ids;   // [pixels][kDescentList], -1 where fewer
-  float* logits;  // [pixels][kDescentList], -1e30 where fewer
+  float* logits;  // [pixels][kDescentList], -1e30 where fewer; room for 4 more
 };
 
 // What one site's pixels need for trying moves of that site.
@@ -105,7 +105,7 @@ struct DescentPixels {
   int count;
   DescentLists lists;
   const float* colors;  // [N][4]
-  const float* target;  // [pixels][C]
+  const float* target;  // [pixels][4]
   int width, channels, k;
   const float* weights;  // [pixels], of the squared error; null: 1
 };
@@ -130,6 +130,8 @@ struct Kernels {
   void (*statistics_square)(const SquareTask& task, Scratch* scratch);
   void (*list_tile)(const PreparedSite* sites, int x0, int y0, int width, int height,
                     const int32_t* ids, int count, DescentLists lists, Scratch* scratch);
+  // Weights [count][k] of the pixels first, first + 1, ...: the softmax of their k best logits.
+  void (*weigh_pixels)(const DescentLists& lists, int first, int count, int k, float* weights);
   void (*descent_setup)(const DescentPixels& pixels, Scratch* groups, Scratch* scratch);
   // Squared error of the pixels with the site as given; logits (may be null) receives its logits.
   double (*descent_error)(const DescentPixels& pixels, const float* groups,
