@@ -230,17 +230,21 @@ class Refinement:
         """Return the sites, int64 [N], those first whose removal raises the squared error least."""
         return np.argsort(self.refiner.removal_deltas(), kind="stable")
 
-    def without(self, dropped: NDArray[np.int64]) -> Symbols:
+    def without(
+        self, dropped: NDArray[np.int64], steps: NDArray[np.float64] | None = None
+    ) -> Symbols:
         """Return the symbols that are left without the sites `dropped`.
 
-        Their colours are rounded to the steps that they have alone.
+        Their colours are rounded to the steps that they have alone; `steps` are those that all
+        sites have now, where the caller knows them.
         """
         symbols, h = self.symbols, self.header
         keep = np.setdiff1d(np.arange(len(symbols)), dropped)
         left = symbols.take(keep)
-        before = color_steps(symbols, h.width, h.height, h.quantizer)[keep]
+        if steps is None:
+            steps = color_steps(symbols, h.width, h.height, h.quantizer)
         after = color_steps(left, h.width, h.height, h.quantizer)
-        color = np.floor(left.color * (before / after) + 0.5).astype(np.int32)
+        color = np.floor(left.color * (steps[keep] / after) + 0.5).astype(np.int32)
         return replace(left, color=color)
 
     def remove(self, count: int) -> None:
@@ -252,20 +256,21 @@ class Refinement:
         now = self.size()
         if now <= size:
             return
-        ranking = self.ranking()
+        ranking, h = self.ranking(), self.header
+        steps = color_steps(self.symbols, h.width, h.height, h.quantizer)
         low, high = 0, self.header.site_count - 1  # too large; the most that may go
         while high - low > 1:
             bytes_per_site = max(now / (self.header.site_count - low), 1.0)
             middle = max(low + int((now - size) / bytes_per_site), low + 1)
             if middle >= high:
                 middle = (low + high) // 2
-            smaller = self.without(ranking[:middle])
+            smaller = self.without(ranking[:middle], steps)
             coded = coded_size(replace(self.header, site_count=len(smaller)), smaller)
             if coded > size:
                 low, now = middle, coded
             else:
                 high = middle
-        self.set_symbols(self.without(ranking[:high]))
+        self.set_symbols(self.without(ranking[:high], steps))
 
 
 def start_refiner(
