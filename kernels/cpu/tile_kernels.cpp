@@ -14,9 +14,8 @@ namespace SAD_ISA {
 
 extern const Kernels kTable;
 const Kernels kTable = {
-    SAD_STRING(SAD_ISA), filter_super,      visit_unit,    render_tile,  visit_squares,
-    gradient_square,     statistics_square, list_tile,     weigh_pixels, descent_setup,
-    descent_error,       descent_color,
+    SAD_STRING(SAD_ISA), filter_super, visit_unit,   render_tile,   visit_squares, gradient_square,
+    statistics_square,   list_tile,    weigh_pixels, descent_setup, descent_error, descent_color,
 };
 
 }  // namespace SAD_ISA
