@@ -124,6 +124,8 @@ SAD_INLINE float gradient_block(const GradientTask& t, const SquareMemory& m, in
   const SquareTask& square = t.square;
   const LanePixels px = lane_pixels(block, x0, y0, square.width, square.height);
   if (!any(px.inside)) return 0.0f;
+  const float* target = square.target + (tile * kBlocks + block) * C * kLanes;
+  for (int c = 0; c < C; ++c) __builtin_prefetch(target + c * kLanes);  // wanted much later
   const int begin = square.lists.offsets[tile];
   int count = square.lists.offsets[tile + 1] - begin;
   const int32_t* list = square.lists.entries + begin;
@@ -150,7 +152,6 @@ SAD_INLINE float gradient_block(const GradientTask& t, const SquareMemory& m, in
     for (int c = 0; c < C; ++c) blend[c] = blend[c] + w * F(s.color[c]);
   }
   const F inverse = F(1.0f) / total;
-  const float* target = square.target + (tile * kBlocks + block) * C * kLanes;
   const F weight = pixel_weights(square, tile, block);
   const F scale = weight * F(t.scale);
   F g[C], gy(0.0f), loss(0.0f);
