@@ -96,7 +96,9 @@ def _with_radius(_: bytes) -> list[AbstractContextManager[Any]]:
     def on(function: Callable[..., Any]) -> Callable[..., Any]:
         return lambda *arguments, **options: function(*arguments, **{**options, "radius": True})
 
-    return [patch.object(rate, name, on(getattr(rate, name))) for name in ("_fit", "_header")]
+    return [
+        patch.object(rate, name, on(getattr(rate, name))) for name in ("fit_and_tune", "header_for")
+    ]
 
 
 def _no_rate_term(_: bytes) -> list[AbstractContextManager[Any]]:

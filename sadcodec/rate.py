@@ -30,8 +30,12 @@ from sadcodec.sites import Sites
 __all__ = [
     "Encoding",
     "Job",
+    "Tuned",
     "encode_to_sites",
     "encode_to_size",
+    "fit_and_tune",
+    "header_for",
+    "round_and_refine",
 ]
 
 Floats = NDArray[np.float32]
@@ -103,7 +107,8 @@ class Encoding:
     warning: str | None = None
 
 
-def _header(job: Job, mse: float, sites: int, scale: float, *, radius: bool) -> Header:
+def header_for(job: Job, mse: float, sites: int, scale: float, *, radius: bool) -> Header:
+    """Return the header of a file with so many sites and the steps for an error of `mse`."""
     h = job.header
     quantizer = choose_quantizer(
         mse, h.width, h.height, sites, h.channels, scale=scale, radius=radius
@@ -117,7 +122,7 @@ def _rounded_size(params: Floats, header: Header) -> int:
 
 
 @dataclass
-class _Tuned:
+class Tuned:
     """A fit made ready for rounding, and what its refinement is to optimize."""
 
     fit_params: Floats
@@ -127,18 +132,18 @@ class _Tuned:
     objective: Objective
 
 
-def _fit(job: Job, sites: int, *, radius: bool, size: int | None) -> _Tuned:
+def fit_and_tune(job: Job, sites: int, *, radius: bool, size: int | None) -> Tuned:
     """Fit and fine-tune; with `size`, prune half way to what the bytes will hold."""
     start = perf_counter()
     header = job.header
 
     def budget(params: Floats, mse: float) -> int:
-        coded = _rounded_size(params, _header(job, mse, len(params), 1.0, radius=radius))
+        coded = _rounded_size(params, header_for(job, mse, len(params), 1.0, radius=radius))
         share = max((size or 0) - OVERHEAD, 1) / max(coded - OVERHEAD, 1)
         return round(_SAVED * len(params) * share)
 
     def rate(params: Floats, mse: float) -> RateTerm:
-        return rate_term(params, mse, _header(job, mse, len(params), 1.0, radius=radius))
+        return rate_term(params, mse, header_for(job, mse, len(params), 1.0, radius=radius))
 
     options = FitOptions(
         iterations=job.effort.iterations,
@@ -159,7 +164,7 @@ def _fit(job: Job, sites: int, *, radius: bool, size: int | None) -> _Tuned:
         progress=lambda share: job.report(0.05 + 0.5 * share, "fitting"),
     )
     seconds = perf_counter() - start
-    quantizer = _header(job, fitted.mse, len(fitted.params), 1.0, radius=radius).quantizer
+    quantizer = header_for(job, fitted.mse, len(fitted.params), 1.0, radius=radius).quantizer
     objective = job.objective(fitted.params)
     tuned = fine_tune(
         job.backend,
@@ -175,15 +180,15 @@ def _fit(job: Job, sites: int, *, radius: bool, size: int | None) -> _Tuned:
         progress=lambda share: job.report(0.55 + 0.2 * share, "fine-tuning"),
     )
     objective = job.objective(tuned.params)
-    return _Tuned(fitted.params, tuned.params, fitted.mse, seconds, objective)
+    return Tuned(fitted.params, tuned.params, fitted.mse, seconds, objective)
 
 
-def _scale_for(job: Job, tuned: _Tuned, size: float, *, radius: bool) -> float:
+def _scale_for(job: Job, tuned: Tuned, size: float, *, radius: bool) -> float:
     """Quantizer scale whose rounded diagram takes `size` bytes or a little less."""
     bounds = [(np.log(_FINEST), np.inf), (np.log(_COARSEST), 0.0)]  # log scale, bytes: above, below
     at = 0.0
     for _ in range(10):
-        header = _header(job, tuned.mse, len(tuned.params), float(np.exp(at)), radius=radius)
+        header = header_for(job, tuned.mse, len(tuned.params), float(np.exp(at)), radius=radius)
         coded = _rounded_size(tuned.params, header)
         bounds[coded <= size] = (at, coded)
         if _CLOSE * size <= coded <= size:
@@ -198,7 +203,8 @@ def _scale_for(job: Job, tuned: _Tuned, size: float, *, radius: bool) -> float:
     return float(np.exp(bounds[1][0]))
 
 
-def _refine(job: Job, tuned: _Tuned, header: Header) -> Refinement:
+def round_and_refine(job: Job, tuned: Tuned, header: Header) -> Refinement:
+    """Round a fit with the steps of `header` and descend, as long as the effort says."""
     objective = tuned.objective
     refinement = start_refiner(
         job.backend, objective.target, tuned.params, header, objective.weights
@@ -213,9 +219,9 @@ def _refine(job: Job, tuned: _Tuned, header: Header) -> Refinement:
 def encode_to_sites(job: Job, sites: int, *, radius: bool) -> Encoding:
     """Encode with a given number of sites, at quantizer scale 1."""
     sites = min(sites, job.pixels)
-    tuned = _fit(job, sites, radius=radius, size=None)
-    header = _header(job, tuned.mse, len(tuned.params), 1.0, radius=radius)
-    return Encoding(_refine(job, tuned, header), tuned.fit_params, tuned.seconds)
+    tuned = fit_and_tune(job, sites, radius=radius, size=None)
+    header = header_for(job, tuned.mse, len(tuned.params), 1.0, radius=radius)
+    return Encoding(round_and_refine(job, tuned, header), tuned.fit_params, tuned.seconds)
 
 
 def encode_to_size(job: Job, size: int) -> Encoding:
@@ -226,15 +232,15 @@ def encode_to_size(job: Job, size: int) -> Encoding:
     """
     sites = int(np.clip(8.0 * (size - OVERHEAD) / _FEWEST_BITS, 1, job.pixels))
     for attempt in range(_RESTARTS):
-        tuned = _fit(job, sites, radius=False, size=size)
+        tuned = fit_and_tune(job, sites, radius=False, size=size)
         scale = _scale_for(job, tuned, size * _HIGH, radius=False)
         if scale > 0.7 or sites >= job.pixels or attempt == _RESTARTS - 1:
             break
         sites = min(job.pixels, max(sites + 1, int(sites * min(1.0 / scale, 2.0) ** 0.5)))
     aim = size * _HIGH
     for _ in range(_RESTARTS):
-        header = _header(job, tuned.mse, len(tuned.params), scale, radius=False)
-        refinement = _refine(job, tuned, header)
+        header = header_for(job, tuned.mse, len(tuned.params), scale, radius=False)
+        refinement = round_and_refine(job, tuned, header)
         refined = refinement.size()
         if refined >= _NEAR * size or scale <= _FINEST:
             break
@@ -255,7 +261,7 @@ def encode_to_size(job: Job, size: int) -> Encoding:
 
 
 def _fill_otherwise(
-    job: Job, tuned: _Tuned, refinement: Refinement, scale: float, size: int
+    job: Job, tuned: Tuned, refinement: Refinement, scale: float, size: int
 ) -> Refinement:
     """Return a file that fills `size`, with other steps, or `refinement` if there is none.
 
@@ -265,8 +271,8 @@ def _fill_otherwise(
         return refinement
     best, error = refinement, np.inf
     for factor in _OTHER_STEPS:
-        header = _header(job, tuned.mse, len(tuned.params), scale * factor, radius=False)
-        other = _refine(job, tuned, header)
+        header = header_for(job, tuned.mse, len(tuned.params), scale * factor, radius=False)
+        other = round_and_refine(job, tuned, header)
         trim_to_size(job, other, size)
         if fill(other, size) and other.error < error:
             best, error = other, other.error

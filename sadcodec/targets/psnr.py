@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from sadcodec.rate import Encoding, Job, _fit, _header, _refine, _Tuned
+from sadcodec.rate import Encoding, Job, Tuned, fit_and_tune, header_for, round_and_refine
 from sadcodec.refine import Refinement, draw
 from sadcodec.targets.trial import (
     TRIAL_ITERATIONS,
@@ -49,7 +49,7 @@ class _Best:
     encoding: Encoding = field(init=False)  # from the first offer on
     tried: dict[int, float] = field(default_factory=dict)  # sites to PSNR at scale 1
 
-    def offer(self, refinement: Refinement, reached: float, tuned: _Tuned) -> None:
+    def offer(self, refinement: Refinement, reached: float, tuned: Tuned) -> None:
         size = refinement.size()
         if reached >= self.psnr:
             better = self.reached < self.psnr or size < self.size
@@ -66,7 +66,7 @@ def encode_to_psnr(job: Job, psnr: float) -> Encoding:
     best = _Best(psnr)
     fits = _FITS_OF_SMALL if job.pixels <= _SMALL else _FITS
     for attempt in range(fits):
-        tuned = _fit(job, sites, radius=False, size=None)
+        tuned = fit_and_tune(job, sites, radius=False, size=None)
         if _round_to(job, tuned, best, attempt, last=attempt == fits - 1):
             break
         sites = _next_count(job, best.tried, sites, psnr + _AIM)
@@ -126,7 +126,7 @@ def _next_count(job: Job, tried: dict[int, float], sites: int, psnr: float) -> i
     return min(max(int(np.ceil(count)), 1), job.pixels)
 
 
-def _round_to(job: Job, tuned: _Tuned, best: _Best, attempt: int, *, last: bool) -> bool:
+def _round_to(job: Job, tuned: Tuned, best: _Best, attempt: int, *, last: bool) -> bool:
     """Round a fit with the scale that brings it to the target; return whether one does.
 
     The more fits there were, the more may be left to the scale; `last`: all that it can do, for
@@ -137,8 +137,8 @@ def _round_to(job: Job, tuned: _Tuned, best: _Best, attempt: int, *, last: bool)
     tried: dict[float, float] = {}  # log scale to PSNR
     at = 0.0
     for _ in range(_SCALES):
-        header = _header(job, tuned.mse, sites, float(np.exp(at)), radius=False)
-        refinement = _refine(job, tuned, header)
+        header = header_for(job, tuned.mse, sites, float(np.exp(at)), radius=False)
+        refinement = round_and_refine(job, tuned, header)
         reached = tried[at] = psnr_of(job, refinement)
         best.offer(refinement, reached, tuned)
         if at == 0.0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sadcodec.rate import Encoding, Job, _fit, _header, _refine
+from sadcodec.rate import Encoding, Job, fit_and_tune, header_for, round_and_refine
 from sadcodec.targets.psnr import psnr_of
 from sadcodec.targets.trial import DB_PER_OCTAVE, count_at, trial_psnr, trial_sites, usual_gain
 
@@ -45,9 +45,9 @@ def encode_to_quality(job: Job, quality: float) -> Encoding:
 
 
 def _encode(job: Job, sites: int, scale: float = 1.0) -> Encoding:
-    tuned = _fit(job, sites, radius=False, size=None)
-    header = _header(job, tuned.mse, len(tuned.params), scale, radius=False)
-    return Encoding(_refine(job, tuned, header), tuned.fit_params, tuned.seconds)
+    tuned = fit_and_tune(job, sites, radius=False, size=None)
+    header = header_for(job, tuned.mse, len(tuned.params), scale, radius=False)
+    return Encoding(round_and_refine(job, tuned, header), tuned.fit_params, tuned.seconds)
 
 
 def _cheapest(job: Job, wanted: float, price: float) -> Encoding:
