@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from backends_under_test import ALL, backend_named
 from descents import ANGLE, COLOR, LOG_ANISOTROPY, LOG_TAU, RADIUS, add_costs, make_case
 
-from sadcodec.backends import get_backend
 from sadcodec.backends.base import Backend
 from sadcodec.backends.quantization import MAX_REFINER_K
 from sadcodec.errors import OptionError
 
 
-@pytest.fixture(params=["cpu", "reference"])
+@pytest.fixture(params=ALL)
 def any_backend(request) -> Backend:
-    return get_backend(request.param)
+    return backend_named(request.param)
 
 
 @pytest.mark.parametrize("k", [0, -1, MAX_REFINER_K + 1])

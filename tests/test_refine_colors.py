@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from backends_under_test import ALL, backend_named
 from descents import COLOR, Case, hidden, make_case
 
-from sadcodec.backends import get_backend
 from sadcodec.backends.base import Backend
 from sadcodec.backends.reference import render as reference_render
 from sadcodec.sites import Sites
 
 
-@pytest.fixture(params=["cpu", "reference"])
+@pytest.fixture(params=ALL)
 def any_backend(request) -> Backend:
-    return get_backend(request.param)
+    return backend_named(request.param)
 
 
 def weights_of(case: Case, params: np.ndarray) -> np.ndarray:

@@ -393,13 +393,15 @@ class Refiner(Protocol):
     def sweep(self, lambda_: float, geometry: bool) -> int:
         """Visit every site once, and take the moves that lower error + lambda_ * bits.
 
-        Sites are visited by squares of 128 px in four interleaved groups (even and odd rows and
-        columns of squares), by index within a square, then those with a pixel more than 64 px
-        outside their square. For each site: log_tau, log_anisotropy (the angle goes with it),
-        angle, x, y, radius, up by one, then down if that was no better; then each colour axis to
-        its least-squares symbol. A move is taken if it lowers the site's cost by more than 1e-6 of
-        it. The error of these lists falls with every move; that of the picture does too but for
-        sites that the lists leave out, which count where a pixel has more than 12 near it.
+        Sites that share a pixel's list are never moved at once, and the order is the same at every
+        run. On the CPU and in the reference sites are visited by squares of 128 px in four
+        interleaved groups (even and odd rows and columns of squares), by index within a square,
+        then those with a pixel more than 64 px outside their square; on a GPU by classes of sites
+        that share none. For each site: log_tau, log_anisotropy (the angle goes with it), angle, x,
+        y, radius, up by one, then down if that was no better; then each colour axis to its
+        least-squares symbol. A move is taken if it lowers the site's cost by more than 1e-6 of it.
+        The error of these lists falls with every move; that of the picture does too but for sites
+        that the lists leave out, which count where a pixel has more than 12 near it.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""The CUDA backend: rendering and fitting on a GPU; the integer descent on the CPU.
+"""The CUDA backend: rendering, fitting and the integer descent on a GPU.
 
 Kernels (kernels/*.cu) are compiled at run time for the K and the channels of a diagram. Equal
 inputs give equal bytes on one kind of device; float results differ from the CPU's in the last
@@ -10,8 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sadcodec.backends.base import DEFAULT_K, MAX_K, Refiner, Start
+from sadcodec.backends.base import DEFAULT_K, MAX_K, Start
 from sadcodec.backends.cuda_fit import CANDIDATES, CudaFitSession
+from sadcodec.backends.cuda_refine import CudaRefiner
 from sadcodec.backends.cuda_render import render
 from sadcodec.backends.launch import Launcher, Runtime
 from sadcodec.errors import OptionError
@@ -75,8 +76,9 @@ class CudaBackend:
         channels = target.shape[2] if target.ndim == 3 else 0
         return CudaFitSession(self._launcher(k, channels), target, start, self.candidates, weights)
 
-    def refiner(self, target: Floats, k: int = DEFAULT_K, weights: Floats | None = None) -> Refiner:
-        """Start refining symbols, which the CPU does: every move waits for the one before it."""
-        from sadcodec.backends.cpu import CpuBackend  # not needed to draw or to fit
-
-        return CpuBackend(self.threads).refiner(target, k, weights)
+    def refiner(
+        self, target: Floats, k: int = DEFAULT_K, weights: Floats | None = None
+    ) -> CudaRefiner:
+        """Start refining symbols; see the protocol."""
+        channels = target.shape[2] if target.ndim == 3 else 0
+        return CudaRefiner(self._launcher(k, channels), target, k, weights)

@@ -21,6 +21,7 @@ __all__ = [
     "check_cost_column",
     "check_lambda",
     "checked_target",
+    "parameters",
 ]
 
 # Columns of a symbol table, in the order of `sadcodec.quantize.to_table`; colour axes follow.
@@ -235,3 +236,31 @@ class ColumnCost:
         reach = self.table.shape[1] // 2
         difference = min(max(int(symbol) - int(self.prediction[site]), -reach), reach)
         return float(self.table[self.klass[site], difference + reach]) if reach else 0.0
+
+
+def parameters(
+    symbols: NDArray[np.int32], site: slice | int, steps: Quantization
+) -> NDArray[np.float64]:
+    """Return what symbols stand for, float64 [M, 6 + C], each number rounded to float32.
+
+    Parameters
+    ----------
+    symbols : int32 [M, 6 + C]
+    site : slice or int
+        Whose colour steps are meant: the rows of `steps.color_steps` for the M rows, or for all.
+    steps : Quantization
+    """
+    x, y, log_tau, log_anisotropy, angle, radius = symbols[:, :_COLOR].T
+    a = log_anisotropy * steps.anisotropy
+    turn = 2.0 * np.pi * angle / steps.angle_levels[log_anisotropy]
+    columns = [
+        (x + 0.5) * steps.position,
+        (y + 0.5) * steps.position,
+        log_tau * steps.log_tau,
+        radius * steps.radius,
+        a * np.cos(turn),
+        a * np.sin(turn),
+    ]
+    colors = (symbols[:, _COLOR:] * np.atleast_2d(steps.color_steps[site])) @ steps.axes
+    rounded = np.concatenate([np.stack(columns, axis=1), colors], axis=1).astype(np.float32)
+    return rounded.astype(np.float64)

@@ -22,6 +22,7 @@ from sadcodec.backends.quantization import (
     check_lambda,
     checked_target,
 )
+from sadcodec.backends.quantization import parameters as _parameters
 from sadcodec.backends.reference import blends, logits
 from sadcodec.backends.weights import checked_weights
 from sadcodec.errors import OptionError
@@ -48,23 +49,6 @@ _LEAST_SQUARE = 1e-12  # sum of squared weights under which a site is not seen
 def _round(value: float) -> int:
     """Round to the nearest integer, halves away from zero."""
     return int(np.copysign(np.floor(abs(value) + 0.5), value))
-
-
-def _parameters(symbols: Symbols, site: slice | int, steps: Quantization) -> Floats:
-    """Return the parameters [M, 6 + C] of the sites `site`, whose symbols are [M, 6 + C]."""
-    a = symbols[:, _LOG_ANISOTROPY] * steps.anisotropy
-    turn = 2.0 * np.pi * symbols[:, _ANGLE] / steps.angle_levels[symbols[:, _LOG_ANISOTROPY]]
-    columns = [
-        (symbols[:, _X] + 0.5) * steps.position,
-        (symbols[:, _Y] + 0.5) * steps.position,
-        symbols[:, _LOG_TAU] * steps.log_tau,
-        symbols[:, _RADIUS] * steps.radius,
-        a * np.cos(turn),
-        a * np.sin(turn),
-    ]
-    colors = (symbols[:, COLOR:] * np.atleast_2d(steps.color_steps[site])) @ steps.axes
-    rounded = np.concatenate([np.stack(columns, axis=1), colors], axis=1).astype(np.float32)
-    return rounded.astype(np.float64)
 
 
 @dataclass
@@ -113,7 +97,14 @@ class _Visit:
 
 
 class ReferenceRefiner:
-    """`Refiner` in float64; images of some thousand pixels take seconds."""
+    """`Refiner` in float64; images of some thousand pixels take seconds.
+
+    Attributes
+    ----------
+    order : list of int
+        Sites in the order in which a sweep visits them, as `build_lists` finds it; another one may
+        be put in its place, to compare a refiner that visits them in that.
+    """
 
     def __init__(
         self,
@@ -199,7 +190,7 @@ class ReferenceRefiner:
         self._ids = np.concatenate([chunk.ids for chunk in found])  # [P, L]
         self._logits = np.concatenate([chunk.logits for chunk in found])  # kept up by moves
         self._points = np.concatenate([chunk.points for chunk in found])
-        self._order = self._visiting_order()
+        self.order = self._visiting_order()
         self._listed = True
         weights, ids = self._weights()
         value = np.einsum("pk,pkc->pc", weights, self._params[ids, COLOR:])
@@ -264,7 +255,7 @@ class ReferenceRefiner:
         """Visit every site once; return how many moves were taken."""
         check_lambda(lambda_)
         self._lists()
-        return sum(self._visit(site, lambda_, geometry) for site in self._order)
+        return sum(self._visit(site, lambda_, geometry) for site in self.order)
 
     def _visit(self, site: int, lambda_: float, geometry: bool) -> int:
         around, place = self._surroundings(site)
@@ -388,7 +379,7 @@ class ReferenceRefiner:
             total = self._channels * np.sum(self._importance)
             return np.array([total - around.error(self._params[0])])
         out = np.zeros(len(self._params))
-        for site in self._order:
+        for site in self.order:
             around, _ = self._surroundings(site)
             out[site] = around.error(None) - around.error(self._params[site])
         return out
