@@ -20,6 +20,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import gpu_descent
 import gpu_fits
 import gpu_passes
 from gpu_device import Clock, ceilings
@@ -48,6 +49,7 @@ LIMITS = {
     "fits": 120.0,
     "iterations": 30.0,
     "passes": 90.0,
+    "descent": 40.0,
     "decode": 40.0,
     "cpu": 30.0,
     "memory": 30.0,
@@ -73,6 +75,7 @@ def part_rows(part: str, bench: Bench, options: argparse.Namespace) -> Iterator[
         "fits": lambda: gpu_fits.fit_rows(bench, options.sites, options.iterations),
         "iterations": lambda: gpu_passes.iteration_rows(bench),
         "passes": lambda: gpu_passes.pass_rows(bench),
+        "descent": lambda: gpu_descent.descent_rows(bench),
         "decode": lambda: gpu_fits.decode_rows(bench, drawn),
         "cpu": lambda: gpu_fits.cpu_rows(
             bench, options.sites, min(CPU_ITERATIONS, max(options.iterations))

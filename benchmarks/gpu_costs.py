@@ -14,7 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from sadcodec.backends import cuda_fit_kernels, cuda_initialize, cuda_lists, cuda_render
+from sadcodec.backends import (
+    cuda_fit_kernels,
+    cuda_initialize,
+    cuda_lists,
+    cuda_refine_kernels,
+    cuda_render,
+)
 from sadcodec.backends.launch import Array, Kernel
 
 __all__ = [
@@ -31,7 +37,7 @@ __all__ = [
     "work_of",
 ]
 
-_MODULES = (cuda_fit_kernels, cuda_initialize, cuda_lists, cuda_render)
+_MODULES = (cuda_fit_kernels, cuda_initialize, cuda_lists, cuda_refine_kernels, cuda_render)
 
 # Every declared kernel, by file and name.
 KERNELS: dict[tuple[str, str], Kernel] = {

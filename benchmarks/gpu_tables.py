@@ -123,6 +123,12 @@ def _passes(_: str, rows: Sequence[Row], __: float) -> list[Table]:
     return tables
 
 
+def _descent(_: str, rows: Sequence[Row], __: float) -> list[Table]:
+    columns = ("size", "stage", "among_many", "single", "host")
+    columns += ("launches", "classes", "sites_at_once")
+    return [("calls of the integer descent, ms", columns, _lines(rows, *columns))]
+
+
 def _decode(_: str, rows: Sequence[Row], __: float) -> list[Table]:
     columns = ("size", "render", "kernels", "copy_to_host", "exact", "cpu")
     columns += ("most_difference", "share_different")
@@ -151,6 +157,7 @@ _TABLES: dict[str, Callable[[str, Sequence[Row], float], list[Table]]] = {
     "cpu": _cpu,
     "iterations": _iterations,
     "passes": _passes,
+    "descent": _descent,
     "decode": _decode,
     "memory": _memory,
     "authors": _authors,

@@ -122,6 +122,9 @@ def test_gpu_parts(
     kernels = [row for row in report["passes"] if "bytes" in row]
     assert all(row["bytes"] > 0 and row["times_floor"] > 0 for row in kernels)
     assert {row["pixels"] for row in report["iterations"]} == {"all", "1 of 4"}
+    for row in report["descent"]:
+        assert 1 <= row["sites_at_once"] <= 30
+        assert row["launches"] >= (row["classes"] if "sweep" in row["stage"] else 1)
     for row in report["decode"]:
         assert row["most_difference"] <= 1
     for row in report["memory"]:

@@ -20,11 +20,14 @@ from sadcodec.backends.cuda import Runtime
 from sadcodec.backends.cuda_backend import CudaBackend
 from sadcodec.backends.cuda_refine import PIXEL_BYTES, SITE_BYTES, CudaRefiner
 from sadcodec.backends.quantization import MAX_REFINER_K
-from sadcodec.backends.reference import ReferenceBackend
+from sadcodec.backends.reference import ReferenceBackend, render
 from sadcodec.backends.reference_refine import ReferenceRefiner
+from sadcodec.bitstream import Header
 from sadcodec.errors import BackendError, OptionError
 from sadcodec.fit.loop import fit
 from sadcodec.fit.schedule import FitOptions
+from sadcodec.refine import choose_quantizer, start_refiner
+from sadcodec.sites import Sites
 
 REFERENCE = ReferenceBackend()
 
@@ -270,3 +273,68 @@ def test_any_step_can_be_swept(position: float):
     assert refiner.sweep(0.0, True) > 0
     assert refiner.build_lists() < before
     assert (refiner.symbols[:, :2] < np.ceil(12 / position)).all()
+
+
+# ---- What it is used for ------------------------------------------------------------------------
+
+
+def test_weights_multiply_the_errors_of_pixels(rng):
+    case = SMALL[0]
+    height, width, channels = case.target.shape
+    weights = rng.random((height, width)).astype(np.float32)
+    weights[:, :10] = 0.0
+    weights /= weights.mean()
+    launcher = backend_of()._launcher(case.k, channels)
+
+    def squared(params: np.ndarray) -> float:
+        picture = render(Sites(params), width, height, case.k)
+        return float(np.sum(weights[:, :, None] * (np.clip(picture, 0, 1) - case.target) ** 2))
+
+    refiner = CudaRefiner(launcher, case.target, case.k, weights)
+    refiner.set_sites(**case.arguments)
+    error = refiner.build_lists()
+    for geometry in (True, False):
+        assert refiner.sweep(0.0, geometry) > 0
+        before, error = error, refiner.build_lists()
+        assert error < before
+        assert error == pytest.approx(squared(refiner.params), rel=1e-5)
+    deltas, params = refiner.removal_deltas(), refiner.params
+    expected = [squared(np.delete(params, i, axis=0)) - error for i in range(len(params))]
+    np.testing.assert_allclose(deltas, expected, rtol=1e-4, atol=2e-5 * error)
+    fine = np.full_like(case.arguments["color_steps"], 1e-5)
+    refiner.set_sites(**{**case.arguments, "color_steps": fine})
+    refiner.solve_colors(100)
+    optimum = _blend_error(refiner.params, case, weights)
+    for site, change in ((0, 0.01), (5, -0.01), (9, 0.01)):
+        params = refiner.params
+        params[site, 6:] += change
+        assert _blend_error(params, case, weights) > optimum
+    even = CudaRefiner(launcher, case.target, case.k, np.ones_like(weights))
+    even.set_sites(**case.arguments)
+    plain = case.start(backend_named(ON_CPU))
+    assert even.sweep(0.0, True) == plain.sweep(0.0, True)
+    np.testing.assert_array_equal(even.symbols, plain.symbols)
+
+
+def _blend_error(params: np.ndarray, case: Case, weights: np.ndarray) -> float:
+    """Weighted squared error of the blend before clamping."""
+    height, width, _ = case.target.shape
+    picture = render(Sites(params), width, height, case.k)
+    return float(np.sum(weights[:, :, None] * (picture - case.target) ** 2))
+
+
+def test_a_file_is_refined_as_on_the_cpu(photo):
+    target = (photo[:32, :48] / np.float32(255)).astype(np.float32)
+    fitted = fit(backend_named("cpu"), target, 60, FitOptions(iterations=60))
+    quantizer = choose_quantizer(fitted.mse, 48, 32, 60, 3)
+    header = Header(48, 32, 3, 8, 8, 60, quantizer)
+    results = []
+    for name in ("cpu", ON_CPU):
+        refinement = start_refiner(backend_named(name), target, fitted.params, header)
+        refinement.descend(2)
+        refinement.remove(10)
+        refinement.descend(1)
+        assert len(refinement.symbols) == 50
+        results.append((refinement.size(), refinement.error))
+    assert results[1][0] == pytest.approx(results[0][0], rel=0.03)
+    assert results[1][1] == pytest.approx(results[0][1], rel=0.05)
