@@ -31,7 +31,7 @@ class CudaBackend:
     runtime : Runtime
         The device, see `sadcodec.backends.cuda.open_runtime`.
     threads : int, optional
-        Of what the CPU does: the descent.
+        As every backend has; nothing here is done by threads of the CPU.
     candidates : str
         How a fit finds the sites of a pixel: "exact" by tiles, "propagated" by the paper's top-K
         map, or "overlapped": the same on a stream beside the iterations.
