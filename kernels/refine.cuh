@@ -7,7 +7,7 @@
 
 namespace sad {
 
-constexpr int kSiteThreads = 128;  // of the block that works on one site
+constexpr int kSiteThreads = 192;  // of the block that works on one site
 constexpr int kSiteWarps = kSiteThreads / 32;
 
 static __device__ __forceinline__ float logit_at(const PreparedSite& s, float x, float y) {

@@ -45,7 +45,7 @@ using namespace sad;
 
 // Blend weights by site: shares [12 P], in the sites' order; diagonal [N] of W^T W. A block is a
 // site.
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(192)
     colors_shares(const long long* order, const int* starts, const int* list_ids,
                   const float* list_logits, const float* weights, float* shares, float* diagonal,
                   int count, int k, int weighted) {
@@ -100,7 +100,7 @@ extern "C" __global__ void __launch_bounds__(256)
 }
 
 // sums [N][4]: W^T residual. A block is a site.
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(192)
     colors_gather(const long long* order, const int* starts, const float* shares,
                   const float* residual, float* sums) {
   __shared__ float partial[kSiteWarps * kMaxChannels];

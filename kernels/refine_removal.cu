@@ -5,7 +5,7 @@ using namespace sad;
 
 // deltas [N]; a block is a site. A pixel goes to its other sites, the K + 1st included; without
 // another site it has an error of 1 in every channel.
-extern "C" __global__ void __launch_bounds__(128)
+extern "C" __global__ void __launch_bounds__(192)
     refine_removal(const long long* order, const int* starts, const float* sites,
                    const int* list_ids, const float* list_logits, const float* target,
                    const float* weights, double* deltas, int width, int count, int k, int channels,

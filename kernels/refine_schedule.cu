@@ -9,12 +9,15 @@
 
 namespace sad {
 
-// One-to-one, so that no two sites are equal (the finalizer of MurmurHash3, A. Appleby).
-static __device__ __forceinline__ unsigned priority_of(int site) {
+// Sites of many pixels come first, so that those of a class take about as long; sites of a size, to
+// a factor of 2, in an order without pattern (the finalizer of MurmurHash3, A. Appleby), so that
+// none waits for a long row of others. No two sites are equal: the finalizer is one-to-one.
+static __device__ __forceinline__ unsigned long long priority_of(const int* starts, int site) {
+  const int size = starts[site + 1] - starts[site];
   unsigned h = static_cast<unsigned>(site) + 1u;
   h = (h ^ (h >> 16)) * 0x85ebca6bu;
   h = (h ^ (h >> 13)) * 0xc2b2ae35u;
-  return h ^ (h >> 16);
+  return static_cast<unsigned long long>(32 - __clz(size)) << 32 | (h ^ (h >> 16));
 }
 
 }  // namespace sad
@@ -22,15 +25,17 @@ static __device__ __forceinline__ unsigned priority_of(int site) {
 using namespace sad;
 
 // classes [N]: -1 for none yet. fresh [N]: the round in which a site took its class. waits [N]: the
-// last round in which a site had to wait. taken [N][words]: bits of the classes of neighbours.
+// last round in which a site had to wait. starts: as in a sweep. taken [N][words]: bits of the
+// classes of neighbours.
 extern "C" __global__ void __launch_bounds__(256)
-    schedule_pixels(const int* list_ids, const int* classes, const int* fresh, int* waits,
-                    unsigned* taken, int pixels, int count, int words, int round) {
+    schedule_pixels(const int* list_ids, const int* starts, const int* classes, const int* fresh,
+                    int* waits, unsigned* taken, int pixels, int count, int words, int round) {
   const int pixel = blockIdx.x * 256 + threadIdx.x;
   if (pixel >= pixels) return;
   const int* ids = list_ids + static_cast<long long>(pixel) * kListLength;
   int first = -1;
-  unsigned highest = 0, left = 0, news = 0;  // bits of the places in the list
+  unsigned long long highest = 0;
+  unsigned left = 0, news = 0;  // bits of the places in the list
   for (int j = 0; j < kListLength; ++j) {
     const int id = ids[j];
     if (id == count) break;
@@ -39,7 +44,7 @@ extern "C" __global__ void __launch_bounds__(256)
       continue;
     }
     left |= 1u << j;
-    const unsigned priority = priority_of(id);
+    const unsigned long long priority = priority_of(starts, id);
     if (first >= 0 && priority < highest) continue;
     first = id;
     highest = priority;

@@ -316,7 +316,7 @@ using namespace sad;
 // [L + 1] as in sad_move_symbol. prepared [first_angle[L] + ...][16]: sites of every direction,
 // then of every log_tau symbol from the least on. Costs: predictions and places [6 + C][N], the
 // place of the difference 0 in `bits`; reaches [6 + C], 0 for a column without a cost.
-extern "C" __global__ void __launch_bounds__(128, 5)
+extern "C" __global__ void __launch_bounds__(192, 3)
     refine_sweep(const long long* order, const int* starts, const int* visits, float* sites,
                  int* symbols, int* list_ids, float* list_logits, float* others,
                  const float* target, const float* weights, const float* color_steps,

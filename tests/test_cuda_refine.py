@@ -81,7 +81,7 @@ def test_one_sweep_is_the_reference_move_by_move(case: Case, lambda_: float):
     assert errors[0] == pytest.approx(errors[1], rel=1e-3)
 
 
-@pytest.mark.parametrize("case", [SMALL[0], SMALL[2], SMALL[3]])
+@pytest.mark.parametrize("case", [SMALL[2], SMALL[3]])
 def test_a_descent_is_the_reference(case: Case):
     both = pair(case)
     build(both)

@@ -36,7 +36,7 @@ def test_solved_colors_are_the_least_squares_optimum(any_backend: Backend, chann
     fine = np.full((25, channels), 1e-5, np.float32)
     refiner = any_backend.refiner(case.target, case.k)
     refiner.set_sites(**{**case.arguments, "color_steps": fine})
-    refiner.solve_colors(200)
+    refiner.solve_colors(100)
     matrix = weights_of(case, refiner.params)
     wanted = case.target.reshape(-1, channels).astype(np.float64)
     expected = np.linalg.lstsq(matrix, wanted, rcond=None)[0]

@@ -27,6 +27,7 @@ __all__ = [
 
 CHANNELS = 4  # that a pixel is padded to
 LENGTH = 12  # of a pixel's list
+SITE_THREADS = 192  # of a block that works on one site
 
 
 def _ints(names: str) -> Sequence[Scalar]:
@@ -87,6 +88,7 @@ SCHEDULE_PIXELS = Kernel(
     "schedule_pixels",
     (
         Array("list_ids", np.int32, "P", LENGTH),
+        Array("starts", np.int32, "site_ends"),
         Array("classes", np.int32, "N"),
         Array("fresh", np.int32, "N"),
         Array("waits", np.int32, "N", out=True),
@@ -133,7 +135,7 @@ REFINE_SWEEP = Kernel(
         *(Scalar(name, np.float64) for name in ("lambda", "position", "radius")),
         *_ints("first size width count k levels channels weighted geometry"),
     ),
-    128,
+    SITE_THREADS,
 )
 REFINE_REMOVAL = Kernel(
     "refine_removal.cu",
@@ -147,7 +149,7 @@ REFINE_REMOVAL = Kernel(
         Array("deltas", np.float64, "N", out=True),
         *_ints("width count k channels weighted"),
     ),
-    128,
+    SITE_THREADS,
 )
 COLORS_SHARES = Kernel(
     "refine_colors.cu",
@@ -160,7 +162,7 @@ COLORS_SHARES = Kernel(
         Array("diagonal", np.float32, "N", out=True),
         *_ints("count k weighted"),
     ),
-    128,
+    SITE_THREADS,
 )
 COLORS_BLEND = Kernel(
     "refine_colors.cu",
@@ -184,7 +186,7 @@ COLORS_GATHER = Kernel(
         Array("residual", np.float32, "P", CHANNELS),
         Array("sums", np.float32, "N", CHANNELS, out=True),
     ),
-    128,
+    SITE_THREADS,
 )
 _DIAGONAL = (Array("sums", np.float32, "N", CHANNELS), Array("diagonal", np.float32, "N"))
 _REST = Array("rest", np.float64, "N", CHANNELS, out=True)

@@ -1,8 +1,8 @@
 """Which sites of a descent a GPU may move at once: classes of sites that share no pixel's list.
 
 A sweep visits one class after another, and its result is that of visiting the sites of a class in
-any order. The classes are those of a greedy colouring with the sites in a pseudo-random order,
-found in rounds (see kernels/refine_schedule.cu): the same at every run.
+any order. The classes are those of a greedy colouring, sites of many pixels first, found in rounds
+(see kernels/refine_schedule.cu): the same at every run.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _classes(launcher: Launcher, list_ids: Any, starts: Any) -> NDArray[np.int32
         pixels_pass = launcher.bind(
             SCHEDULE_PIXELS,
             -(-pixels // SCHEDULE_PIXELS.threads),
-            {**tables, "list_ids": list_ids, "pixels": pixels},
+            {**tables, "list_ids": list_ids, "starts": starts, "pixels": pixels},
             "round",
         )
         sites_pass = launcher.bind(
