@@ -49,9 +49,9 @@ Floats = NDArray[np.float32]
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Target and weight 20, lists 96, their order by site 96, another 48 for what a sweep works with and
-# 16 for colours; while the order is made, 240 more.
-PIXEL_BYTES = 560
+# Target and weight 20, lists 96, their order by site 96, 48 for what a sweep works with, 16 for
+# colours, lists of tiles about 20; while the order is made, CuPy's sort takes some 190.
+PIXEL_BYTES = 512
 SITE_BYTES = 400
 
 _LOG_TAU, _LOG_ANISOTROPY, _ANGLE = 2, 3, 4  # columns of a symbol table
