@@ -127,7 +127,8 @@ static __device__ __forceinline__ void try_out(const Sweep& s, Range range, cons
   warp_sums<TRIALS>(values, partial);
 }
 
-// Normal equations of the site's colour along every axis, of the blend before clamping.
+// Normal equations of the site's colour along every axis, of the blend before clamping. The axes
+// are orthonormal, so that a change along one does not alter the equations of the others.
 static __device__ __forceinline__ void color_sums(const Sweep& s, Range range,
                                                   const PreparedSite& site, float* partial) {
   LongSum sums[kColorSums];
@@ -225,16 +226,6 @@ static __device__ __forceinline__ bool take(Visit* v) {
   return false;
 }
 
-// The best of an axis has changed the colour: so do the sums along the axes after it.
-static __device__ __forceinline__ void take_color(const Sweep& s, Visit* v) {
-  float before[kMaxChannels];
-  for (int c = 0; c < kMaxChannels; ++c) before[c] = v->best.site.color[c];
-  if (!take<kColorTrials>(v)) return;
-  for (int j = 0; j < s.channels; ++j)
-    for (int c = 0; c < s.channels; ++c)
-      v->along[j] -= v->square * (v->best.site.color[c] - before[c]) * s.axes[j * s.channels + c];
-}
-
 // ---- The whole block -------------------------------------------------------------------------
 
 static __device__ __forceinline__ void visit(const Sweep& s, Visit* v, Range range,
@@ -272,7 +263,7 @@ static __device__ __forceinline__ void visit(const Sweep& s, Visit* v, Range ran
     try_out<kColorTrials, true>(s, range, v->trials, v->partial);
     __syncthreads();
     if (warp == 0) {
-      if (lane == 0) take_color(s, v);
+      if (lane == 0) take<kColorTrials>(v);
       __syncwarp();
     }
   }
