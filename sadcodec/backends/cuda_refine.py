@@ -40,6 +40,7 @@ from sadcodec.backends.quantization import (
     checked_target,
     parameters,
 )
+from sadcodec.backends.weights import checked_weights
 from sadcodec.errors import BackendError, OptionError
 from sadcodec.sites import COLOR, LOG_TAU_RANGE, RADIUS_RANGE
 
@@ -78,7 +79,7 @@ class CudaRefiner:
     launcher : Launcher
     target : float32 [H, W, C]
     k : int, 1..11
-    weights : float32 [H, W], optional
+    weights : float32 [H, W], >= 0 with mean 1, optional
         Of each pixel's squared error.
     """
 
@@ -94,11 +95,13 @@ class CudaRefiner:
         self._quantization: Quantization | None = None
         self._listed = False
         self._check_memory(pixels * PIXEL_BYTES)
+        every = np.zeros(1, np.float32)  # not read
+        if weights is not None:
+            every = checked_weights(weights, self._height, self._width).ravel()
         padded = np.zeros((pixels, CHANNELS), np.float32)
         padded[:, : self._channels] = image.reshape(pixels, -1)
         with launcher.on_device():
             cp = launcher.cp
-            every = np.zeros(1, np.float32) if weights is None else np.ravel(weights)
             # Not `asarray`: that goes through pinned memory, which the process keeps.
             self._target = cp.empty((pixels, CHANNELS), np.float32)
             self._target.set(padded)
@@ -106,7 +109,7 @@ class CudaRefiner:
                 "list_ids": cp.empty((pixels, LIST_LENGTH), np.int32),
                 "list_logits": cp.empty((pixels, LIST_LENGTH), np.float32),
                 "target": self._target,
-                "weights": cp.asarray(np.ascontiguousarray(every, np.float32)),
+                "weights": cp.asarray(every),
                 "k": k,
                 "weighted": weights is not None,
             }
