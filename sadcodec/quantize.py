@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ __all__ = [
     "from_table",
     "levels_for",
     "quantize",
+    "quantize_with_steps",
     "to_table",
 ]
 
@@ -47,12 +49,16 @@ def color_axes(channels: int) -> NDArray[np.float64]:
 
 
 def color_steps(
-    symbols: Symbols, width: int, height: int, quantizer: QuantizerParameters
+    symbols: Symbols,
+    width: int,
+    height: int,
+    quantizer: QuantizerParameters,
+    threads: int = 1,
 ) -> NDArray[np.float64]:
     """Return each site's colour steps, float64 [N, C]: the base steps times 2^(class / 2)."""
     classes = symbols.classes
     if classes is None:
-        classes = color_classes(symbols, width, height, quantizer)
+        classes = color_classes(symbols, width, height, quantizer, threads)
     factor = np.asarray(_HALF_OCTAVE, np.float64)[classes.astype(np.int64) + 8] / 4096.0
     return factor[:, None] * (np.asarray(quantizer.step_color, np.float64) * COLOR_UNIT)
 
@@ -67,7 +73,9 @@ def _round(values: NDArray[np.floating]) -> NDArray[np.int32]:
     return np.floor(np.asarray(values, np.float64) + 0.5).astype(np.int32)
 
 
-def quantize(sites: Sites, width: int, height: int, quantizer: QuantizerParameters) -> Symbols:
+def quantize(
+    sites: Sites, width: int, height: int, quantizer: QuantizerParameters, threads: int = 1
+) -> Symbols:
     """Round sites to symbols, column by column.
 
     Parameters
@@ -76,12 +84,21 @@ def quantize(sites: Sites, width: int, height: int, quantizer: QuantizerParamete
     width, height : int, px
         Of the image; positions are clamped to it.
     quantizer : QuantizerParameters
+    threads : int
+        Changes nothing but the time.
 
     Returns
     -------
     Symbols
         In the order of `sites`.
     """
+    return quantize_with_steps(sites, width, height, quantizer, threads)[0]
+
+
+def quantize_with_steps(
+    sites: Sites, width: int, height: int, quantizer: QuantizerParameters, threads: int = 1
+) -> tuple[Symbols, NDArray[np.float64]]:
+    """Return what `quantize` does, and the `color_steps` that the colours were rounded to."""
     if sites.channels != quantizer.channels:
         raise SiteError(f"{sites.channels} channels do not fit {quantizer.channels} colour steps")
     cells = quantizer.grid_size(width, height)
@@ -112,8 +129,8 @@ def quantize(sites: Sites, width: int, height: int, quantizer: QuantizerParamete
         np.zeros((len(sites), sites.channels), np.int32),
     )
     values = sites.color.astype(np.float64) @ color_axes(sites.channels).T
-    color = _round(values / color_steps(bare, width, height, quantizer))
-    return Symbols(bare.x, bare.y, bare.log_tau, bare.log_anisotropy, bare.angle, radius, color)
+    steps = color_steps(bare, width, height, quantizer, threads)
+    return replace(bare, color=_round(values / steps)), steps
 
 
 def dequantize(symbols: Symbols, width: int, height: int, quantizer: QuantizerParameters) -> Sites:

@@ -116,9 +116,9 @@ def header_for(job: Job, mse: float, sites: int, scale: float, *, radius: bool) 
     return replace(h, site_count=sites, quantizer=quantizer)
 
 
-def _rounded_size(params: Floats, header: Header) -> int:
-    symbols = quantize(Sites(params), header.width, header.height, header.quantizer)
-    return coded_size(header, symbols)
+def _rounded_size(params: Floats, header: Header, threads: int) -> int:
+    symbols = quantize(Sites(params), header.width, header.height, header.quantizer, threads)
+    return coded_size(header, symbols, threads)
 
 
 @dataclass
@@ -135,15 +135,17 @@ class Tuned:
 def fit_and_tune(job: Job, sites: int, *, radius: bool, size: int | None) -> Tuned:
     """Fit and fine-tune; with `size`, prune half way to what the bytes will hold."""
     start = perf_counter()
-    header = job.header
+    header, threads = job.header, job.backend.threads
 
     def budget(params: Floats, mse: float) -> int:
-        coded = _rounded_size(params, header_for(job, mse, len(params), 1.0, radius=radius))
+        rounded = header_for(job, mse, len(params), 1.0, radius=radius)
+        coded = _rounded_size(params, rounded, threads)
         share = max((size or 0) - OVERHEAD, 1) / max(coded - OVERHEAD, 1)
         return round(_SAVED * len(params) * share)
 
     def rate(params: Floats, mse: float) -> RateTerm:
-        return rate_term(params, mse, header_for(job, mse, len(params), 1.0, radius=radius))
+        rounded = header_for(job, mse, len(params), 1.0, radius=radius)
+        return rate_term(params, mse, rounded, threads)
 
     options = FitOptions(
         iterations=job.effort.iterations,
@@ -171,7 +173,7 @@ def fit_and_tune(job: Job, sites: int, *, radius: bool, size: int | None) -> Tun
         objective.target,
         fitted.params,
         job.effort.tune_iterations,
-        noise=lambda params: noise_widths(params, header.width, header.height, quantizer),
+        noise=lambda params: noise_widths(params, header.width, header.height, quantizer, threads),
         rate=rate,
         radius=radius,
         k=header.k,
@@ -189,7 +191,7 @@ def _scale_for(job: Job, tuned: Tuned, size: float, *, radius: bool) -> float:
     at = 0.0
     for _ in range(10):
         header = header_for(job, tuned.mse, len(tuned.params), float(np.exp(at)), radius=radius)
-        coded = _rounded_size(tuned.params, header)
+        coded = _rounded_size(tuned.params, header, job.backend.threads)
         bounds[coded <= size] = (at, coded)
         if _CLOSE * size <= coded <= size:
             break

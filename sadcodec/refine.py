@@ -20,6 +20,7 @@ from sadcodec.bitstream import (
     Header,
     QuantizerParameters,
     Symbols,
+    color_classes,
     encode_payload,
     file_size,
     symbol_costs,
@@ -34,6 +35,7 @@ from sadcodec.quantize import (
     from_table,
     levels_for,
     quantize,
+    quantize_with_steps,
     to_table,
 )
 from sadcodec.sites import Sites
@@ -119,13 +121,15 @@ def crowding(density: float) -> float:
     return max(1.0, 1.22 * (32.0 * density) ** 0.12)
 
 
-def noise_widths(params: Floats, width: int, height: int, quantizer: QuantizerParameters) -> Floats:
+def noise_widths(
+    params: Floats, width: int, height: int, quantizer: QuantizerParameters, threads: int = 1
+) -> Floats:
     """Return the half-widths of noise that stand for rounding, float32 [N, 6 + C].
 
     Columns p and q: along the vector (p, q), where the anisotropy is rounded, and across it, where
     the angle is: its step is step_angle / sinh(a), and (p, q) turns by twice the angle.
     """
-    symbols = quantize(Sites(params), width, height, quantizer)
+    _, of_colors = quantize_with_steps(Sites(params), width, height, quantizer, threads)
     a = np.hypot(params[:, 4], params[:, 5]).astype(np.float64)
     small = a < 1e-3
     widths = np.empty_like(params)
@@ -135,13 +139,13 @@ def noise_widths(params: Floats, width: int, height: int, quantizer: QuantizerPa
     widths[:, 4] = quantizer.step_log_anisotropy
     widths[:, 5] = 2.0 * quantizer.step_angle * np.where(small, 1.0, a / np.sinh(a + small))
     widths[:, :6] *= STEP_UNIT
-    widths[:, 6:] = color_steps(symbols, width, height, quantizer)
+    widths[:, 6:] = of_colors
     return widths * np.float32(_NOISE)
 
 
-def coded_size(header: Header, symbols: Symbols) -> int:
+def coded_size(header: Header, symbols: Symbols, threads: int = 1) -> int:
     """Return the bytes of the file with these symbols."""
-    return file_size(header, encode_payload(header, symbols))
+    return file_size(header, encode_payload(header, symbols, threads))
 
 
 def draw(backend: Backend, header: Header, symbols: Symbols) -> NDArray[Any]:
@@ -158,21 +162,29 @@ class Refinement:
 
     refiner: Refiner
     header: Header  # site_count is kept current
+    threads: int = 1  # of what is done beside the refiner
     error: float = 0.0  # squared error over all pixels and channels at the last `rebuild`
+    _size: int | None = None  # of the present symbols, once it was asked for
 
     @property
     def symbols(self) -> Symbols:
         """Current symbols."""
         return from_table(self.refiner.symbols, radius=self.header.quantizer.step_radius > 0)
 
+    def color_steps(self, symbols: Symbols) -> NDArray[np.float64]:
+        """Return the colour steps of these sites: see `sadcodec.quantize.color_steps`."""
+        h = self.header
+        return color_steps(symbols, h.width, h.height, h.quantizer, self.threads)
+
     def rebuild(self) -> None:
         """Rebuild the pixels' lists for the current symbols."""
         self.error = self.refiner.build_lists()
+        self._size = None
 
     def set_symbols(self, symbols: Symbols) -> None:
         """Replace the sites, for instance after removing some."""
         quantizer = self.header.quantizer
-        steps = color_steps(symbols, self.header.width, self.header.height, quantizer)
+        steps = self.color_steps(symbols)
         self.header = replace(self.header, site_count=len(symbols))
         self.refiner.set_sites(
             to_table(symbols),
@@ -195,7 +207,7 @@ class Refinement:
         if strength <= 0.0:
             return 0.0
         symbols = self.symbols
-        for cost in symbol_costs(self.header, symbols):
+        for cost in symbol_costs(self.header, symbols, self.threads):
             self.refiner.set_cost(_TABLE_COLUMN[cost.name], cost.prediction, cost.klass, cost.table)
         return strength * self.error / (_BITS_PER_SITE * len(symbols))
 
@@ -206,7 +218,7 @@ class Refinement:
         colours are rounded to the new steps and descend alone.
         """
         symbols = self.symbols
-        steps = color_steps(symbols, self.header.width, self.header.height, self.header.quantizer)
+        steps = self.color_steps(symbols)
         self.refiner.set_color_steps(np.ascontiguousarray(steps, np.float32))
         lambda_ = self.price(strength)
         for _ in range(sweeps):
@@ -224,7 +236,9 @@ class Refinement:
 
     def size(self) -> int:
         """Return the bytes of the file with the present symbols."""
-        return coded_size(self.header, self.symbols)
+        if self._size is None:
+            self._size = coded_size(self.header, self.symbols, self.threads)
+        return self._size
 
     def ranking(self) -> NDArray[np.int64]:
         """Return the sites, int64 [N], those first whose removal raises the squared error least."""
@@ -238,12 +252,15 @@ class Refinement:
         Their colours are rounded to the steps that they have alone; `steps` are those that all
         sites have now, where the caller knows them.
         """
-        symbols, h = self.symbols, self.header
+        symbols = self.symbols
         keep = np.setdiff1d(np.arange(len(symbols)), dropped)
         left = symbols.take(keep)
         if steps is None:
-            steps = color_steps(symbols, h.width, h.height, h.quantizer)
-        after = color_steps(left, h.width, h.height, h.quantizer)
+            steps = self.color_steps(symbols)
+        h = self.header
+        classes = color_classes(left, h.width, h.height, h.quantizer, self.threads)
+        left = replace(left, classes=classes)
+        after = self.color_steps(left)
         color = np.floor(left.color * (steps[keep] / after) + 0.5).astype(np.int32)
         return replace(left, color=color)
 
@@ -256,8 +273,7 @@ class Refinement:
         now = self.size()
         if now <= size:
             return
-        ranking, h = self.ranking(), self.header
-        steps = color_steps(self.symbols, h.width, h.height, h.quantizer)
+        ranking, steps = self.ranking(), self.color_steps(self.symbols)
         low, high = 0, self.header.site_count - 1  # too large; the most that may go
         while high - low > 1:
             bytes_per_site = max(now / (self.header.site_count - low), 1.0)
@@ -265,7 +281,8 @@ class Refinement:
             if middle >= high:
                 middle = (low + high) // 2
             smaller = self.without(ranking[:middle], steps)
-            coded = coded_size(replace(self.header, site_count=len(smaller)), smaller)
+            header = replace(self.header, site_count=len(smaller))
+            coded = coded_size(header, smaller, self.threads)
             if coded > size:
                 low, now = middle, coded
             else:
@@ -292,8 +309,9 @@ def start_refiner(
     weights : float32 [H, W], >= 0 with mean 1, optional
         Of the pixels' squared errors; 1 by default.
     """
-    symbols = quantize(Sites(params), header.width, header.height, header.quantizer)
-    refinement = Refinement(backend.refiner(target, header.k, weights), header)
+    threads = backend.threads
+    symbols = quantize(Sites(params), header.width, header.height, header.quantizer, threads)
+    refinement = Refinement(backend.refiner(target, header.k, weights), header, threads)
     refinement.set_symbols(symbols)
     refinement.refiner.solve_colors(12)
     refinement.rebuild()

@@ -435,6 +435,10 @@ class Backend(Protocol):
     def name(self) -> str:
         """The name it goes by on the command line."""
 
+    @property
+    def threads(self) -> int:
+        """Threads of the CPU for what is done beside it, such as coding."""
+
     def render(
         self, sites: Sites, width: int, height: int, k: int = DEFAULT_K, *, exact: bool = False
     ) -> NDArray[Any]:

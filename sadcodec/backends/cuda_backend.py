@@ -16,6 +16,7 @@ from sadcodec.backends.cuda_refine import CudaRefiner
 from sadcodec.backends.cuda_render import render
 from sadcodec.backends.launch import Launcher, Runtime
 from sadcodec.errors import OptionError
+from sadcodec.processors import default_threads
 from sadcodec.sites import Sites
 
 __all__ = ["CudaBackend"]
@@ -31,7 +32,7 @@ class CudaBackend:
     runtime : Runtime
         The device, see `sadcodec.backends.cuda.open_runtime`.
     threads : int, optional
-        As every backend has; nothing here is done by threads of the CPU.
+        Of the CPU, for what is done beside the device.
     candidates : str
         How a fit finds the sites of a pixel: "exact" by tiles, "propagated" by the paper's top-K
         map, or "overlapped": the same on a stream beside the iterations.
@@ -46,7 +47,7 @@ class CudaBackend:
             raise OptionError(f"candidates must be one of {', '.join(CANDIDATES)}")
         self.runtime = runtime
         self.candidates = candidates
-        self.threads = threads
+        self.threads = threads or default_threads()
 
     def _launcher(self, k: int, channels: int) -> Launcher:
         if not 1 <= k <= MAX_K:

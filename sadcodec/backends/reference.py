@@ -292,6 +292,7 @@ class ReferenceBackend:
     """`Backend` by this module: exact and slow."""
 
     name = "reference"
+    threads = 1
 
     def render(
         self, sites: Sites, width: int, height: int, k: int = DEFAULT_K, *, exact: bool = True

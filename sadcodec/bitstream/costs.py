@@ -66,7 +66,7 @@ def _table(residual: NDArray[np.int32], context: NDArray[np.int32]) -> NDArray[n
     return (-np.log2(share)).astype(np.float32)
 
 
-def symbol_costs(header: Header, symbols: Symbols) -> list[ColumnCosts]:
+def symbol_costs(header: Header, symbols: Symbols, threads: int = 1) -> list[ColumnCosts]:
     """Return the costs of every column but positions and angles.
 
     An angle costs log2 of the number of directions that the site's log_anisotropy leaves it, so
@@ -77,8 +77,10 @@ def symbol_costs(header: Header, symbols: Symbols) -> list[ColumnCosts]:
     header : Header
     symbols : Symbols
         In any order.
+    threads : int
+        Changes nothing but the time.
     """
-    residuals, contexts = _coder.analyze(*coder_arguments(header, symbols))
+    residuals, contexts = _coder.analyze(*coder_arguments(header, symbols), threads)
     out = []
 
     def add(name: str, column: int, values: NDArray[np.int32]) -> None:

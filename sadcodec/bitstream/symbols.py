@@ -101,7 +101,7 @@ class Symbols:
     color : int32 [N, C]
         Multiples of the site's own step on the transformed axes (`color_classes`).
     classes : int8 [N] or None
-        `color_classes` of these sites where a decoder already knows them; they follow from the
+        `color_classes` of these sites where they are known already; they follow from the
         other columns, so None says no less.
 
     Raises
@@ -152,11 +152,15 @@ class Symbols:
 
 
 def color_classes(
-    symbols: Symbols, width: int, height: int, quantizer: QuantizerParameters
+    symbols: Symbols,
+    width: int,
+    height: int,
+    quantizer: QuantizerParameters,
+    threads: int = 1,
 ) -> NDArray[np.int8]:
     """Colour step class of every site: its step is the base step times 2^(class / 2).
 
-    Only positions and log_tau of `symbols` are used.
+    Only positions and log_tau of `symbols` are used; the number of threads changes nothing.
 
     Returns
     -------
@@ -175,6 +179,7 @@ def color_classes(
             width,
             height,
             quantizer.as_tuple(),
+            threads,
         )
     except ValueError as error:
         raise OptionError(str(error)) from None
