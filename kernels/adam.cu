@@ -1,5 +1,6 @@
 // One Adam step of every site (Kingma and Ba, arXiv 1412.6980), then the clamp to the bounds.
 #include "cuda_common.cuh"
+#include "sad_steps.h"
 
 using namespace sad;
 

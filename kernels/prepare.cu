@@ -1,5 +1,6 @@
 // Parameter rows made ready for evaluation.
 #include "cuda_common.cuh"
+#include "sad_steps.h"
 
 using namespace sad;
 

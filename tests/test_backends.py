@@ -13,8 +13,8 @@ from sadcodec import _core
 from sadcodec.backends import get_backend
 from sadcodec.backends.base import Backend, FitSession
 from sadcodec.backends.cpu import CpuBackend
-from sadcodec.backends.reference import ReferenceBackend
 from sadcodec.backends.reference import render as reference_render
+from sadcodec.backends.reference_backend import ReferenceBackend
 from sadcodec.errors import OptionError, SadError
 from sadcodec.sites import Sites
 

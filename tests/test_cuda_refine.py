@@ -20,7 +20,7 @@ from sadcodec.backends.cuda import Runtime
 from sadcodec.backends.cuda_backend import CudaBackend
 from sadcodec.backends.cuda_refine import PIXEL_BYTES, SITE_BYTES, CudaRefiner
 from sadcodec.backends.quantization import MAX_REFINER_K
-from sadcodec.backends.reference import ReferenceBackend
+from sadcodec.backends.reference_backend import ReferenceBackend
 from sadcodec.backends.reference_refine import ReferenceRefiner
 from sadcodec.bitstream import Header
 from sadcodec.errors import BackendError, OptionError

@@ -25,7 +25,7 @@ from descents import (
 from sadcodec import _core
 from sadcodec.backends.base import Backend
 from sadcodec.backends.cpu import CpuBackend
-from sadcodec.backends.reference import ReferenceBackend
+from sadcodec.backends.reference_backend import ReferenceBackend
 from sadcodec.bitstream import QuantizerParameters
 from sadcodec.quantize import dequantize, from_table
 

@@ -13,8 +13,9 @@ from diagrams import random_sites, smooth_target
 from sadcodec import _core
 from sadcodec.backends.base import Backend, Refiner
 from sadcodec.backends.cpu import CpuBackend
-from sadcodec.backends.reference import ReferenceBackend, gradients
+from sadcodec.backends.reference import gradients
 from sadcodec.backends.reference import render as reference_render
+from sadcodec.backends.reference_backend import ReferenceBackend
 from sadcodec.backends.reference_fit import removal_deltas, statistics
 from sadcodec.errors import OptionError
 from sadcodec.sites import Sites

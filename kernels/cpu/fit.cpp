@@ -4,6 +4,7 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "../sad_steps.h"
 #include "blocks.h"
 
 namespace sad {

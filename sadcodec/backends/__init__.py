@@ -52,7 +52,7 @@ def get_backend(name: str = "auto", threads: int | None = None) -> Backend:
         raise OptionError(f"threads must be 1..1024, not {threads}")
     name = resolve_backend(name)
     if name == "reference":
-        from sadcodec.backends.reference import ReferenceBackend
+        from sadcodec.backends.reference_backend import ReferenceBackend
 
         return ReferenceBackend()
     if name != "cpu":

@@ -19,13 +19,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import factorial
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sadcodec.backends.base import DEFAULT_K, MAX_K, Start
-from sadcodec.backends.initialize import placed
+from sadcodec.backends.base import DEFAULT_K, MAX_K
 from sadcodec.errors import OptionError
 from sadcodec.sites import (
     COLOR,
@@ -39,13 +37,8 @@ from sadcodec.sites import (
     Y,
 )
 
-if TYPE_CHECKING:
-    from sadcodec.backends.reference_fit import ReferenceFitSession
-    from sadcodec.backends.reference_refine import ReferenceRefiner
-
 __all__ = [
     "Blend",
-    "ReferenceBackend",
     "blends",
     "check_k",
     "exponential",
@@ -286,40 +279,3 @@ def _logit_derivatives(site: Floats, blend: Blend) -> Floats:
     )
     ones = np.ones_like(tau)
     return np.stack([-tau * d_x, -tau * d_y, blend.logits, tau * ones, -tau * d_p, -tau * d_q], -1)
-
-
-class ReferenceBackend:
-    """`Backend` by this module: exact and slow."""
-
-    name = "reference"
-    threads = 1
-
-    def render(
-        self, sites: Sites, width: int, height: int, k: int = DEFAULT_K, *, exact: bool = True
-    ) -> Floats:
-        """Evaluate a diagram: see `render`; always exact."""
-        del exact
-        return render(sites, width, height, k)
-
-    def fit_session(
-        self,
-        target: NDArray[np.float32],
-        start: NDArray[np.float32] | Start,
-        k: int = DEFAULT_K,
-        weights: NDArray[np.float32] | None = None,
-    ) -> ReferenceFitSession:
-        """Start fitting: see `Backend.fit_session`."""
-        from sadcodec.backends.reference_fit import ReferenceFitSession  # imports this module
-
-        return ReferenceFitSession(target, placed(target, start), k, weights)
-
-    def refiner(
-        self,
-        target: NDArray[np.float32],
-        k: int = DEFAULT_K,
-        weights: NDArray[np.float32] | None = None,
-    ) -> ReferenceRefiner:
-        """Start refining symbols: see `Backend.refiner`."""
-        from sadcodec.backends.reference_refine import ReferenceRefiner  # imports this module
-
-        return ReferenceRefiner(target, k, weights)

@@ -1,0 +1,48 @@
+"""The float64 reference as a backend."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sadcodec.backends.base import DEFAULT_K, Start
+from sadcodec.backends.initialize import placed
+from sadcodec.backends.reference import Floats, render
+from sadcodec.backends.reference_fit import ReferenceFitSession
+from sadcodec.backends.reference_refine import ReferenceRefiner
+from sadcodec.sites import Sites
+
+__all__ = ["ReferenceBackend"]
+
+
+class ReferenceBackend:
+    """`sadcodec.backends.base.Backend`, exact and slow."""
+
+    name = "reference"
+    threads = 1
+
+    def render(
+        self, sites: Sites, width: int, height: int, k: int = DEFAULT_K, *, exact: bool = True
+    ) -> Floats:
+        """Evaluate a diagram: see `render`; always exact."""
+        del exact
+        return render(sites, width, height, k)
+
+    def fit_session(
+        self,
+        target: NDArray[np.float32],
+        start: NDArray[np.float32] | Start,
+        k: int = DEFAULT_K,
+        weights: NDArray[np.float32] | None = None,
+    ) -> ReferenceFitSession:
+        """Start fitting: see `Backend.fit_session`."""
+        return ReferenceFitSession(target, placed(target, start), k, weights)
+
+    def refiner(
+        self,
+        target: NDArray[np.float32],
+        k: int = DEFAULT_K,
+        weights: NDArray[np.float32] | None = None,
+    ) -> ReferenceRefiner:
+        """Start refining symbols: see `Backend.refiner`."""
+        return ReferenceRefiner(target, k, weights)
