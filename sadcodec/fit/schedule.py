@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sadcodec.sites import COLOR, GEOMETRY_COLUMNS, LOG_TAU, RADIUS, P, Q, X, Y
 
-__all__ = ["FitOptions", "decay", "learning_rates", "pruned_count"]
+__all__ = ["FitOptions", "decay", "density_interval", "learning_rates", "pruned_count"]
 
 SMALL, LARGE = 20_000, 50_000  # site counts between which the peak rates are interpolated
 
@@ -65,7 +65,7 @@ SPLIT_END = 0.75
 HOLD = 0.5
 FINAL_RATE = 0.07
 FULL_FROM = 0.8
-DENSITY_INTERVAL = 20  # iterations between pruning (or splitting) steps
+DENSITY_INTERVAL = 20  # iterations between pruning (or splitting) steps, at most
 MIN_PIXELS_PER_SITE = 36.0  # below it every pixel is used
 BUDGET_AT = 0.5  # share of the run after which a rate target fixes the number of sites
 
@@ -112,6 +112,14 @@ def decay(progress: float) -> float:
     if progress <= HOLD:
         return 1.0
     return float(FINAL_RATE ** ((progress - HOLD) / (1.0 - HOLD)))
+
+
+def density_interval(iterations: int) -> int:
+    """Return the iterations between density steps, such that a short run has some of them too.
+
+    What is pruned late has no time to close up.
+    """
+    return max(1, min(DENSITY_INTERVAL, iterations // 4))
 
 
 def pruned_count(start: int, budget: int, progress: float) -> int:

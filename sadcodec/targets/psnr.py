@@ -28,6 +28,7 @@ _FINEST, _COARSEST = np.log(0.2), np.log(4.0)  # where there is no other way
 _SCALES = 5  # roundings of one fit
 _NEAR = 0.12  # dB over the target from which removing sites does the rest
 _COLOR_STRENGTH = 20.0  # of the bits where colours alone are to come down to a target
+_LAST_SITES = 64  # whose colours are tried one by one
 _TRIALS_FROM = 150  # iterations of a full fit from which a second trial costs little beside it
 
 
@@ -247,7 +248,8 @@ def _descend_cheaper(job: Job, refinement: Refinement, psnr: float, reached: flo
 def _cheaper_colors(job: Job, refinement: Refinement, psnr: float, reached: float) -> float:
     """Give bits more weight in the colours alone, of as many sites as the target allows.
 
-    The steps of colours follow from the geometry, so that any of the sites can take theirs.
+    The steps of colours follow from the geometry, so that any of the sites can take theirs. Where
+    that is still too much, single colours of some sites go a step towards zero.
     """
     before = keep = refinement.symbols
     refinement.settle_colors(1, _COLOR_STRENGTH)
@@ -264,5 +266,14 @@ def _cheaper_colors(job: Job, refinement: Refinement, psnr: float, reached: floa
                 reached, keep = left, refinement.symbols
         else:
             high = middle
+    for site, axis in np.ndindex(*keep.color[:_LAST_SITES].shape):
+        if reached <= psnr + TOLERANCE:
+            break
+        color = keep.color.copy()
+        color[site, axis] -= np.sign(color[site, axis])
+        refinement.set_symbols(replace(keep, color=color))
+        left = psnr_of(job, refinement)
+        if psnr <= left < reached:
+            reached, keep = left, refinement.symbols
     refinement.set_symbols(keep)
     return reached
