@@ -20,7 +20,7 @@ from sadcodec.backends.cpu import CpuBackend
 from sadcodec.backends.cuda_backend import CudaBackend
 from sadcodec.errors import InputError
 from sadcodec.fit.loop import fit
-from sadcodec.fit.schedule import DENSITY_INTERVAL, FitOptions
+from sadcodec.fit.schedule import FitOptions
 from sadcodec.quantize import code_values
 from sadcodec.sites import Sites
 
@@ -61,7 +61,7 @@ def _fit(backend: Any, image: np.ndarray, sites: int, iterations: int) -> tuple[
 
 def compile_rows(bench: Bench, sites: int) -> Iterator[Row]:
     """The first fit and the first drawing, which compile the kernels, against the second ones."""
-    image, iterations = bench.first, DENSITY_INTERVAL + 2
+    image, iterations = bench.first, FitOptions.density_interval + 2
     for which in ("first", "second"):
         start = perf_counter()
         params = trial(bench.backend, image, min(sites, image[:, :, 0].size), iterations)
@@ -137,7 +137,12 @@ def _mean(rows: Sequence[Row]) -> Row:
 
 def cpu_rows(bench: Bench, sites: int, iterations: int) -> Iterator[Row]:
     """The same fit of the first image on the GPU and on the CPU."""
-    trial(bench.backend, bench.first, min(sites, bench.first[:, :, 0].size), DENSITY_INTERVAL + 2)
+    trial(
+        bench.backend,
+        bench.first,
+        min(sites, bench.first[:, :, 0].size),
+        FitOptions.density_interval + 2,
+    )
     on_gpu, _ = _fit(bench.backend, bench.first, sites, iterations)
     yield on_gpu
     on_cpu, _ = _fit(CpuBackend(bench.threads), bench.first, sites, iterations)
@@ -197,7 +202,7 @@ def memory_rows(bench: Bench, sizes: Sequence[Size]) -> Iterator[Row]:
         bench.clock.wait()
         pool.free_all_blocks()
         before, probe = int(pool.total_bytes()), MemoryProbe(bench.runtime)
-        params = trial(CudaBackend(probe), image, count, DENSITY_INTERVAL + 2)
+        params = trial(CudaBackend(probe), image, count, FitOptions.density_interval + 2)
         row["fit_bytes"], row["fit_foreseen"] = int(pool.total_bytes()) - before, probe.foreseen
         pool.free_all_blocks()
         before, probe = int(pool.total_bytes()), MemoryProbe(bench.runtime)

@@ -25,16 +25,19 @@ class Effort:
         Of the integer descent.
     dense_start : float
         Sites that the fit starts from, as a multiple of those it ends with.
+    density_interval : int
+        Iterations between the pruning steps of the fit.
     """
 
     iterations: int
     tune_iterations: int
     sweeps: int
     dense_start: float
+    density_interval: int = 20
 
 
 _EFFORTS = {
-    1: Effort(52, 16, 1, 2.0),
+    1: Effort(52, 16, 1, 2.0, 13),
     2: Effort(100, 40, 1, 2.0),
     3: Effort(150, 60, 2, 2.5),
     4: Effort(250, 100, 3, 3.0),

@@ -150,6 +150,7 @@ def fit_and_tune(job: Job, sites: int, *, radius: bool, size: int | None) -> Tun
     options = FitOptions(
         iterations=job.effort.iterations,
         dense_start=job.effort.dense_start,
+        density_interval=job.effort.density_interval,
         radius=radius,
         seed=job.seed,
     )

@@ -24,7 +24,6 @@ from sadcodec.fit.schedule import (
     SPLIT_END,
     FitOptions,
     decay,
-    density_interval,
     learning_rates,
     pruned_count,
 )
@@ -102,12 +101,11 @@ def fit(
     session = backend.fit_session(target, placing, k, weights)
     rates = learning_rates(width, height, sites, channels, radius=options.radius)
     rates *= np.float32(options.rate_scale)
-    interval = density_interval(options.iterations)
     stale = unpriced = 0  # iterations until the next lists, and the next rate
     losses: list[SupportsFloat] = []  # of the last iterations; asking for one would wait for it
     for i in range(options.iterations):
         done = i / options.iterations
-        if i and i % interval == 0:
+        if i and i % options.density_interval == 0:
             if budget is not None and done >= BUDGET_AT:
                 sites = min(sites, max(1, budget(session.params, recent_mean(losses))))
                 budget = None

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sadcodec.sites import COLOR, GEOMETRY_COLUMNS, LOG_TAU, RADIUS, P, Q, X, Y
 
-__all__ = ["FitOptions", "decay", "density_interval", "learning_rates", "pruned_count"]
+__all__ = ["FitOptions", "decay", "learning_rates", "pruned_count"]
 
 SMALL, LARGE = 20_000, 50_000  # site counts between which the peak rates are interpolated
 
@@ -41,6 +41,9 @@ class FitOptions:
         One pixel of every 2 x 2 an iteration while sites are large enough for it.
     list_interval : int
         Iterations between refreshes of the candidate lists.
+    density_interval : int, >= 1
+        Iterations between pruning (or splitting) steps. What is pruned late has no time to close
+        up, so short runs want several steps as well.
     seed : int
     """
 
@@ -51,6 +54,7 @@ class FitOptions:
     radius: bool = True
     subsample: bool = True
     list_interval: int = 14
+    density_interval: int = 20
     seed: int = 0
     rate_scale: float = 1.0
 
@@ -65,7 +69,6 @@ SPLIT_END = 0.75
 HOLD = 0.5
 FINAL_RATE = 0.07
 FULL_FROM = 0.8
-DENSITY_INTERVAL = 20  # iterations between pruning (or splitting) steps, at most
 MIN_PIXELS_PER_SITE = 36.0  # below it every pixel is used
 BUDGET_AT = 0.5  # share of the run after which a rate target fixes the number of sites
 
@@ -112,14 +115,6 @@ def decay(progress: float) -> float:
     if progress <= HOLD:
         return 1.0
     return float(FINAL_RATE ** ((progress - HOLD) / (1.0 - HOLD)))
-
-
-def density_interval(iterations: int) -> int:
-    """Return the iterations between density steps, such that a short run has some of them too.
-
-    What is pruned late has no time to close up.
-    """
-    return max(1, min(DENSITY_INTERVAL, iterations // 4))
 
 
 def pruned_count(start: int, budget: int, progress: float) -> int:
