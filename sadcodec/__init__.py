@@ -15,16 +15,29 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sadcodec.codec import decode, encode, encode_with_report, info
     from sadcodec.errors import SadError
+    from sadcodec.exchange import export_sites, import_sites
     from sadcodec.sites import Sites
 
 __version__ = "0.1.0"
 
-__all__ = ["SadError", "Sites", "__version__", "decode", "encode", "encode_with_report", "info"]
+__all__ = [
+    "SadError",
+    "Sites",
+    "__version__",
+    "decode",
+    "encode",
+    "encode_with_report",
+    "export_sites",
+    "import_sites",
+    "info",
+]
 
 _HOME = {
     "decode": "codec",
     "encode": "codec",
     "encode_with_report": "codec",
+    "export_sites": "exchange",
+    "import_sites": "exchange",
     "info": "codec",
     "SadError": "errors",
     "Sites": "sites",

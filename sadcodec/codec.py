@@ -84,7 +84,7 @@ class EncodeReport:
     warning: str | None = None
 
 
-def _check_image(image: Image) -> Image:
+def check_image(image: Image) -> Image:
     """Return the image as [H, W, C], uint8 or uint16."""
     image = np.asarray(image)
     if image.ndim == 2:
@@ -194,7 +194,7 @@ def encode_with_report(
     report : EncodeReport
     """
     start = perf_counter()
-    image = _check_image(image)
+    image = check_image(image)
     kind, value = _target(
         {"quality": quality, "bpp": bpp, "size": size, "psnr": psnr, "sites": sites}
     )
@@ -362,16 +362,16 @@ def decode(
     """
     engine = _engine(backend, threads, "decode")
     limits = Limits(max_pixels=MAX_PIXELS if max_pixels is None else max_pixels)
-    header, symbols = bitstream.read(_as_bytes(data), limits, threads or default_threads())
+    header, symbols = bitstream.read(as_bytes(data), limits, threads or default_threads())
     return draw(engine, header, symbols)
 
 
 def info(data: bytes) -> FileInfo:
     """Return what a ``.sad`` file holds, all checksums checked; see `bitstream.inspect`."""
-    return bitstream.inspect(_as_bytes(data))
+    return bitstream.inspect(as_bytes(data))
 
 
-def _as_bytes(data: Any) -> bytes:
+def as_bytes(data: Any) -> bytes:
     """Return anything that has the buffer interface as bytes."""
     try:
         return bytes(memoryview(data))

@@ -17,6 +17,7 @@ ALLOWED: dict[str, set[str]] = {
     "_coder": set(),
     "errors": set(),
     "sites": {"errors"},
+    "site_list": {"errors", "sites"},
     "files": {"errors"},
     "processors": set(),
     "progress": set(),
@@ -41,14 +42,18 @@ ALLOWED: dict[str, set[str]] = {
         *("errors", "sites", "bitstream", "backends", "quantize", "fit", "image_io", "metrics"),
         *("effort", "processors", "objective", "refine", "rate", "targets"),
     },
-    "__init__": {"errors", "sites", "codec"},
+    "exchange": {
+        *("errors", "sites", "bitstream", "backends", "quantize", "metrics", "site_list"),
+        *("effort", "processors", "refine", "rate", "codec"),
+    },
+    "__init__": {"errors", "sites", "codec", "exchange"},
     "evaluate": {
         *("__init__", "errors", "codec", "bitstream", "image_io", "files", "metrics", "progress"),
         "pool",
     },
     "cli": {
         *("__init__", "errors", "codec", "bitstream", "evaluate", "image_io", "files", "progress"),
-        "pool",
+        *("pool", "exchange", "site_list"),
     },
     "__main__": {"cli"},
 }

@@ -20,6 +20,7 @@ from sadcodec.cli.decode import decode
 from sadcodec.cli.encode import encode
 from sadcodec.cli.evaluate import evaluate
 from sadcodec.cli.info import info
+from sadcodec.cli.site_list import export_sites, import_sites
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
@@ -34,7 +35,7 @@ def sad() -> None:
     """
 
 
-for _command in (encode, decode, info, evaluate):
+for _command in (encode, decode, info, evaluate, export_sites, import_sites):
     sad.add_command(_command)
 
 

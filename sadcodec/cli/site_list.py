@@ -1,0 +1,147 @@
+"""``sad export`` and ``sad import``: the site list of the paper's authors, docs/SITE_LIST.md."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import click
+
+from sadcodec import files
+from sadcodec.cli import common
+from sadcodec.progress import ProgressBar
+
+_THEIR_K = 8  # sites that the authors' code blends at a pixel
+
+
+@click.command(name="export", short_help=".sad file to the authors' site list.")
+@click.argument("source", metavar="IN.sad")
+@click.option(
+    "-o",
+    "--output",
+    metavar="OUT.txt",
+    help="Default: IN_sites.txt, beside it; - for -.",
+)
+@common.force_option
+@common.quiet_option
+def export_sites(source: str, output: str | None, force: bool, quiet: bool) -> None:
+    """Write the sites of IN.sad as text that the authors' viewer opens.
+
+    One line a site: position, colour, log_tau, radius, direction, log_anisotropy, in their
+    conventions. Images with alpha are refused. A site in the left half of the first column of
+    pixels is moved to its middle, where their code would drop it.
+    """
+    target = output if output is not None else common.output_beside(source, "_sites.txt")
+    with common.blame(target, "stdout"):  # text may go to a terminal
+        files.check_output(target, force=force or target == files.STANDARD, source=source)
+    from sadcodec import exchange, site_list
+
+    with common.blame(source):
+        diagram = exchange.export_list(files.read_input(source))
+        text = site_list.format_site_list(diagram)
+    with common.blame(target, "stdout"):
+        files.write_output(target, text.encode(), force=force)
+    if diagram.k != _THEIR_K:
+        common.note(
+            f"sad: {common.shown(source)}: note: K is {diagram.k}; the authors' code blends"
+            f" {_THEIR_K} sites at a pixel",
+            quiet,
+        )
+    name = common.shown(target, "stdout")
+    shape = f"{diagram.width} x {diagram.height}"
+    common.note(f"{name}: {len(diagram.sites)} sites, {shape}, {len(text)} bytes", quiet)
+
+
+@click.command(name="import", short_help="The authors' site list to .sad file.")
+@click.argument("source", metavar="SITES.txt")
+@click.option(
+    "-o",
+    "--output",
+    metavar="OUT.sad",
+    help="Default: SITES with the suffix .sad, beside it; - for -.",
+)
+@click.option(
+    "--image",
+    "original",
+    metavar="ORIGINAL",
+    help="The image that the sites were fitted to: what rounding breaks is then repaired against "
+    "it, not against the picture that the list draws, and its bit depth is kept.",
+)
+@click.option(
+    "--scale",
+    type=common.Finite(0.1, 10),
+    default=1.0,
+    show_default=True,
+    metavar="S",
+    help="Factor on all quantization steps. Smaller is nearer to the list, in more bytes.",
+)
+@common.effort_option
+@common.threads_option
+@common.backend_option(common.ENCODING_BACKEND)
+@common.coder_option
+@common.force_option
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Report one line of JSON on stdout (stderr if OUT is -).",
+)
+@common.quiet_option
+def import_sites(
+    source: str,
+    output: str | None,
+    original: str | None,
+    scale: float,
+    effort: int,
+    threads: int | None,
+    backend: str,
+    coder: str,
+    force: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Code a site list of the authors' as a .sad file, without fitting anew.
+
+    The sites are rounded and refined on integers as `sad encode` does.
+    """
+    if source == original == files.STANDARD:
+        raise click.UsageError("SITES.txt and --image cannot both be standard input.")
+    target = output if output is not None else common.output_beside(source, ".sad")
+    with common.blame(target, "stdout"):
+        files.check_output(target, force=force, source=source)
+        if original is not None:
+            files.check_output(target, force=force, source=original)
+    common.load_backend(backend, "encode", quiet)
+    from sadcodec import exchange, image_io
+
+    image = None
+    if original is not None:
+        with common.blame(original):
+            image = image_io.decode_image(files.read_input(original))
+    with common.blame(source), ProgressBar(enabled=False if quiet else None) as bar:
+        data, report = exchange.import_with_report(
+            files.read_input(source),
+            image,
+            scale=scale,
+            effort=effort,
+            threads=threads,
+            backend=backend,
+            coder=coder,
+            progress=bar,
+        )
+    with common.blame(target, "stdout"):
+        files.write_output(target, data, force=force)
+    if as_json:
+        record: dict[str, Any] = {"input": source, "output": target, "image": original}
+        record |= {"scale": scale, "effort": effort, "coder": coder}
+        common.report_json(record | dataclasses.asdict(report), target == files.STANDARD)
+        return
+    sentence = (
+        f"{common.shown(target, 'stdout')}: {report.bytes} bytes, {report.bpp:.4f} bpp,"
+        f" {report.sites} sites, {report.list_psnr:.2f} dB to the list's picture"
+    )
+    if report.psnr is not None:
+        sentence += f", {report.psnr:.2f} dB to the image (the list {report.fit_psnr:.2f} dB)"
+    if report.inactive:
+        sentence += f", {report.inactive} inactive sites left out"
+    common.note(f"{sentence}, {report.seconds:.1f} s", quiet)
