@@ -13,11 +13,12 @@ from sadcodec.bitstream import CODERS, Header, QuantizerParameters
 from sadcodec.codec import Image, Progress, as_bytes, check_image
 from sadcodec.effort import DEFAULT_EFFORT, effort_for
 from sadcodec.errors import InputError, OptionError
+from sadcodec.fill import fill, fills
 from sadcodec.metrics import psnr
 from sadcodec.processors import default_threads
 from sadcodec.quantize import code_values, dequantize
-from sadcodec.rate import Job, Tuned, header_for, round_and_refine
-from sadcodec.refine import draw
+from sadcodec.rate import Job, Tuned, header_for, round_and_refine, scale_for, trim_to_size
+from sadcodec.refine import Refinement, draw
 from sadcodec.site_list import SiteList, format_site_list, parse_site_list
 from sadcodec.sites import COLOR, Sites
 
@@ -27,6 +28,7 @@ __all__ = ["ImportReport", "export_list", "export_sites", "import_sites", "impor
 # taken for it.
 _ASSUMED_PSNR = 38.0
 _SCALES = (0.1, 10.0)
+_SLACK = 8  # bytes under a size target that are no reason to warn
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class ImportReport:
         Of the picture.
     seconds : float
     backend : str
+    warning : str or None
+        Why a size was not met.
     """
 
     bytes: int
@@ -67,6 +71,7 @@ class ImportReport:
     bit_depth: int
     seconds: float
     backend: str
+    warning: str | None = None
 
 
 def export_list(data: bytes) -> SiteList:
@@ -113,7 +118,9 @@ def import_with_report(
     text: str | bytes,
     image: Image | None = None,
     *,
-    scale: float = 1.0,
+    scale: float | None = None,
+    size: int | None = None,
+    bpp: float | None = None,
     effort: int = DEFAULT_EFFORT,
     threads: int | None = None,
     backend: str = "auto",
@@ -128,8 +135,7 @@ def import_with_report(
     report : ImportReport
     """
     start = perf_counter()
-    if not _SCALES[0] <= scale <= _SCALES[1]:
-        raise OptionError(f"scale must be {_SCALES[0]:g}..{_SCALES[1]:g}, not {scale}")
+    _check_target(scale, size, bpp)
     if coder not in CODERS:
         raise OptionError(f"coder must be one of {', '.join(CODERS)}, not {coder!r}")
     work = effort_for(effort)
@@ -158,8 +164,13 @@ def import_with_report(
     job = Job(engine, np.ascontiguousarray(target), header, work, progress=progress)
     params = diagram.sites.params
     tuned = Tuned(params, params, mse, 0.0, job.objective())
-    steps = header_for(job, mse, len(params), scale, radius=True)
-    refinement = round_and_refine(job, tuned, steps)
+    if bpp is not None:
+        size = max(1, int(bpp * job.pixels / 8))
+    if size is None:
+        steps = header_for(job, mse, len(params), scale or 1.0, radius=True)
+        refinement = round_and_refine(job, tuned, steps)
+    else:
+        refinement = _fitting(job, tuned, size)
     symbols = refinement.symbols
     data = bitstream.write(refinement.header, symbols)
     decoded = draw(engine, refinement.header, symbols)
@@ -179,6 +190,7 @@ def import_with_report(
         bit_depth=diagram.bit_depth,
         seconds=perf_counter() - start,
         backend=engine.name,
+        warning=None if size is None else _warning(len(data), size),
     )
     return data, report
 
@@ -187,7 +199,9 @@ def import_sites(
     text: str | bytes,
     image: Image | None = None,
     *,
-    scale: float = 1.0,
+    scale: float | None = None,
+    size: int | None = None,
+    bpp: float | None = None,
     effort: int = DEFAULT_EFFORT,
     threads: int | None = None,
     backend: str = "auto",
@@ -206,7 +220,12 @@ def import_sites(
     image : uint8 or uint16 [H, W] or [H, W, C], C = 1 or 3, optional
         The original that the sites were fitted to.
     scale : float, 0.1..10
-        On all quantization steps; smaller is nearer to the list, in more bytes.
+        On all quantization steps; smaller is nearer to the list, in more bytes. 1 by default.
+    size : int, > 0
+        Bytes of the file, instead of `scale`: met from below, by the steps, and where the coarsest
+        are not enough by leaving out the sites that matter least.
+    bpp : float, > 0
+        The same in bits per pixel.
     effort : int, 1..9
         Sweeps of the descent, as of `sadcodec.encode`.
     threads, backend, coder, progress
@@ -223,7 +242,7 @@ def import_sites(
     LimitError
         If it has more than 2^24 sites or 2^26 pixels.
     OptionError
-        If an option is out of range.
+        If an option is out of range, or more than one of scale, size and bpp is given.
     BackendError
         If the backend is not available.
     """
@@ -231,12 +250,43 @@ def import_sites(
         text,
         image,
         scale=scale,
+        size=size,
+        bpp=bpp,
         effort=effort,
         threads=threads,
         backend=backend,
         coder=coder,
         progress=progress,
     )[0]
+
+
+def _check_target(scale: float | None, size: int | None, bpp: float | None) -> None:
+    if sum(value is not None for value in (scale, size, bpp)) > 1:
+        raise OptionError("only one of scale, size and bpp can be given")
+    low, high = _SCALES
+    if scale is not None and not low <= scale <= high:
+        raise OptionError(f"scale must be {low:g}..{high:g}, not {scale}")
+    for name, value in (("size", size), ("bpp", bpp)):
+        if value is not None and not 0.0 < value <= 1e15:
+            raise OptionError(f"{name} is {value}, which is out of range")
+
+
+def _fitting(job: Job, tuned: Tuned, size: int) -> Refinement:
+    """Return the diagram in at most `size` bytes: steps first, then fewer sites."""
+    scale = scale_for(job, tuned, size, radius=True)
+    steps = header_for(job, tuned.mse, len(tuned.params), scale, radius=True)
+    refinement = round_and_refine(job, tuned, steps)
+    trim_to_size(job, refinement, size)
+    fill(refinement, size)
+    return refinement
+
+
+def _warning(coded: int, size: int) -> str | None:
+    if coded > size:
+        return f"cannot be coded in {size} bytes; the smallest file takes {coded}"
+    if coded < size - _SLACK and not fills(coded, size):
+        return f"more than {coded} bytes bring nothing; --scale has finer steps"
+    return None
 
 
 def _text(text: str | bytes) -> str:

@@ -36,6 +36,8 @@ __all__ = [
     "fit_and_tune",
     "header_for",
     "round_and_refine",
+    "scale_for",
+    "trim_to_size",
 ]
 
 Floats = NDArray[np.float32]
@@ -186,7 +188,7 @@ def fit_and_tune(job: Job, sites: int, *, radius: bool, size: int | None) -> Tun
     return Tuned(fitted.params, tuned.params, fitted.mse, seconds, objective)
 
 
-def _scale_for(job: Job, tuned: Tuned, size: float, *, radius: bool) -> float:
+def scale_for(job: Job, tuned: Tuned, size: float, *, radius: bool) -> float:
     """Quantizer scale whose rounded diagram takes `size` bytes or a little less."""
     bounds = [(np.log(_FINEST), np.inf), (np.log(_COARSEST), 0.0)]  # log scale, bytes: above, below
     at = 0.0
@@ -236,7 +238,7 @@ def encode_to_size(job: Job, size: int) -> Encoding:
     sites = int(np.clip(8.0 * (size - OVERHEAD) / _FEWEST_BITS, 1, job.pixels))
     for attempt in range(_RESTARTS):
         tuned = fit_and_tune(job, sites, radius=False, size=size)
-        scale = _scale_for(job, tuned, size * _HIGH, radius=False)
+        scale = scale_for(job, tuned, size * _HIGH, radius=False)
         if scale > 0.7 or sites >= job.pixels or attempt == _RESTARTS - 1:
             break
         sites = min(job.pixels, max(sites + 1, int(sites * min(1.0 / scale, 2.0) ** 0.5)))
@@ -248,7 +250,7 @@ def encode_to_size(job: Job, size: int) -> Encoding:
         if refined >= _NEAR * size or scale <= _FINEST:
             break
         aim *= size / refined  # refining made it smaller than rounding alone did
-        scale = _scale_for(job, tuned, aim, radius=False)
+        scale = scale_for(job, tuned, aim, radius=False)
     trim_to_size(job, refinement, size)
     if not fill(refinement, size):
         refinement = _fill_otherwise(job, tuned, refinement, scale, size)

@@ -7,6 +7,7 @@ pixel centres at whole numbers, log_tau for distances divided by max(width, heig
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ _RANGES = {
     _RED + 1: (-4.0, 4.0),
     _RED + 2: (-4.0, 4.0),
     _LOG_TAU: (-32.0, 32.0),
-    _RADIUS: (-1024.0, 1024.0),
+    _RADIUS: (-990.0, 990.0),  # the format has 1024, less half its coarsest step
     _LOG_ANISOTROPY: (-6.0, 6.0),
 }
 _UNIT = 0.01  # most that the length of a direction may differ from 1
@@ -199,18 +200,23 @@ def _row(line: str, number: int) -> list[float]:
     if len(parts) != len(_COLUMNS):
         count = "more" if len(parts) > len(_COLUMNS) else str(len(parts))
         raise InputError(f"line {number}: {count} columns where a site has 10 (or 7)")
-    try:
-        return [float(part) for part in parts]
-    except ValueError:
-        return [_number(part, number) for part in parts]  # says which
+    if _plain(line):
+        with contextlib.suppress(ValueError):
+            return [float(part) for part in parts]
+    return [_number(part, number) for part in parts]  # says which
+
+
+def _plain(text: str) -> bool:
+    """Whether no digits are other than ASCII or apart as in 1_000: those are Python's alone."""
+    return text.isascii() and "_" not in text
 
 
 def _number(part: str, number: int) -> float:
-    try:
-        return float(part)
-    except ValueError:
-        shown = ascii(part if len(part) <= 20 else part[:20] + "...")
-        raise InputError(f"line {number}: {shown} is no number") from None
+    if _plain(part):
+        with contextlib.suppress(ValueError):
+            return float(part)
+    shown = ascii(part if len(part) <= 20 else part[:20] + "...")
+    raise InputError(f"line {number}: {shown} is no number")
 
 
 def _check(table: NDArray[np.float64], lines: NDArray[np.int64], width: int, height: int) -> None:

@@ -27,7 +27,10 @@ from sadcodec.errors import BackendError, BackendWarning, BitstreamError, Option
 
 def test_version_and_help(sad: Sad) -> None:
     assert sad("--version").out == f"sad {sadcodec.__version__}\n".encode()
-    for command in ((), ("encode",), ("decode",), ("info",), ("eval",)):
+    for command in (
+        (),
+        *((name,) for name in ("encode", "decode", "info", "eval", "export", "import")),
+    ):
         result = sad(*command, "--help")
         assert result.status == 0
         assert result.out.startswith(b"Usage: sad")

@@ -113,6 +113,19 @@ def test_finer_steps_come_nearer(stored: bytes, text: str) -> None:
     assert [r.bytes for r in reports] == sorted(r.bytes for r in reports)
 
 
+def test_a_size_is_met_from_below(photograph: np.ndarray, text: str) -> None:
+    for image, size in ((photograph, 1600), (None, 700)):  # by the steps; by fewer sites as well
+        data, report = import_with_report(text, image, size=size, effort=1, **CPU)
+        assert 0.98 * size <= len(data) <= size
+        assert report.warning is None
+        assert (report.sites == 400) == (size == 1600)
+    data, report = import_with_report(text, bpp=0.001, effort=1, **CPU)
+    assert report.warning == f"cannot be coded in 1 bytes; the smallest file takes {len(data)}"
+    data, report = import_with_report(text, size=9000, effort=1, **CPU)
+    assert report.warning is not None
+    assert f"more than {len(data)} bytes bring nothing" in report.warning
+
+
 def test_exporting_again_gives_the_sites_within_their_steps(text: str) -> None:
     first = parse_site_list(text).sites
     data = sadcodec.import_sites(text, scale=0.25, effort=1, **CPU)
@@ -163,8 +176,8 @@ def test_one_site_on_one_pixel() -> None:
 
 
 def test_sites_at_the_bounds_of_what_is_read_can_be_coded() -> None:
-    low = "-0 -64 -4 -4 -4 -32 -1024 1 0 -6"
-    high = "80 80 4 4 4 32 1024 0 1 6"
+    low = "-0 -64 -4 -4 -4 -32 -990 1 0 -6"
+    high = "80 80 4 4 4 32 990 0 1 6"
     text = f"# Image size: 16 16\n{low}\n{high}\n8 8 0.5 0.5 0.5 5 4 1 0 0\n"
     for scale in (0.1, 1, 10):
         data = sadcodec.import_sites(text, scale=scale, effort=1, **CPU)
@@ -176,6 +189,9 @@ def test_wrong_arguments(photograph: np.ndarray, text: str) -> None:
     for image, cause in ((photograph[1:], "96 x 63"), (alpha, "alpha")):
         with pytest.raises(InputError, match=cause):
             sadcodec.import_sites(text, image, **CPU)
+    for options in ({"size": 0}, {"bpp": np.inf}, {"size": 900, "bpp": 1.0}):
+        with pytest.raises(OptionError):
+            sadcodec.import_sites(text, **options, **CPU)
     for options in ({"scale": 0.0}, {"scale": np.nan}, {"effort": 0}, {"coder": "best"}):
         with pytest.raises(OptionError):
             sadcodec.import_sites(text, **{**CPU, **options})
@@ -261,7 +277,10 @@ def test_errors_are_one_line_with_file_and_cause(sad: Sad, text: str) -> None:
         (("import", "none.txt"), "sad: none.txt: No such file"),
         (("import", "bad.txt", "--image=none.png"), "sad: none.png: No such file"),
         (("import", "bad.txt", "-o", "in.sad"), "sad: in.sad: exists already"),
-        (("import", "bad.txt", "--image=in.png", "-o", "in.png", "-f"), "sad: in.png: is the input"),
+        (
+            ("import", "bad.txt", "--image=in.png", "-o", "in.png", "-f"),
+            "sad: in.png: is the input",
+        ),
         (("export", "bad.txt"), "sad: bad.txt: not a .sad file"),
         (("export", "alpha.sad"), "sad: alpha.sad: has alpha, which a site list cannot express"),
         (("export", "in.sad", "-o", "bad.txt"), "sad: bad.txt: exists already"),
@@ -278,6 +297,8 @@ def test_errors_are_one_line_with_file_and_cause(sad: Sad, text: str) -> None:
     assert Path("bad.txt").read_text() == text
     assert sad("import", "-", "--image=-").status == 2
     assert sad("import", "bad.txt", "--scale=nan").status == 2
+    assert sad("import", "bad.txt", "--scale=1", "--size=900").status == 2
+    assert "warning: cannot be coded in 9 bytes" in sad("import", "bad.txt", "--size=9").err
 
 
 def test_what_the_authors_code_would_do_otherwise_is_said(sad: Sad) -> None:

@@ -44,7 +44,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "exchange": {
         *("errors", "sites", "bitstream", "backends", "quantize", "metrics", "site_list"),
-        *("effort", "processors", "refine", "rate", "codec"),
+        *("effort", "processors", "refine", "fill", "rate", "codec"),
     },
     "__init__": {"errors", "sites", "codec", "exchange"},
     "evaluate": {

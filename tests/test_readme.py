@@ -31,7 +31,7 @@ def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
 
 def test_the_commands_take_the_options_shown():
     commands = re.findall(r"^\$ sad (\w+) (.*)$", README, flags=re.MULTILINE)
-    assert {name for name, _ in commands} == {"encode", "decode", "info", "eval"}
+    assert {name for name, _ in commands} == {"encode", "decode", "info", "eval", "export"}
     for name, arguments in commands:
         run = [sys.executable, "-m", "sadcodec", name, "--help"]
         text = subprocess.run(run, capture_output=True, text=True, check=True).stdout

@@ -70,10 +70,16 @@ def export_sites(source: str, output: str | None, force: bool, quiet: bool) -> N
 @click.option(
     "--scale",
     type=common.Finite(0.1, 10),
-    default=1.0,
-    show_default=True,
+    default=None,
     metavar="S",
-    help="Factor on all quantization steps. Smaller is nearer to the list, in more bytes.",
+    help="Factor on all quantization steps. Smaller is nearer to the list, in more bytes. "
+    "Default: 1, unless there is another target.",
+)
+@click.option(
+    "--bpp", type=common.BPP, metavar="R", help="Target rate in bits per pixel, of the whole file."
+)
+@click.option(
+    "--size", type=common.COUNT, metavar="BYTES", help="Target size of the file in bytes."
 )
 @common.effort_option
 @common.threads_option
@@ -91,7 +97,9 @@ def import_sites(
     source: str,
     output: str | None,
     original: str | None,
-    scale: float,
+    scale: float | None,
+    bpp: float | None,
+    size: int | None,
     effort: int,
     threads: int | None,
     backend: str,
@@ -102,8 +110,11 @@ def import_sites(
 ) -> None:
     """Code a site list of the authors' as a .sad file, without fitting anew.
 
-    The sites are rounded and refined on integers as `sad encode` does.
+    The sites are rounded and refined on integers as `sad encode` does. --bpp and --size are met by
+    the steps, and where the coarsest are not enough, by leaving out the sites that matter least.
     """
+    if sum(value is not None for value in (scale, bpp, size)) > 1:
+        raise click.UsageError("--scale, --bpp and --size exclude each other: give one target.")
     if source == original == files.STANDARD:
         raise click.UsageError("SITES.txt and --image cannot both be standard input.")
     target = output if output is not None else common.output_beside(source, ".sad")
@@ -123,6 +134,8 @@ def import_sites(
             files.read_input(source),
             image,
             scale=scale,
+            bpp=bpp,
+            size=size,
             effort=effort,
             threads=threads,
             backend=backend,
@@ -131,9 +144,12 @@ def import_sites(
         )
     with common.blame(target, "stdout"):
         files.write_output(target, data, force=force)
+    if report.warning:
+        common.note(f"sad: {common.shown(source)}: warning: {report.warning}", quiet)
     if as_json:
         record: dict[str, Any] = {"input": source, "output": target, "image": original}
-        record |= {"scale": scale, "effort": effort, "coder": coder}
+        record |= {"scale": scale, "bpp_target": bpp, "size_target": size}
+        record |= {"effort": effort, "coder": coder}
         common.report_json(record | dataclasses.asdict(report), target == files.STANDARD)
         return
     sentence = (
