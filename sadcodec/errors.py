@@ -36,7 +36,7 @@ class TargetError(SadError):
 
 
 class BackendError(SadError):
-    """A backend that is not available on this machine, or that failed."""
+    """A backend or an optional library that is not available on this machine, or that failed."""
 
 
 class SiteError(SadError):
