@@ -1,4 +1,4 @@
-"""Several images at a time: worker processes, each with a share of the machine.
+"""Several tasks at a time: worker processes, each with a share of the machine.
 
 A worker that dies takes only its own task with it: the task fails, another process takes the
 worker's place, and the rest goes on. (A `concurrent.futures` pool would be broken as a whole, and
@@ -15,12 +15,12 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import connection, resource_tracker
-from typing import Any
+from typing import Any, Protocol
 
 from sadcodec.backends import resolve_backend
 from sadcodec.processors import default_threads
 
-__all__ = ["Died", "Share", "run", "shares"]
+__all__ = ["Died", "Executor", "LocalPool", "Share", "run", "shares"]
 
 _SPAWN = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA
 _PATIENCE = 5.0  # seconds for a process to go after it was told to
@@ -52,6 +52,44 @@ class Died:
     """
 
     cause: str
+
+
+class Executor(Protocol):
+    """Where tasks are done: processes of this machine, or other machines.
+
+    Attributes
+    ----------
+    remote : bool
+        Whether its workers may lack the files of this machine: tasks then carry what they read.
+    """
+
+    remote: bool
+
+    def shares(self, jobs: int, tasks: int, backend: str, threads: int | None) -> Sequence[Share]:
+        """Return what each worker may use, as `sadcodec.pool.shares`."""
+        ...
+
+    def run(
+        self, function: Callable[[Any, Share], Any], tasks: Sequence[Any], workers: Sequence[Share]
+    ) -> Iterator[tuple[int, Any]]:
+        """Call a function for every task, as `sadcodec.pool.run`; each is answered once."""
+        ...
+
+
+class LocalPool:
+    """The executor of this machine: `shares` and `run` of this module."""
+
+    remote = False
+
+    def shares(self, jobs: int, tasks: int, backend: str, threads: int | None) -> list[Share]:
+        """Divide the machine."""
+        return shares(jobs, tasks, backend, threads)
+
+    def run(
+        self, function: Callable[[Any, Share], Any], tasks: Sequence[Any], workers: Sequence[Share]
+    ) -> Iterator[tuple[int, Any]]:
+        """Call a function for every task in worker processes."""
+        return run(function, tasks, workers)
 
 
 def shares(jobs: int, tasks: int, backend: str = "auto", threads: int | None = None) -> list[Share]:

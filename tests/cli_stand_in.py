@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import sadcodec
+import sadcodec.evaluate.sweep  # with the real codec, whichever test comes first
 from sadcodec import cli, image_io
 from sadcodec.bitstream import ChunkInfo, ColumnInfo, FileInfo, Header, QuantizerParameters
 

@@ -15,8 +15,10 @@ from PIL import Image
 from sadcodec import codec
 from sadcodec.errors import InputError, OptionError, SadError
 from sadcodec.evaluate.reading import check_comparable, read_rows
-from sadcodec.evaluate.sweep import Row, run_sweep
-from sadcodec.evaluate.table import COLUMNS, markdown, summary, write_csv
+from sadcodec.evaluate.row import Row
+from sadcodec.evaluate.sweep import run_sweep
+from sadcodec.evaluate.table import markdown, summary
+from sadcodec.evaluate.writing import COLUMNS, table_text
 from sadcodec.metrics import psnr, ssim
 
 
@@ -142,10 +144,9 @@ def row(image="a.png", value=0.5, error="", **fields):
 
 def test_csv_reads_back():
     rows = [row(), row("b.png", error="bad, very bad"), row("c.png", psnr_db=math.inf, ssim=None)]
-    file = io.StringIO(newline="")
-    write_csv(rows, file)
-    assert "\r" not in file.getvalue()
-    back = list(csv.DictReader(io.StringIO(file.getvalue())))
+    text = table_text(rows)
+    assert "\r" not in text
+    back = list(csv.DictReader(io.StringIO(text)))
     assert tuple(back[0]) == COLUMNS
     assert COLUMNS[:6] == ("image", "width", "height", "codec", "setting", "value")
     assert (back[0]["bytes"], back[0]["bpp"], back[0]["psnr_db"]) == ("1000", "0.50100", "30.0000")
@@ -194,23 +195,17 @@ def test_markdown_has_the_cells_of_the_summary():
 # ---- Rows of earlier sweeps ---------------------------------------------------------------------
 
 
-def text_of(rows) -> str:
-    file = io.StringIO(newline="")
-    write_csv(rows, file)
-    return file.getvalue()
-
-
 def test_rows_read_back():
     rows = [row(), row("b,c.png", error="bad, very bad"), row("d.png", psnr_db=math.inf, ssim=None)]
     rows.append(row("e.png", width=None, height=None, error="no image"))
-    assert read_rows(text_of(rows)) == rows
-    short = "\n".join(",".join(line.split(",")[:18]) for line in text_of(rows[:1]).splitlines())
+    assert read_rows(table_text(rows)) == rows
+    short = "\n".join(",".join(line.split(",")[:18]) for line in table_text(rows[:1]).splitlines())
     assert "version" not in short  # as an older version might have written it
     assert read_rows(short) == rows[:1]
 
 
 def test_unknown_columns_are_ignored():
-    lines = text_of([row()]).splitlines()
+    lines = table_text([row()]).splitlines()
     wider = f"mood,{lines[0]}\ngood,{lines[1]}\n"
     assert read_rows(wider) == [row()]
 
@@ -226,14 +221,14 @@ def test_unknown_columns_are_ignored():
         (lambda text: text.replace("0.50100", "nan"), "line 2: bpp is nan"),
         (lambda text: text.replace("0.50100", "0"), "line 2: bpp is 0"),
         (lambda text: text.replace("30.0000", ""), "line 2: psnr_db is empty"),
-        (lambda text: text.replace(",64,", ",,").replace(",5,", ",,"), "line 2: effort is ''"),
+        (lambda text: text.replace(",64,", ",,").replace(",5,", ",,"), "line 2: effort is empty"),
         (lambda text: text.replace(",bpp,0.5,", ",speed,0.5,"), "line 2: setting is 'speed'"),
         (lambda text: text[:60] + text[60:].rsplit(",", 5)[0], "line 2: it is cut short"),
     ],
 )
 def test_bad_rows_are_refused(change, message):
     with pytest.raises(InputError, match=message):
-        read_rows(change(text_of([row()])))
+        read_rows(change(table_text([row()])))
 
 
 def test_rows_of_two_efforts_or_metrics_do_not_mix():

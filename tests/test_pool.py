@@ -21,7 +21,7 @@ from sadcodec import backends, cli, codec, image_io, pool
 from sadcodec.backends import cuda
 from sadcodec.errors import OptionError
 from sadcodec.evaluate.sweep import run_sweep
-from sadcodec.evaluate.table import write_csv
+from sadcodec.evaluate.writing import table_text
 from sadcodec.pool import Died, Share, run, shares
 
 CPU = Share("cpu", 1)
@@ -228,9 +228,7 @@ def test_a_sweep_gives_the_same_rows(folder, monkeypatch):
             jobs=jobs,
             progress=lambda fraction, _: seen.append(fraction),
         )
-        text = io.StringIO(newline="")
-        write_csv(rows, text)
-        tables.append(list(csv.DictReader(io.StringIO(text.getvalue()))))
+        tables.append(list(csv.DictReader(io.StringIO(table_text(rows)))))
         assert seen == sorted(seen)
         assert 0.5 < seen[-1] <= 1
         seen.clear()

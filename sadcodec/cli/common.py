@@ -51,6 +51,18 @@ def number_list(item: Number) -> Callable[..., list[float] | None]:
     return parse
 
 
+def name_list(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> tuple[str, ...] | None:
+    """Click's callback for names separated by commas, repetitions dropped."""
+    if value is None:
+        return None
+    names = [part.strip().lower() for part in value.split(",") if part.strip()]
+    if not names:
+        raise click.BadParameter("a comma-separated list of names is needed.", ctx, param)
+    return tuple(dict.fromkeys(names))
+
+
 QUALITY = Finite(0, 100)
 BPP = Finite(0, min_open=True)
 PSNR = Finite(0, 100, min_open=True)

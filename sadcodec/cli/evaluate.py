@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import io
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
 from sadcodec import files
 from sadcodec.cli import common
-from sadcodec.progress import ProgressBar
+from sadcodec.cli.batch import sources_of
+from sadcodec.cli.sweep import Machine, Output, run
+from sadcodec.errors import OptionError, SadError
 
 if TYPE_CHECKING:
     from sadcodec.evaluate.peers import Peers
-    from sadcodec.evaluate.sweep import Row
+    from sadcodec.evaluate.plan import Options, Task
+    from sadcodec.evaluate.row import Row
 
 _DEFAULT_BPP = [0.1, 0.2, 0.3, 0.5, 1.0]
 _FAILED = 3  # exit status when some images failed
@@ -38,7 +39,7 @@ def _rate_range(
 
 
 @click.command("eval", short_help="Rate and distortion of several images.")
-@click.argument("sources", metavar="[IMAGES...]", nargs=-1)
+@click.argument("sources", metavar="[PATHS...]", nargs=-1)
 @click.option(
     "--bpp",
     callback=common.number_list(common.BPP),
@@ -71,24 +72,73 @@ def _rate_range(
     metavar="LIST",
     help="PSNR targets in dB, 0..100.",
 )
+@click.option(
+    "--codecs",
+    default="sad",
+    show_default=True,
+    callback=common.name_list,
+    metavar="LIST",
+    help="What to code with: sad, jpeg, webp, avif, jxl, jp2. All meet the same targets, but "
+    "--quality is each codec's own; only sad has --sites.",
+)
+@click.option(
+    "--metrics",
+    default="psnr,ssim",
+    show_default=True,
+    callback=common.name_list,
+    metavar="LIST",
+    help="What to measure: psnr (always measured), ssim, ms-ssim, ssimulacra2, lpips.",
+)
+@click.option(
+    "--repeat",
+    "repeats",
+    type=click.IntRange(1, 10000),
+    default=1,
+    show_default=True,
+    metavar="R",
+    help="Code R times with sad, with the seeds N, N + 1, ... of --seed N. Other codecs depend on "
+    "no seed and are run once.",
+)
 @common.metric_option
 @common.effort_option
 @common.seed_option
 @common.threads_option
 @common.backend_option(common.ENCODING_BACKEND)
-@common.jobs_option
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Rows measured at a time, each in a process of its own: with --backend cuda on the GPUs "
+    "in turn, on the CPU with an equal share of the threads (--threads: with so many each). Only "
+    "the times depend on it.",
+)
 @click.option(
     "-o",
     "--out",
-    metavar="FILE.csv",
-    help="Write one row per coded file as CSV; - for stdout, without table.",
+    metavar="FILE",
+    help="Write one row per coded file, as they are measured: FILE.tsv, FILE.jsonl (JSON lines), "
+    "else CSV; - for CSV on stdout, without table.",
+)
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Complete the sweep that --out's file holds a part of: only rows that it lacks, or that "
+    "failed, are measured. Needs the same options as before, or longer lists.",
+)
+@click.option(
+    "--keep",
+    metavar="DIR",
+    help="Keep every coded file in DIR, as IMAGE.CODEC.SETTINGVALUE[.rN].SUFFIX.",
 )
 @click.option(
     "--from",
     "saved",
     multiple=True,
-    metavar="FILE.csv",
-    help="Instead of coding IMAGES, take the rows that --out wrote; - for stdin. May be repeated.",
+    metavar="FILE",
+    help="Instead of coding, take the rows that --out wrote; - for stdin. May be repeated.",
 )
 @click.option(
     "--peers",
@@ -123,6 +173,9 @@ def evaluate(
     sites: list[float] | None,
     quality: list[float] | None,
     psnr: list[float] | None,
+    codecs: tuple[str, ...],
+    metrics: tuple[str, ...],
+    repeats: int,
     metric: str,
     effort: int,
     seed: int,
@@ -130,6 +183,8 @@ def evaluate(
     backend: str,
     jobs: int,
     out: str | None,
+    resume: bool,
+    keep: str | None,
     saved: tuple[str, ...],
     peers: tuple[str, ...],
     bd_ranges: list[tuple[float, float]],
@@ -138,81 +193,132 @@ def evaluate(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Encode and decode IMAGES at a list of targets; print bytes, bpp, PSNR, SSIM and times.
+    """Encode and decode images at a list of targets; print bytes, bpp, PSNR, SSIM and times.
 
-    At most one of --bpp, --size, --sites, --quality, --psnr gives the list. An image that fails is
-    reported on stderr and left out of the means; the others go on, and the exit status is 3.
+    PATHS are images, or folders of them. At most one of --bpp, --size, --sites, --quality, --psnr
+    gives the list. An image that fails is reported on stderr and left out of the means; the others
+    go on, and the exit status is 3.
     With --from nothing is coded: the tables are those of rows that were measured before.
     With --jobs the times are those of encodings that share the machine.
     """
-    lists = {"bpp": bpp, "size": size, "sites": sites, "quality": quality, "psnr": psnr}
-    given = [(kind, values) for kind, values in lists.items() if values is not None]
-    if len(given) > 1:
-        names = " and ".join("--" + kind for kind, _ in given)
-        raise click.UsageError(f"{names} exclude each other: give one list.")
+    kind, values = _targets(bpp=bpp, size=size, sites=sites, quality=quality, psnr=psnr)
     if markdown and as_json:
         raise click.UsageError("--markdown and --json exclude each other.")
-    if bd_ranges and not peers:
-        raise click.UsageError("--bd-range needs --peers.")
+    if bd_ranges and not (peers or len(codecs) > 1 or saved):
+        raise click.UsageError("--bd-range needs --peers, or more than one of --codecs.")
+    output = Output(out, keep, force, resume)
+    _check_output_options(output)
     _check_source(sources, saved)
-    kind, values = given[0] if given else ("bpp", _DEFAULT_BPP)
-    if out is not None and out != files.STANDARD:  # a CSV may well go to a terminal
-        with common.blame(out):
-            files.check_output(out, force=force)
     others = _peers(peers)
-    from sadcodec.evaluate import table
+    printer = _Printer(out, as_json)
+    if saved:
+        _check_output(output)
+        rows = _saved(saved)
+        for row in rows:
+            printer.add(row)
+    else:
+        from sadcodec.evaluate.plan import Options
 
-    options = {"metric": metric, "effort": effort, "seed": seed}
-    options |= {"threads": threads, "backend": backend, "jobs": jobs}
-    rows: list[Row] = []
-    for row in _saved(saved) if saved else _coded(sources, kind, values, options, quiet):
-        if as_json:
-            common.report_json(dataclasses.asdict(row), out == files.STANDARD)
-        rows.append(row)
-    if out is not None:
-        text = io.StringIO(newline="")
-        table.write_csv(rows, text)
-        with common.blame(out, "stdout"):
-            files.write_output(out, text.getvalue().encode(), force=force)
+        options = Options(metric, effort, seed, backend, metrics)
+        tasks = _plan(sources, kind, values, options, codecs, repeats)
+        _check_output(output)
+        common.load_backend(backend, "encode", quiet)
+        rows = run(tasks, Machine(jobs, backend, threads), output, quiet, printer.add)
+    if saved or not output.appends:
+        _write(output, rows)
     if not (as_json or out == files.STANDARD or (quiet and out is not None)):
+        from sadcodec.evaluate import table
+
         lines = (table.markdown if markdown else table.summary)(rows, others, bd_ranges)
         with common.blame(files.STANDARD, "stdout"):
             files.write_stdout(lines.encode() + b"\n")
     return _FAILED if any(row.error for row in rows) else 0
 
 
+class _Printer:
+    """Prints rows one by one: as JSON, and as CSV where standard output is the file."""
+
+    def __init__(self, out: str | None, as_json: bool) -> None:
+        self._csv = out == files.STANDARD
+        self._json = as_json
+        self._first = True
+
+    def add(self, row: Row) -> None:
+        from sadcodec.evaluate.writing import header, line
+
+        if self._json:
+            common.report_json(dataclasses.asdict(row), self._csv)
+        if self._csv:
+            text = (header("csv") if self._first else "") + line(row, "csv")
+            with common.blame(files.STANDARD, "stdout"):
+                files.write_stdout(text.encode())
+            self._first = False
+
+
+def _targets(**lists: list[float] | None) -> tuple[str, list[float]]:
+    """Return what the targets are, and the one list of them that was given."""
+    given = [(kind, values) for kind, values in lists.items() if values is not None]
+    if len(given) > 1:
+        names = " and ".join("--" + kind for kind, _ in given)
+        raise click.UsageError(f"{names} exclude each other: give one list.")
+    return given[0] if given else ("bpp", _DEFAULT_BPP)
+
+
+def _check_output_options(output: Output) -> None:
+    if output.resume and not output.appends:
+        raise click.UsageError("--resume needs --out FILE.")
+    if output.resume and output.force:
+        raise click.UsageError("--resume and --force exclude each other.")
+
+
 def _check_source(sources: tuple[str, ...], saved: tuple[str, ...]) -> None:
-    """Refuse to have neither images nor --from; and images, or options of coding, beside it."""
+    """Refuse to have neither paths nor --from; and paths, or options of coding, beside it."""
     if not saved:
         if not sources:
-            raise click.UsageError("IMAGES are missing; or give rows to print with --from.")
+            raise click.UsageError("PATHS are missing; or give rows to print with --from.")
         return
     context = click.get_current_context()
     for param in context.command.params:
         source = context.get_parameter_source(param.name or "")
         if source is not ParameterSource.DEFAULT and param.name not in _PRINTING:
-            name = param.opts[-1] if isinstance(param, click.Option) else "IMAGES"
+            name = param.opts[-1] if isinstance(param, click.Option) else "PATHS"
             raise click.UsageError(f"{name} and --from exclude each other: nothing is coded.")
 
 
-def _coded(
-    sources: tuple[str, ...], kind: str, values: list[float], options: dict[str, Any], quiet: bool
-) -> Iterator[Row]:
-    """Code all images; give the rows as they are measured, and tell of failures."""
-    common.load_backend(options["backend"], "encode", quiet)
-    from sadcodec.evaluate import sweep
+def _plan(
+    sources: tuple[str, ...],
+    kind: str,
+    values: list[float],
+    options: Options,
+    codecs: tuple[str, ...],
+    repeats: int,
+) -> list[Task]:
+    """Return the tasks of a sweep; what is asked for in vain is refused before any work."""
+    from sadcodec.evaluate.plan import plan
 
-    last_error = ""
-    with ProgressBar(enabled=False if quiet else None) as bar:
-        coded = sweep.run_sweep(sources, kind, values, **options, progress=bar)
-        for count, row in enumerate(coded):
-            bar.clear()
-            # An image that fails at every target for one reason is told of once.
-            index, nth = divmod(count, len(values))
-            if row.error and (nth == 0 or last_error != row.error):
-                common.Failure(common.shown(sources[index]), row.error).show()
-            last_error = row.error
-            yield row
+    try:
+        return plan(sources_of(sources), kind, values, options, codecs, repeats)
+    except OptionError as error:
+        raise click.UsageError(f"{error}.") from error
+    except SadError as error:
+        raise common.Failure(str(error)) from error
+
+
+def _check_output(output: Output) -> None:
+    """Refuse a file that cannot be written before any work."""
+    if output.out is not None and output.out != files.STANDARD:  # a CSV may well go to a terminal
+        with common.blame(output.out):
+            files.check_output(output.out, force=output.force or output.resume)
+
+
+def _write(output: Output, rows: list[Row]) -> None:
+    """Write the file of all rows at once; standard output has them already."""
+    from sadcodec.evaluate.writing import format_of, table_text
+
+    if output.out is not None and output.out != files.STANDARD:
+        text = table_text(rows, format_of(output.out))
+        with common.blame(output.out):
+            files.write_output(output.out, text.encode(), force=output.force)
 
 
 def _saved(paths: tuple[str, ...]) -> list[Row]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from sadcodec.evaluate.difference import Range, RateDifference, rate_difference
 from sadcodec.evaluate.peers import QUANTITIES, PeerMean, Peers
-from sadcodec.evaluate.sweep import Row
+from sadcodec.evaluate.row import Row
 
 __all__ = ["Range", "Table", "by_target", "comparisons", "target_name"]
 

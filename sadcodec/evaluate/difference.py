@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sadcodec.errors import OptionError
 from sadcodec.evaluate.peers import Peers, Point
-from sadcodec.evaluate.sweep import Row
+from sadcodec.evaluate.row import Row
 from sadcodec.metrics import bd_rate
 
 __all__ = ["Range", "RateDifference", "rate_difference"]

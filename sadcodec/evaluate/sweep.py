@@ -3,85 +3,19 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from sadcodec import files, pool
+from sadcodec.errors import OptionError, SadError
+from sadcodec.evaluate import coding
+from sadcodec.evaluate.coding import Outcome
+from sadcodec.evaluate.estimate import Estimate, duration
+from sadcodec.evaluate.plan import DEFAULT_METRICS, Options, Task, image_name, plan
+from sadcodec.evaluate.row import KINDS, OURS, Row
 
-from sadcodec import __version__, codec, files, image_io, metrics, pool
-from sadcodec.errors import InputError, OptionError, SadError
-
-__all__ = ["KINDS", "Row", "run_sweep"]
-
-KINDS = ("bpp", "psnr", "quality", "sites", "size")
-_COUNTS = ("sites", "size")
+__all__ = ["KINDS", "Outcome", "Row", "measure", "run_sweep"]
 
 Progress = Callable[[float, str], None]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One file coded, or one failure; the columns of the CSV, in this order.
-
-    Attributes
-    ----------
-    image : str
-        File name without folder; ``stdin`` for ``-``.
-    width, height : int or None
-        px; None if the image could not be read.
-    codec : str
-        ``sad``.
-    setting : str
-        What was asked for: one of `KINDS`.
-    value : float
-        How much of it: bits per pixel, dB, quality 0..100, sites, or bytes.
-    effort, seed : int
-    backend : str
-        As asked for, ``auto`` included.
-    metric : str
-        What was optimized: "psnr" or "ssim".
-    bytes : int or None
-        Length of the whole file.
-    bpp : float or None
-        8 bytes / (width height).
-    psnr_db : float or None
-        Of the decoded file against the image, over all channels; inf if identical.
-    ssim : float or None
-        The same by `sadcodec.metrics.ssim`; None for images it does not take.
-    fit_psnr_db : float or None
-        Of the fitted diagram before quantization, as the encoder reports it.
-    sites : int or None
-    encode_s, decode_s : float or None
-        Wall-clock seconds in this process, reading and writing of files excluded.
-    error : str
-        Empty, or one line; the measured columns are then None.
-    version : str
-        Of this package.
-    """
-
-    image: str
-    width: int | None
-    height: int | None
-    codec: str
-    setting: str
-    value: float
-    effort: int
-    seed: int
-    backend: str
-    metric: str = "psnr"
-    bytes: int | None = None
-    bpp: float | None = None
-    psnr_db: float | None = None
-    ssim: float | None = None
-    fit_psnr_db: float | None = None
-    sites: int | None = None
-    encode_s: float | None = None
-    decode_s: float | None = None
-    error: str = ""
-    version: str = __version__
 
 
 def run_sweep(
@@ -89,15 +23,20 @@ def run_sweep(
     kind: str,
     values: Sequence[float],
     *,
+    codecs: Sequence[str] = (OURS,),
+    metrics: Sequence[str] = DEFAULT_METRICS,
+    repeats: int = 1,
     metric: str = "psnr",
     effort: int = 5,
     seed: int = 0,
     threads: int | None = None,
     backend: str = "auto",
     jobs: int = 1,
+    executor: pool.Executor | None = None,
+    receive: Callable[[Row, bytes], None] | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Row]:
-    """Code every image at every value; rows come as they are measured.
+    """Code every image by every codec at every value.
 
     Parameters
     ----------
@@ -107,186 +46,187 @@ def run_sweep(
         What the values are: one of `KINDS`.
     values : sequence of float
         Targets; a count is rounded to an integer.
+    codecs, repeats
+        As for `sadcodec.evaluate.plan.plan`.
+    metrics : sequence of str
+        What is measured, see `sadcodec.evaluate.row.METRIC_COLUMNS`; PSNR always is.
     metric, effort, seed, threads, backend
         As for `sadcodec.encode`; with more than one job, threads are those of each.
-    jobs : int, >= 1
-        Images coded at a time, in processes of their own; see `sadcodec.pool.shares`. Of the rows,
-        only the times depend on it.
-    progress : callable (fraction 0..1, message), optional
+    jobs, executor, progress
+        As for `measure`.
+    receive : callable (row, data), optional
+        Gets each row as it is measured with the bytes of the coded file; not called for failures.
 
     Yields
     ------
     Row
-        Images in the order given, values within an image in the order given. An image that cannot
-        be read yields one row per value, each with the error.
+        Images in the order given; within an image codecs, values and repeats in the order given.
+        What fails is a row with the error.
 
     Raises
     ------
     OptionError
-        If kind is none of `KINDS`, there are no values, or jobs is less than 1.
+        If an argument is not as it must be.
+    SadError
+        If a codec or metric lacks what it needs on this machine.
     """
-    if kind not in KINDS:
-        raise OptionError(f"the setting must be one of {', '.join(KINDS)}, not {kind}")
-    if not values:
-        raise OptionError("a sweep needs at least one value")
+    options = Options(metric, effort, seed, backend, tuple(metrics))
+    tasks = plan(paths, kind, values, options, codecs, repeats)
+    outcomes = measure(
+        tasks, jobs=jobs, threads=threads, backend=backend, executor=executor, progress=progress
+    )
+    return _in_order(outcomes, receive)
+
+
+def _in_order(
+    outcomes: Iterable[tuple[int, Outcome]], receive: Callable[[Row, bytes], None] | None
+) -> Iterator[Row]:
+    waiting: dict[int, Row] = {}
+    following = 0
+    for index, outcome in outcomes:
+        if receive is not None and not outcome.row.error:
+            receive(outcome.row, outcome.data)
+        waiting[index] = outcome.row
+        while following in waiting:
+            yield waiting.pop(following)
+            following += 1
+
+
+def measure(
+    tasks: Sequence[Task],
+    *,
+    jobs: int = 1,
+    threads: int | None = None,
+    backend: str = "auto",
+    executor: pool.Executor | None = None,
+    progress: Progress | None = None,
+) -> Iterator[tuple[int, Outcome]]:
+    """Do tasks, several at a time.
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+    jobs : int, >= 1
+        Tasks done at a time, in processes of their own; see `sadcodec.pool.shares`. Of the rows,
+        only the times depend on it.
+    threads, backend
+        Of all jobs, as for `sadcodec.pool.shares`.
+    executor : Executor, optional
+        Where the tasks are done; by default `sadcodec.pool.LocalPool`, or this process if there is
+        one job.
+    progress : callable (fraction 0..1, message), optional
+        The message says how many rows are done and how long the rest may take.
+
+    Yields
+    ------
+    index, outcome : int, Outcome
+        Of each task, as they are done, in whatever order.
+
+    Raises
+    ------
+    OptionError
+        If jobs is less than 1.
+    """
     if jobs < 1:
         raise OptionError(f"jobs must be at least 1, not {jobs}")
-    sweep = _Sweep(kind, tuple(values), metric, effort, seed, backend)
-    names = [os.fspath(path) for path in paths]
-    workers = pool.shares(jobs, len(names), backend, threads)
-    # Generators of their own, so that bad arguments are refused at the call.
-    if len(workers) == 1:
-        return _in_turn(sweep, names, workers[0], progress)
-    return _side_by_side(sweep, names, workers, progress)
+    runner = pool.LocalPool() if executor is None else executor
+    workers = runner.shares(jobs, len(tasks), backend, threads)
+    progress = _rising(progress)
+    # A generator of its own, so that bad arguments are refused at the call.
+    if executor is None and len(workers) == 1:
+        return _in_turn(tasks, workers[0], progress)
+    return _side_by_side(tasks, workers, runner, progress)
 
 
-@dataclass(frozen=True)
-class _Sweep:
-    """What every image is coded at."""
+def _rising(progress: Progress | None) -> Progress | None:
+    """Return the callback such that its share never falls when rows take longer than expected."""
+    if progress is None:
+        return None
+    highest = 0.0
 
-    kind: str
-    values: tuple[float, ...]
-    metric: str
-    effort: int
-    seed: int
-    backend: str  # as asked for; a worker has its own
+    def call(share: float, message: str) -> None:
+        nonlocal highest
+        highest = max(highest, share)
+        progress(highest, message)
 
-    def row(self, name: str, value: float, image: NDArray[Any] | None, **rest: Any) -> Row:
-        """Return a row with the columns known beforehand filled in."""
-        return Row(
-            image=name,
-            width=None if image is None else image.shape[1],
-            height=None if image is None else image.shape[0],
-            codec="sad",
-            setting=self.kind,
-            value=float(value),
-            metric=self.metric,
-            effort=self.effort,
-            seed=self.seed,
-            backend=self.backend,
-            **rest,
-        )
-
-    def failures(self, name: str, error: str) -> list[Row]:
-        """Return the rows of an image of which nothing is known but an error."""
-        return [self.row(name, value, None, error=error) for value in self.values]
-
-
-def _name(path: str) -> str:
-    return "stdin" if path == files.STANDARD else os.path.basename(path)
+    return call
 
 
 def _in_turn(
-    sweep: _Sweep, paths: list[str], share: pool.Share, progress: Progress | None
-) -> Iterator[Row]:
-    for index, path in enumerate(paths):
+    tasks: Sequence[Task], share: pool.Share, progress: Progress | None
+) -> Iterator[tuple[int, Outcome]]:
+    estimate = Estimate(tasks, 1)
+    tasks, failed = _loaded(tasks, remote=False)
+    for index, task in enumerate(tasks):
 
-        def report(fraction: float, message: str = "", index: int = index) -> None:
+        def report(fraction: float, _: str = "", task: Task = task) -> None:
             if progress is not None:
-                progress((index + fraction) / len(paths), message)
+                progress(estimate.share_done(task, fraction), _message(estimate, task, fraction))
 
-        yield from _rows(sweep, path, None, share, report)
+        report(0.0)
+        outcome = failed[index] if index in failed else coding.do(task, share, report)
+        estimate.add(task, None if outcome.row.error else outcome.seconds)
+        yield index, outcome
+    if progress is not None and tasks:
+        progress(1.0, _message(estimate, tasks[-1]))
 
 
 def _side_by_side(
-    sweep: _Sweep, paths: list[str], workers: list[pool.Share], progress: Progress | None
-) -> Iterator[Row]:
-    done: dict[int, list[Row]] = {}
-    tasks = {}
-    for index, path in enumerate(paths):
-        try:  # standard input is this process's own
-            data = files.read_input(path) if path == files.STANDARD else None
-        except SadError as error:
-            done[index] = sweep.failures(_name(path), _one_line(error))
-        else:
-            tasks[index] = (sweep, path, data)
-    if progress is not None:
-        progress(0.0, f"{len(paths)} images, {len(workers)} at a time")
-    following = 0
-    indices = list(tasks)
-    for task, result in pool.run(_task, list(tasks.values()), workers):
-        index = indices[task]
-        name = _name(paths[index])
-        died = isinstance(result, pool.Died)
-        done[index] = sweep.failures(name, result.cause) if died else result
+    tasks: Sequence[Task],
+    workers: Sequence[pool.Share],
+    executor: pool.Executor,
+    progress: Progress | None,
+) -> Iterator[tuple[int, Outcome]]:
+    estimate = Estimate(tasks, len(workers))
+    tasks, failed = _loaded(tasks, remote=executor.remote)
+
+    def report(task: Task) -> None:
         if progress is not None:
-            progress((following + len(done)) / len(paths), name)
-        while following in done:
-            yield from done.pop(following)
-            following += 1
-    for index in sorted(done):
-        yield from done[index]
+            progress(estimate.share_done(), _message(estimate, task))
+
+    for index, outcome in failed.items():
+        estimate.add(tasks[index], None)
+        yield index, outcome
+    left = [index for index in range(len(tasks)) if index not in failed]
+    if left:
+        report(tasks[left[0]])
+    for nth, result in executor.run(coding.do, [tasks[index] for index in left], workers):
+        index = left[nth]
+        task = tasks[index]
+        died = isinstance(result, pool.Died)
+        outcome = Outcome(task.row(error=result.cause)) if died else result
+        estimate.add(task, None if outcome.row.error else outcome.seconds)
+        report(task)
+        yield index, outcome
 
 
-def _task(task: tuple[_Sweep, str, bytes | None], share: pool.Share) -> list[Row]:
-    """Return the rows of one image, in a worker."""
-    return list(_rows(*task, share, lambda *_: None))
+def _loaded(tasks: Sequence[Task], *, remote: bool) -> tuple[list[Task], dict[int, Outcome]]:
+    """Return the tasks with the images that their worker cannot read, and those that fail here.
 
-
-def _rows(
-    sweep: _Sweep, path: str, data: bytes | None, share: pool.Share, progress: Progress
-) -> Iterator[Row]:
-    """Return the rows of one image; its file is read if the data is not given."""
-    name = _name(path)
-    try:
-        image = image_io.decode_image(files.read_input(path) if data is None else data)
-    except (SadError, MemoryError) as error:
-        yield from sweep.failures(name, _one_line(error))
-        return
-    options = {
-        "metric": sweep.metric,
-        "effort": sweep.effort,
-        "seed": sweep.seed,
-        "threads": share.threads,
-        "backend": share.backend,
-    }
-    count = len(sweep.values)
-    for index, value in enumerate(sweep.values):
-
-        def report(fraction: float, message: str = "", index: int = index) -> None:
-            progress((index + fraction) / count, message)
-
-        report(0.0, f"{name} at {value:g} {sweep.kind}")
-        try:
-            measured = _measure(image, sweep.kind, value, options, report)
-        except (SadError, MemoryError) as error:
-            yield sweep.row(name, value, image, error=_one_line(error))
+    Standard input is this process's own; remote workers do not see its files either.
+    """
+    loaded: dict[str, bytes | SadError] = {}
+    ready = list(tasks)
+    failed = {}
+    for index, task in enumerate(tasks):
+        if task.data is not None or not (remote or task.path == files.STANDARD):
+            continue
+        if task.path not in loaded:
+            try:
+                loaded[task.path] = files.read_input(task.path)
+            except SadError as error:
+                loaded[task.path] = error
+        data = loaded[task.path]
+        if isinstance(data, SadError):
+            failed[index] = Outcome(task.row(error=coding.one_line(data)))
         else:
-            yield sweep.row(name, value, image, **measured)
+            ready[index] = task.with_data(data)
+    return ready, failed
 
 
-def _measure(
-    image: NDArray[Any], kind: str, value: float, options: dict[str, Any], progress: Progress
-) -> dict[str, Any]:
-    """Return the measured columns of one row."""
-    target: dict[str, Any] = {kind: round(value) if kind in _COUNTS else value}
-    start = time.perf_counter()
-    data, report = codec.encode_with_report(image, **target, **options, progress=progress)
-    encoded = time.perf_counter()
-    decoded = codec.decode(data, backend=options["backend"], threads=options["threads"])
-    end = time.perf_counter()
-    original = image[:, :, None] if image.ndim == 2 else image
-    try:
-        similarity = metrics.ssim(original, decoded)
-    except InputError:  # smaller than its window
-        similarity = None
-    return {
-        "bytes": len(data),
-        "bpp": 8 * len(data) / (original.shape[0] * original.shape[1]),
-        "psnr_db": metrics.psnr(original, decoded),
-        "ssim": similarity,
-        "fit_psnr_db": _number(report.fit_psnr),
-        "sites": report.sites,
-        "encode_s": encoded - start,
-        "decode_s": end - encoded,
-    }
-
-
-def _number(value: float | None) -> float | None:
-    return None if value is None or np.isnan(value) else float(value)
-
-
-def _one_line(error: Exception) -> str:
-    if isinstance(error, MemoryError):
-        return "not enough memory"
-    return " ".join(str(error).split()) or type(error).__name__
+def _message(estimate: Estimate, task: Task, fraction: float = 0.0) -> str:
+    """Return how far a sweep is; the last row done, or with one worker the one under way."""
+    left = estimate.seconds_left(task if fraction else None, fraction)
+    time = "" if left is None else f", {duration(left)} left"
+    what = f"{image_name(task.path)} {task.codec} {task.value:g} {task.kind}"
+    return f"{estimate.done}/{estimate.total} rows{time}: {what}"

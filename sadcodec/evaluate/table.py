@@ -1,39 +1,18 @@
-"""Rows of a sweep as CSV, and their means as a table for people."""
+"""Means of a sweep's rows as tables for people."""
 
 from __future__ import annotations
 
-import csv
-import dataclasses
 import math
-from collections.abc import Iterable, Sequence
-from typing import TextIO
+from collections.abc import Sequence
 
 from sadcodec.evaluate.comparison import Range, Table, by_target, comparisons, target_name
 from sadcodec.evaluate.peers import Peers
-from sadcodec.evaluate.sweep import Row
+from sadcodec.evaluate.row import Row
 
-__all__ = ["COLUMNS", "markdown", "summary", "write_csv"]
+__all__ = ["markdown", "summary"]
 
-COLUMNS = tuple(field.name for field in dataclasses.fields(Row))
-
-_DECIMALS = {"bpp": 5, "psnr_db": 4, "ssim": 5, "fit_psnr_db": 4, "encode_s": 4, "decode_s": 4}
 # The row column that a target is to be compared with; quality and sites have none.
 _REACHED = {"bpp": "bpp", "psnr": "psnr_db", "size": "bytes"}
-
-
-def write_csv(rows: Iterable[Row], file: TextIO) -> None:
-    """Write all rows, failures included, with a header.
-
-    Parameters
-    ----------
-    rows : iterable of Row
-    file : text file opened with ``newline=""``
-        Lines end in a line feed. What was not measured is empty.
-    """
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in rows:
-        writer.writerow([_cell(name, getattr(row, name)) for name in COLUMNS])
 
 
 def summary(rows: Sequence[Row], peers: Peers | None = None, ranges: Sequence[Range] = ()) -> str:
@@ -130,11 +109,3 @@ def _worst(rows: Sequence[Row], setting: str, target: float) -> str:
     deviations = [100 * (getattr(row, name) - target) / target for row in rows]
     worst = max(deviations, key=abs)
     return f"{worst:+.2f} %" if math.isfinite(worst) else "-"
-
-
-def _cell(name: str, value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return f"{value:.{_DECIMALS[name]}f}" if name in _DECIMALS else f"{value:.10g}"
-    return str(value)
