@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import statistics
 from pathlib import Path
 
 import pytest
 
 from sadcodec.errors import InputError
 from sadcodec.evaluate.difference import rate_difference
-from sadcodec.evaluate.peers import join, read_peers
+from sadcodec.evaluate.peers import join, peers_of, read_peers
 from sadcodec.evaluate.sweep import Row
 from sadcodec.evaluate.table import markdown, summary
 from sadcodec.metrics import bd_rate
@@ -196,15 +198,16 @@ def test_tables_show_peers_beside_ours():
     rows = [row("a.png", 1.0), row("b.png", 1.0), row("c.png", 1.0, error="broken")]
     text = summary(rows, read_peers(PEERS))
     assert cells(text, "target")[1:] == [
+        ["target", "PSNR", "SSIM"],  # the standard deviations
         ["target", "sad", "jpeg", "webp"],
         ["target", "sad", "jpeg"],
     ]
-    _, quality, similarity = cells(text, "1")[:3]
+    _, _, quality, similarity = cells(text, "1")[:4]
     assert quality == ["1", "bpp", "30.00", "31.50", "-"]  # (35 + 28) / 2; webp lacks b
     assert similarity[2:4] == ["0.9000", "0.8750"]
     assert "BD-rate" not in text  # one rate makes no curve
     assert text.splitlines()[-1] == "1 of 3 failed"
-    five = [row(f"{name}.png", 1.0) for name in "aaaab"]
+    five = [row(f"{folder}/a.png", 1.0) for folder in range(4)] + [row("b.png", 1.0)]
     text = markdown(five, read_peers(PEERS))
     assert r"42.00\*" in text
     assert r"\* mean over" in text
@@ -239,6 +242,97 @@ def test_the_range_of_other_targets_is_what_they_reached():
         for bpp, psnr, quality in ((0.523, 32, 50.0), (1.04, 36, 75.0))
     ]
     assert "PSNR, 0.52 to 1 bpp" in summary(rows, read_peers(PEERS))
+
+
+# ---- Codecs of the sweep itself -----------------------------------------------------------------
+
+
+def other(image, bpp, psnr_db, value=None, codec="jpeg", **fields):
+    more = {"codec": codec, "effort": None, "seed": None, "metric": "", "value": value or bpp}
+    return row(image, bpp, psnr_db, **(more | fields))
+
+
+def test_codecs_of_the_sweep_are_compared_as_those_of_a_file():
+    """The same points give the same tables, whichever way they come."""
+    points = ((0.25, 22.0), (0.5, 25.0), (1.0, 29.0), (2.0, 31.0))
+    others = [other("a.png", bpp, psnr) for bpp, psnr in points]
+    others += [other("b.png", bpp, psnr - 1) for bpp, psnr in points]
+    ours = curve("a.png", (0.3, 22), (0.6, 27), (1.5, 31))
+    ours += curve("b.png", (0.3, 20), (0.6, 25), (1.5, 29))
+    text = "codec,image,bpp,psnr,ssim\n"
+    text += "".join(f"jpeg,{r.image},{r.bpp},{r.psnr_db},{r.ssim}\n" for r in others)
+    here, there = peers_of([*ours, *others]), read_peers(text)
+    assert here.curves == there.curves
+    assert peers_of(ours) is None
+    ranges = [(0.3, 0.6), (0.3, 1.5)]
+    one = markdown([*ours, *others], None, ranges)
+    two = markdown(ours, there, ranges)
+    assert one[one.index("PSNR in dB") :] == two[two.index("PSNR in dB") :]
+    assert "BD-rate" in one
+    both = markdown([*ours, *others], there, ranges)
+    assert "| target | sad | jpeg | jpeg (peers) |" in both
+    only = summary(others)  # nothing to compare with
+    assert "BD-rate" not in only
+    assert "BD-rate" not in summary([*ours[:1], row("b.png", 1.0, error="x")], None, ranges)
+
+
+def test_curves_of_a_sweep_go_on_a_little_beyond_their_ends():
+    """At 1 bpp asked for, one codec meets 0.98 and another 0.999."""
+    peers = peers_of([other("a", 0.49, 25.0, 0.5), other("a", 0.98, 29.0, 1.0)])
+    beyond = 29 + 4 * math.log2(0.999 / 0.98)
+    assert peers.at("jpeg", "a", 0.999) == pytest.approx(beyond)
+    assert peers.at("jpeg", "a", 0.47) == pytest.approx(25 + 4 * math.log2(0.47 / 0.49))
+    assert peers.at("jpeg", "a", 1.04) is None
+    assert peers.at("jpeg", "a", 0.46) is None
+    assert peers_of([other("a", 0.98, 29.0)]).at("jpeg", "a", 0.981) is None
+    # Two targets that one file meets are one point.
+    twice = peers_of([other("a", 0.2, 25.0, 0.1), other("a", 0.2, 25.0, 0.2), other("a", 0.4, 27)])
+    assert len(twice.points("jpeg", "a")) == 2
+    assert twice.at("jpeg", "a", 0.195) == pytest.approx(25 + 2 * math.log2(0.195 / 0.2))
+    lossless = [other("a", 9.0, math.inf), other("a", 0.2, 25.0), other("a", 1, 1, error="x")]
+    assert len(peers_of(lossless).points("jpeg", "a")) == 1
+
+
+def test_lower_is_better_for_lpips():
+    rates = (0.25, 0.5, 1.0)
+    rows = [row("a", bpp, ssim=None, lpips=0.4 - 0.1 * nth) for nth, bpp in enumerate(rates)]
+    others = [
+        other("a", 2 * bpp, 30 + nth, ssim=None, lpips=0.4 - 0.1 * nth)
+        for nth, bpp in enumerate(rates)
+    ]
+    peers = peers_of(others)
+    assert peers.at("jpeg", "a", 0.5, "lpips") == pytest.approx(0.4)
+    assert rate_difference(rows, peers, "jpeg", "lpips").percent == pytest.approx(-50)
+    text = summary([*rows, *others])
+    assert "LPIPS (lower is better) at the same bits per pixel:" in text
+    assert "SSIM at" not in text
+
+
+def test_repeats_have_a_mean_and_a_deviation():
+    rows = []
+    for repeat, gain in enumerate((0.0, 0.3, 0.6)):
+        for image, base in (("a", 30.0), ("b", 33.0)):
+            for bpp, more in ((0.5, 0.0), (1.0, 4.0)):
+                quality = base + gain + more
+                rows.append(row(image, bpp, quality, repeat=repeat, seed=repeat))
+    others = [other(name, bpp, 6 * bpp + 26) for name in "ab" for bpp in (0.4, 0.8, 1.2)]
+    text = summary([*rows, *others])
+    means, _, deviations, _ = cells(text, "sad")
+    equal = cells(text, "0.5")[0]
+    assert means[:6] == ["sad", "0.5", "bpp", "2", "0.5000", "31.80"]
+    # 3 dB between two images; steps of 0.3 dB between the repeats.
+    assert deviations == ["sad", "0.5", "bpp", "2.12", "0.0000", "0.30", "0.0000"]
+    assert equal[:5] == ["0.5", "bpp", "31.80", "±", "0.30"]
+    assert "± standard deviation over 3 repeats" in text
+    percents = [
+        rate_difference([r for r in rows if r.repeat == n], peers_of(others), "jpeg").percent
+        for n in range(3)
+    ]
+    expected = f"{statistics.mean(percents):+.1f} ± {statistics.stdev(percents):.1f}"
+    assert expected in text[text.index("BD-rate") :]
+    # Sweeps of one seed each are repeats as well.
+    alike = [dataclasses.replace(r, repeat=0) for r in rows]
+    assert summary([*alike, *others]) == text
 
 
 def test_the_points_of_the_repository():

@@ -162,13 +162,15 @@ def test_summary_gives_means_and_the_worst_deviation():
         row(value=1.0, bpp=0.9),
     ]
     lines = summary(rows).splitlines()
-    assert len(lines) == 4
+    assert len(lines) == 8
     assert len({len(line) for line in lines[:3]}) == 1
     assert " ".join(lines[1].split()) == (
         "0.5 bpp 2 0.5005 31.50 31.00 0.9000 150 2.00 0.020 +0.60 %"
     )
     assert lines[2].split()[-2:] == ["-10.00", "%"]
-    assert lines[3] == "1 of 4 failed"
+    assert lines[3:6] == ["", "Standard deviation over the images:", " target  PSNR    SSIM"]
+    assert lines[6].split() == ["0.5", "bpp", "2.12", "0.0000"]
+    assert lines[7] == "1 of 4 failed"
 
 
 def test_tables_of_failures_alone():
@@ -237,6 +239,9 @@ def test_rows_of_two_efforts_or_metrics_do_not_mix():
         check_comparable([row(), row(effort=9)])
     with pytest.raises(InputError, match="metric psnr and ssim"):
         check_comparable([row(), row(metric="ssim")])
+    check_comparable([row(), row(codec="jpeg", effort=None, seed=None, metric=""), row(seed=1)])
+    with pytest.raises(InputError, match=r"row of a\.png by sad at 0\.5 bpp is there twice"):
+        check_comparable([row(), row()])
 
 
 # ---- With the codec itself -----------------------------------------------------------------------

@@ -204,8 +204,8 @@ def evaluate(
     kind, values = _targets(bpp=bpp, size=size, sites=sites, quality=quality, psnr=psnr)
     if markdown and as_json:
         raise click.UsageError("--markdown and --json exclude each other.")
-    if bd_ranges and not (peers or len(codecs) > 1 or saved):
-        raise click.UsageError("--bd-range needs --peers, or more than one of --codecs.")
+    if bd_ranges and not (saved or peers or ("sad" in codecs and len(codecs) > 1)):
+        raise click.UsageError("--bd-range needs --peers, or sad and others as --codecs.")
     output = Output(out, keep, force, resume)
     _check_output_options(output)
     _check_source(sources, saved)
@@ -214,6 +214,8 @@ def evaluate(
     if saved:
         _check_output(output)
         rows = _saved(saved)
+        if bd_ranges and not peers and not {row.codec for row in rows} - {"sad"}:
+            raise click.UsageError("--bd-range needs --peers, or rows of other codecs.")
         for row in rows:
             printer.add(row)
     else:

@@ -7,20 +7,26 @@ from dataclasses import dataclass, field
 
 from sadcodec.evaluate.difference import Range, RateDifference, rate_difference
 from sadcodec.evaluate.peers import QUANTITIES, PeerMean, Peers
-from sadcodec.evaluate.row import Row
+from sadcodec.evaluate.row import OURS, Row
+from sadcodec.evaluate.spread import deviation, mean, over_repeats, runs
 
-__all__ = ["Range", "Table", "by_target", "comparisons", "target_name"]
+__all__ = ["DECIMALS", "NAMES", "Range", "Table", "by_target", "comparisons", "target_name"]
 
 _UNITS = {"bpp": "bpp", "psnr": "dB", "quality": "quality", "sites": "sites", "size": "bytes"}
-_NAMES = {"psnr_db": "PSNR", "ssim": "SSIM"}
-_DECIMALS = {"psnr_db": 2, "ssim": 4}
-_CAPTIONS = {
-    "psnr_db": "PSNR in dB at the same bits per pixel:",
-    "ssim": "SSIM at the same bits per pixel:",
+NAMES = {
+    "psnr_db": "PSNR",
+    "ssim": "SSIM",
+    "ms_ssim": "MS-SSIM",
+    "ssimulacra2": "SSIMULACRA2",
+    "lpips": "LPIPS",
 }
+DECIMALS = {"psnr_db": 2, "ssim": 4, "ms_ssim": 4, "ssimulacra2": 2, "lpips": 4}
+_IN_UNITS = {"psnr_db": "PSNR in dB", "lpips": "LPIPS (lower is better)"}
+_CAPTION = "{} at the same bits per pixel:"
 _BD_CAPTION = "BD-rate in %, what the files take less (-) or more (+) at equal quality:"
 _PARTIAL_NOTE = "* mean over the images for which there are points around this rate"
 _MEAN_NOTE = "† known only as a mean over {} images, compared with the mean of these"
+_REPEATS_NOTE = "± standard deviation over {} repeats"
 _BD_NOTE = "(n): over n of {} images; the others have nothing to compare in this range"
 
 
@@ -53,7 +59,7 @@ def comparisons(rows: Sequence[Row], peers: Peers, ranges: Sequence[Range] = ())
     Parameters
     ----------
     rows : sequence of Row
-        Failures are left out.
+        Those of ``sad`` are compared; failures are left out.
     peers : Peers
     ranges : sequence of (low, high), bpp
         Of the BD-rates; none: all rates of the rows.
@@ -61,39 +67,73 @@ def comparisons(rows: Sequence[Row], peers: Peers, ranges: Sequence[Range] = ())
     Returns
     -------
     list of Table
-        PSNR, and SSIM if any codec has it, at the rates the rows reached, a column per codec; then,
-        where the rows have more than one rate, BD-rate against each codec.
+        PSNR, and whatever else both have, at the rates the rows reached, a column per codec; then,
+        where the rows have more than one rate, BD-rate against each codec. With repeats, means over
+        these, and their standard deviation.
     """
-    good = [row for row in rows if not row.error]
-    tables = [
-        _at_equal_rate(rows, peers, quantity)
+    ours = [row for row in rows if row.codec == OURS]
+    good = [row for row in ours if not row.error]
+    if not good:
+        return []
+    quantities = [
+        quantity
         for quantity in QUANTITIES
-        if peers.with_points(quantity)
+        if peers.with_points(quantity) and any(getattr(row, quantity) is not None for row in good)
     ]
+    tables = [_at_equal_rate(ours, peers, quantity) for quantity in quantities]
     rates = {(row.setting, row.value) for row in good}
-    return [*tables, _bd_rates(good, peers, ranges)] if len(rates) > 1 or ranges else tables
+    if len(rates) > 1 or ranges:
+        tables.append(_bd_rates(good, peers, quantities, ranges))
+    return tables
 
 
 def _at_equal_rate(rows: Sequence[Row], peers: Peers, quantity: str) -> Table:
     codecs = peers.with_points(quantity)
-    table = Table(_CAPTIONS[quantity], ["target", "sad", *codecs], [])
+    caption = _CAPTION.format(_IN_UNITS.get(quantity, NAMES[quantity]))
+    table = Table(caption, ["target", OURS, *codecs], [])
     means: list[PeerMean | None] = []
+    repeats = 1
+    places = DECIMALS[quantity]
     for (setting, value), group in by_target(rows).items():
-        rates = [(row.image, row.bpp) for row in group if row.bpp is not None]
-        own = [getattr(row, quantity) for row in group if not row.error]
-        known = [quality for quality in own if quality is not None]
-        places = _DECIMALS[quantity]
+        good = [row for row in group if not row.error]
+        repeated = runs(good)
+        repeats = max(repeats, len(repeated))
+        own, spread = mean(good, quantity), over_repeats(good, quantity)
         line = [target_name(setting, value)]
-        line.append(f"{sum(known) / len(known):.{places}f}" if known else "-")
+        line.append("-" if own is None else f"{own:.{places}f}{_spread(spread, places)}")
         for codec in codecs:
-            mean = peers.mean(codec, rates, quantity)
-            means.append(mean)
-            line.append("-" if mean is None else f"{mean.value:.{places}f}{_mark(mean)}")
+            found = [
+                peers.mean(
+                    codec, [(row.image, row.bpp) for row in run if row.bpp is not None], quantity
+                )
+                for run in repeated
+            ]
+            one = _mean_of_runs(found)
+            means.append(one)
+            line.append("-" if one is None else f"{one.value:.{places}f}{_mark(one)}")
         table.lines.append(line)
-    if any(mean and mean.covered < mean.images for mean in means):
+    if any(each and each.covered < each.images for each in means):
         table.notes.append(_PARTIAL_NOTE)
-    table.notes += _mean_notes(means)
+    table.notes += [*_mean_notes(means), *_repeat_notes(repeats)]
     return table
+
+
+def _mean_of_runs(found: Sequence[PeerMean | None]) -> PeerMean | None:
+    """Return the mean over the repeats; None if one of them has none."""
+    known = [each for each in found if each is not None]
+    if not known or len(known) < len(found):
+        return None
+    value = sum(each.value for each in known) / len(known)
+    covered = min(each.covered for each in known)
+    return PeerMean(value, covered, known[0].images, known[0].published)
+
+
+def _spread(spread: float | None, places: int) -> str:
+    return "" if spread is None else f" ± {spread:.{places}f}"
+
+
+def _repeat_notes(repeats: int) -> list[str]:
+    return [_REPEATS_NOTE.format(repeats)] if repeats > 1 else []
 
 
 def _mark(mean: PeerMean) -> str:
@@ -102,24 +142,27 @@ def _mark(mean: PeerMean) -> str:
     return "*" if mean.covered < mean.images else ""
 
 
-def _bd_rates(rows: Sequence[Row], peers: Peers, ranges: Sequence[Range]) -> Table:
+def _bd_rates(
+    rows: Sequence[Row], peers: Peers, quantities: Sequence[str], ranges: Sequence[Range]
+) -> Table:
     windows: Sequence[Range | None] = ranges or (None,)
-    measured = [quantity for quantity in QUANTITIES if peers.with_points(quantity)]
-    columns = [(within, quantity) for within in windows for quantity in measured]
+    columns = [(within, quantity) for within in windows for quantity in quantities]
     header = ["codec"]
-    header += [f"{_NAMES[quantity]}, {_range(rows, within)}" for within, quantity in columns]
+    header += [f"{NAMES[quantity]}, {_range(rows, within)}" for within, quantity in columns]
     table = Table(_BD_CAPTION, header, [])
-    found: list[RateDifference | None] = []
+    repeated = runs(rows)
+    everything: list[RateDifference | None] = []
     for codec in peers.codecs:
-        line = [
-            rate_difference(rows, peers, codec, quantity, within) for within, quantity in columns
-        ]
-        table.lines.append([codec, *map(_percent, line)])
-        found += line
-    partial = [each.images for each in found if each and each.covered < each.images]
+        line = [codec]
+        for within, quantity in columns:
+            found = [rate_difference(run, peers, codec, quantity, within) for run in repeated]
+            line.append(_percent(found))
+            everything += found
+        table.lines.append(line)
+    partial = [each.images for each in everything if each and each.covered < each.images]
     if partial:
         table.notes.append(_BD_NOTE.format(max(partial)))
-    table.notes += _mean_notes(found)
+    table.notes += [*_mean_notes(everything), *_repeat_notes(len(repeated))]
     return table
 
 
@@ -133,14 +176,17 @@ def _range(rows: Sequence[Row], within: Range | None) -> str:
     return f"{min(reached):.2g} to {max(reached):.2g} bpp"
 
 
-def _percent(difference: RateDifference | None) -> str:
-    if difference is None:
+def _percent(found: Sequence[RateDifference | None]) -> str:
+    """Return the mean over the repeats, with their standard deviation."""
+    known = [each for each in found if each is not None]
+    if not known or len(known) < len(found):
         return "-"
-    text = f"{difference.percent:+.1f}"
-    if difference.published is not None:
+    values = [each.percent for each in known]
+    text = f"{sum(values) / len(values):+.1f}{_spread(deviation(values), 1)}"
+    if known[0].published is not None:
         return text + "†"
-    partial = difference.covered < difference.images
-    return f"{text} ({difference.covered})" if partial else text
+    covered = min(each.covered for each in known)
+    return f"{text} ({covered})" if covered < known[0].images else text
 
 
 def _mean_notes(found: Iterable[PeerMean | RateDifference | None]) -> list[str]:

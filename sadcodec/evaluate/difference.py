@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sadcodec.errors import OptionError
-from sadcodec.evaluate.peers import Peers, Point
+from sadcodec.evaluate.peers import LOWER_IS_BETTER, Peers, Point
 from sadcodec.evaluate.row import Row
 from sadcodec.metrics import bd_rate
 
@@ -59,11 +59,11 @@ def rate_difference(
     Parameters
     ----------
     rows : iterable of Row
-        Failures are left out.
+        Of one codec, one for each image and target. Failures are left out.
     peers : Peers
     codec : str
     quantity : str
-        ``psnr_db`` or ``ssim``.
+        One of `sadcodec.evaluate.peers.QUANTITIES`.
     within : (low, high), bpp, optional
         Range of rates, 0 < low < high; by default from each image's lowest rate to its highest. An
         image that was not coded over all of it is not covered.
@@ -74,18 +74,19 @@ def rate_difference(
         None if no image is covered. Of a codec with nothing but a mean over images, the difference
         between that curve and the curve of the sweep's means.
     """
+    sign = -1.0 if quantity in LOWER_IS_BETTER else 1.0
     groups: dict[tuple[str, float], list[Row]] = {}
     mine: dict[str, list[Point]] = {}
     for row in rows:
         quality = getattr(row, quantity)
         if row.bpp is None or quality is None or math.isinf(quality):
             continue
-        mine.setdefault(row.image, []).append((row.bpp, quality))
+        mine.setdefault(row.image, []).append((row.bpp, sign * quality))
         groups.setdefault((row.setting, row.value), []).append(row)
     published = peers.published_mean(codec)
     if published is None:
         found = [
-            _bd_rate(peers.points(codec, image, quantity), points, within)
+            _bd_rate(_signed(peers.points(codec, image, quantity), sign), points, within)
             for image, points in mine.items()
         ]
         covered = [value for value in found if value is not None]
@@ -95,9 +96,14 @@ def rate_difference(
     name, count = published
     if not peers.knows(mine) or len({len(group) for group in groups.values()}) != 1:
         return None
-    means = [(_mean(group, "bpp"), _mean(group, quantity)) for group in groups.values()]
-    value = _bd_rate(peers.points(codec, name, quantity), means, within)
+    means = [(_mean(group, "bpp"), sign * _mean(group, quantity)) for group in groups.values()]
+    value = _bd_rate(_signed(peers.points(codec, name, quantity), sign), means, within)
     return None if value is None else RateDifference(value, len(mine), len(mine), count)
+
+
+def _signed(points: Sequence[Point], sign: float) -> list[Point]:
+    """Return points such that higher is better."""
+    return [(rate, sign * quality) for rate, quality in points]
 
 
 def _bd_rate(

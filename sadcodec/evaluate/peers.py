@@ -1,4 +1,4 @@
-"""Other codecs on the same images: measured points from CSV files, read off at a wanted rate."""
+"""Other codecs on the same images: points from CSV files or a sweep, read off at a wanted rate."""
 
 from __future__ import annotations
 
@@ -6,23 +6,37 @@ import csv
 import math
 import os
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from sadcodec.errors import InputError
+from sadcodec.evaluate.row import METRIC_COLUMNS, OURS, Row
 
-__all__ = ["QUANTITIES", "PeerMean", "Peers", "join", "read_peers", "stem"]
+__all__ = [
+    "LOWER_IS_BETTER",
+    "QUANTITIES",
+    "PeerMean",
+    "Peers",
+    "join",
+    "peers_of",
+    "read_peers",
+    "stem",
+]
 
-# What is compared, by the name it has in a `sweep.Row`: PSNR in dB, and SSIM.
-QUANTITIES = ("psnr_db", "ssim")
+# What is compared, by the name it has in a `Row`: PSNR in dB, SSIM, ...
+QUANTITIES = tuple(METRIC_COLUMNS.values())
+LOWER_IS_BETTER = {"lpips"}
 
 _COLUMNS = ("codec", "image", "bpp")
 _PSNR_COLUMNS = ("psnr_db", "psnr")
 _LOSSLESS_DB = 99.0  # how such tables write an infinite PSNR
 # Of the images, at least; with fewer, a mean would be of the images that are easy at this rate.
 _LEAST_COVERED = 0.8
+# How far a curve of a sweep is continued beyond its ends, as a share of the rate: asked for one
+# rate, codecs meet different ones, by the steps of their own settings.
+_REACH = 0.05
 _SUBSAMPLING = re.compile(r"(?<=[a-z])4(20|22|44)$")
 _MEAN = re.compile(r"mean-of-([0-9]+)")  # the "image" of points that are means themselves
 
@@ -38,7 +52,7 @@ class PeerMean:
     Attributes
     ----------
     value : float
-        PSNR in dB, or SSIM.
+        PSNR in dB, SSIM, ...
     covered, images : int
         How many of the images the codec has points on both sides of the wanted rate for.
     published : int or None
@@ -61,9 +75,12 @@ class Peers:
         Subsampling variants of a codec (``jpeg420`` and ``jpeg444``) are curves of one codec, the
         better of which counts at each rate. A codec without SSIM has no curves there. The image
         ``mean-of-24`` stands for a curve of means over 24 images.
+    reach : mapping of codec -> float
+        How far beyond its ends a curve counts, as a share of the rate; none if not given.
     """
 
     curves: dict[str, Curves]
+    reach: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def codecs(self) -> list[str]:
@@ -72,10 +89,16 @@ class Peers:
 
     def with_points(self, quantity: str) -> list[str]:
         """Codecs that have points in a quantity."""
-        return [codec for codec in self.codecs if self.curves[quantity].get(codec)]
+        return [codec for codec in self.codecs if self._of(codec, quantity)]
+
+    def _of(self, codec: str, quantity: str) -> dict[str, list[Curve]]:
+        """Return the curves of a codec by image."""
+        return self.curves.get(quantity, {}).get(codec, {})
 
     def at(self, codec: str, image: str, bpp: float, quantity: str = "psnr_db") -> float | None:
         """Quality of a codec on an image at a rate, linear in log rate between measured points.
+
+        Within the codec's `reach` beyond its ends a curve goes on as straight as it ends.
 
         Parameters
         ----------
@@ -89,18 +112,19 @@ class Peers:
         Returns
         -------
         float or None
-            dB, or SSIM; None where no curve has points on both sides.
+            dB, SSIM, ...; None where no curve has points on both sides.
         """
-        return _best(self.curves[quantity].get(codec, {}).get(stem(image), []), math.log(bpp))
+        curves = self._of(codec, quantity).get(stem(image), [])
+        return _best(curves, math.log(bpp), quantity, self.reach.get(codec, 0.0))
 
     def points(self, codec: str, image: str, quantity: str = "psnr_db") -> list[Point]:
         """Return one curve of a codec on an image: (bpp, quality), bpp rising.
 
         At every rate that any variant was measured at, with the quality of the best one there.
         """
-        curves = self.curves[quantity].get(codec, {}).get(stem(image), [])
+        curves = self._of(codec, quantity).get(stem(image), [])
         rates = sorted({rate for log_rates, _ in curves for rate in log_rates})
-        found = [(math.exp(rate), _best(curves, rate)) for rate in rates]
+        found = [(math.exp(rate), _best(curves, rate, quantity)) for rate in rates]
         return [(rate, quality) for rate, quality in found if quality is not None]
 
     def published_mean(self, codec: str) -> tuple[str, int] | None:
@@ -158,9 +182,9 @@ def read_peers(text: str) -> Peers:
     Parameters
     ----------
     text : str
-        CSV with a header; the columns codec, image, bpp, psnr_db or psnr (dB), and ssim if there
-        is one, are read, others ignored. Rows of 99 dB or more, or inf, are lossless and left out.
-        A row without SSIM is none of the SSIM curves.
+        CSV with a header; the columns codec, image, bpp, psnr_db or psnr (dB), and of ssim and the
+        other `QUANTITIES` those that are there, are read, others ignored. Rows of 99 dB or more, or
+        inf, are lossless and left out. A row without SSIM is none of the SSIM curves.
 
     Raises
     ------
@@ -176,36 +200,66 @@ def read_peers(text: str) -> Peers:
     points: dict[tuple[str, str, str, str], list[Point]] = {}
     for row in reader:
         bpp, psnr = _number(row["bpp"]), _number(row[psnr_column])
-        ssim = _number(row["ssim"]) if row.get("ssim") else None
-        bad = math.isnan(psnr) or (ssim is not None and not math.isfinite(ssim))
+        others = {name: _number(row[name]) for name in QUANTITIES[1:] if row.get(name)}
+        bad = math.isnan(psnr) or not all(map(math.isfinite, others.values()))
         if not (bpp > 0 and math.isfinite(bpp)) or bad:
             raise InputError(f"table of peers has a bad number in line {reader.line_num}")
         if psnr >= _LOSSLESS_DB:
             continue
         variant, codec = row["codec"], _SUBSAMPLING.sub("", row["codec"])
-        for quantity, value in zip(QUANTITIES, (psnr, ssim)):
-            if value is not None:
-                key = (quantity, codec, variant, stem(row["image"]))
-                points.setdefault(key, []).append((math.log(bpp), value))
+        for quantity, value in {"psnr_db": psnr, **others}.items():
+            key = (quantity, codec, variant, stem(row["image"]))
+            points.setdefault(key, []).append((math.log(bpp), value))
     if not points:
         raise InputError("table of peers has no lossy points")
+    return Peers(_curves(points))
+
+
+def peers_of(rows: Iterable[Row]) -> Peers | None:
+    """Return the codecs of a sweep other than ``sad``; None if there are none.
+
+    Their curves have a `reach` of 5 %. Failures and lossless files are left out.
+    """
+    points: dict[tuple[str, str, str, str], list[Point]] = {}
+    for row in rows:
+        if row.codec == OURS or not row.bpp or row.psnr_db is None or math.isinf(row.psnr_db):
+            continue
+        for quantity in QUANTITIES:
+            value = getattr(row, quantity)
+            if value is not None:
+                key = (quantity, row.codec, row.codec, stem(row.image))
+                points.setdefault(key, []).append((math.log(row.bpp), value))
+    if not points:
+        return None
+    curves = _curves(points)
+    return Peers(curves, dict.fromkeys(curves["psnr_db"], _REACH))
+
+
+def _curves(points: Mapping[tuple[str, str, str, str], Sequence[Point]]) -> dict[str, Curves]:
+    """Return points (ln(bpp), quality) by quantity, codec, variant and image as curves."""
     curves: dict[str, Curves] = {quantity: {} for quantity in QUANTITIES}
     for (quantity, codec, _, image), measured in points.items():
-        log_rate, quality = zip(*sorted(measured), strict=True)
+        # Two targets may be met by one file.
+        log_rate, quality = zip(*sorted(set(measured)), strict=True)
         curves[quantity].setdefault(codec, {}).setdefault(image, []).append((log_rate, quality))
-    return Peers(curves)
+    return curves
 
 
 def join(tables: Sequence[Peers]) -> Peers:
-    """Return one table with the curves of all, codecs in the order in which they come."""
+    """Return one table with the curves of all, codecs in the order in which they come.
+
+    A codec of a sweep is not mixed with one of its name from a file: that becomes ``NAME (peers)``.
+    """
     curves: dict[str, Curves] = {quantity: {} for quantity in QUANTITIES}
+    reach = {codec: share for table in tables for codec, share in table.reach.items()}
     for table in tables:
         for quantity, codecs in table.curves.items():
             for codec, images in codecs.items():
-                mine = curves[quantity].setdefault(codec, {})
+                here = codec in reach and codec not in table.reach
+                mine = curves[quantity].setdefault(f"{codec} (peers)" if here else codec, {})
                 for image, found in images.items():
                     mine[image] = mine.get(image, []) + found
-    return Peers(curves)
+    return Peers(curves, reach)
 
 
 def stem(image: str) -> str:
@@ -213,14 +267,30 @@ def stem(image: str) -> str:
     return os.path.splitext(os.path.basename(image))[0]
 
 
-def _best(curves: Iterable[Curve], log_rate: float) -> float | None:
+def _best(
+    curves: Iterable[Curve], log_rate: float, quantity: str, reach: float = 0.0
+) -> float | None:
     """Return the best quality of some curves at a rate; None where none has points around it."""
     found = [
-        float(np.interp(log_rate, log_rates, quality))
-        for log_rates, quality in curves
-        if log_rates[0] <= log_rate <= log_rates[-1]
+        value
+        for curve in curves
+        if (value := _read(curve, log_rate, math.log1p(reach))) is not None
     ]
-    return max(found, default=None)
+    best: Callable[[list[float]], float] = min if quantity in LOWER_IS_BETTER else max
+    return best(found) if found else None
+
+
+def _read(curve: Curve, log_rate: float, reach: float) -> float | None:
+    """Quality of a curve at a rate; beyond its ends on the line through its last two points."""
+    log_rates, quality = curve
+    if log_rates[0] <= log_rate <= log_rates[-1]:
+        return float(np.interp(log_rate, log_rates, quality))
+    end, inner = (0, 1) if log_rate < log_rates[0] else (-1, -2)
+    distance = log_rate - log_rates[end]
+    if len(log_rates) < 2 or abs(distance) > reach or log_rates[end] == log_rates[inner]:
+        return None
+    slope = (quality[end] - quality[inner]) / (log_rates[end] - log_rates[inner])
+    return quality[end] + slope * distance
 
 
 def _number(text: str | None) -> float:

@@ -64,12 +64,26 @@ def read_rows(text: str, *, torn: bool = False) -> list[Row]:
 
 
 def check_comparable(rows: Iterable[Row]) -> None:
-    """Raise InputError if rows of ``sad`` differ in more than image, target, seed and results."""
+    """Check that rows go into one table.
+
+    Raises
+    ------
+    InputError
+        If rows of ``sad`` differ in more than image, target, seed and results, or a row is there
+        twice.
+    """
+    rows = list(rows)
     ours = [row for row in rows if row.codec == OURS]
     for name in _COMMON:
         found = sorted({str(getattr(row, name)) for row in ours})
         if len(found) > 1:
             raise InputError(f"rows of {name} {' and '.join(found)} do not go into one table")
+    seen = set()
+    for row in rows:
+        if (row.key, row.seed) in seen:
+            what = f"{row.image} by {row.codec} at {row.value:g} {row.setting}"
+            raise InputError(f"the row of {what} is there twice")
+        seen.add((row.key, row.seed))
 
 
 def _records(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
