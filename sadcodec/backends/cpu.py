@@ -1,11 +1,6 @@
 """The CPU backend: SIMD tiles in C++ (kernels/cpu), on all cores.
 
-The instruction set is chosen at run time (baseline, AV        prediction, scale, axes = (
-            np.ascontiguousarray(table, np.float32)
-            for table in (rate.prediction, rate.scale, rate.axes)
-        )
-        self._fit.set_rate(prediction, scale, axes, rate.turn, rate.price)
-2, AVX-512); all of them, and any number of
+The instruction set is chosen at run time (baseline, AVX2, AVX-512); all of them, and any number of
 threads, give the same bits. Rendering runs in float32 with a bound on its own error and repeats in
 float64 the pixels where that bound could matter, so that it takes the reference's top K.
 """
