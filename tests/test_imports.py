@@ -26,6 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "bitstream": {"errors", "_coder"},
     "backends": {"errors", "sites", "processors", "_core"},
     "pool": {"processors", "backends"},
+    "views": {"errors", "sites", "backends"},
     "quantize": {"errors", "sites", "bitstream"},
     "fit": {"errors", "sites", "backends"},
     "objective": {"metrics"},
@@ -46,10 +47,13 @@ ALLOWED: dict[str, set[str]] = {
         *("errors", "sites", "bitstream", "backends", "quantize", "metrics", "site_list"),
         *("effort", "processors", "refine", "fill", "rate", "codec"),
     },
+    "diagram": {
+        *("sites", "bitstream", "backends", "quantize", "processors", "views", "codec"),
+    },
     "__init__": {"errors", "sites", "codec", "exchange"},
     "evaluate": {
         *("__init__", "errors", "codec", "bitstream", "image_io", "files", "metrics", "progress"),
-        "pool",
+        *("pool", "views", "diagram"),
     },
     "cli": {
         *("__init__", "errors", "codec", "bitstream", "evaluate", "image_io", "files", "progress"),
