@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+RATES := rates.csv
+
 DEMO_IMAGE := data/coffee.png
 DEMO_BPP := 0.5
 DEMO_SAD := demo/coffee.sad
@@ -15,7 +17,7 @@ FORMATTED := $(filter %.h %.cpp %.cu %.cuh,$(KERNELS)) $(wildcard tests/cuda_hos
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test check-kernels golden test-gpu lint format bench bench-rd bench-gpu clean
+.PHONY: help venv demo test check-kernels golden test-gpu lint format bench bench-rd bench-gpu figure clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -72,6 +74,11 @@ bench-rd: $(READY) ## measure bits by column, each technique, each effort
 
 bench-gpu: $(READY) ## measure a GPU: fits, passes, drawing, memory
 	@$(BIN)/python benchmarks/gpu.py --out benchmarks/results/gpu.json
+
+figure: $(READY) ## draw the README's figure from RATES, what sad eval --out wrote of the Kodak images
+	@mkdir -p docs/figures
+	@$(BIN)/sad eval --from $(RATES) --peers benchmarks/peers_kodak.csv \
+	  --peers benchmarks/anchors_kodak.csv --plot docs/figures/rd_kodak.svg --force > /dev/null
 
 clean: ## remove .venv, builds, demo outputs and caches
 	@rm -rf $(VENV) build dist demo .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -16,7 +16,7 @@ from sadcodec.errors import InputError, OptionError, OutputError
 from sadcodec.evaluate import plot
 from sadcodec.evaluate.curves import Line, Panel, Point, panels
 from sadcodec.evaluate.peers import read_peers
-from sadcodec.evaluate.sweep import Row
+from sadcodec.evaluate.row import Row
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 RATES = (0.2, 0.4, 0.8)

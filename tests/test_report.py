@@ -23,9 +23,10 @@ from sadcodec import views
 from sadcodec.diagram import open_diagram
 from sadcodec.errors import SadError
 from sadcodec.evaluate import curves, plot, report
+from sadcodec.evaluate.codecs import peer
 from sadcodec.evaluate.comparison import Table
 from sadcodec.evaluate.gallery import Exhibit, Gallery, exhibit, middle
-from sadcodec.evaluate.sweep import Row
+from sadcodec.evaluate.row import Row
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 HOSTILE = "\"><script>alert('x')</script>&amp;--><img src=x onerror=alert(1)>.png"
@@ -97,7 +98,13 @@ def figure():
 @pytest.fixture(scope="module")
 def shown(image, coded):
     """Two exhibits of one image and one of another, with hostile names."""
-    first = exhibit(row(HOSTILE), image, coded, others=[(row(codec="a<b"), image)], threads=1)
+    avif = row(codec="avif"), b"any bytes"
+    first = exhibit(row(HOSTILE), image, coded, others=[avif], threads=1)
+    pictures = [
+        dataclasses.replace(each, label="a<b") if each.label == "avif" else each
+        for each in first.pictures
+    ]
+    first = dataclasses.replace(first, pictures=tuple(pictures))
     again = dataclasses.replace(first, target="1 bpp")
     return [first, again, dataclasses.replace(first, image="b.png")]
 
@@ -154,17 +161,28 @@ def test_a_gallery_keeps_our_files_at_its_targets(tmp_path, image, coded):
     gallery.receive(row(bytes=1), coded)
     gallery.receive(row(bytes=2), b"a later repeat")
     gallery.receive(row(value=2.0), b"another target")
-    gallery.receive(row(codec="webp"), b"another codec")
+    gallery.receive(row(codec="webp", ssim=None), b"RIFF")
+    jp2 = peer("jp2").code(image, "size", 900)
+    gallery.receive(row(codec="jp2"), jp2.data)
+    gallery.receive(row(codec="jxl"), b"nothing that can be read")
+    gallery.receive(row("other.png", codec="webp"), b"not by us")
     gallery.receive(row(error="no"), b"")
     gallery.receive(row("gone.png"), coded)
     gallery.receive(row("cropped.png"), coded)
-    paths = [str(tmp_path / name) for name in ("gone.png", "a.png", "a.png", "cropped.png")]
+    paths = [str(tmp_path / name) for name in ("gone.png", "a.png", "cropped.png", "other.png")]
     found = gallery.exhibits(paths, threads=1)
     assert [(each.image, each.target) for each in found] == [
         ("a.png", "0.5 bpp"),
         ("a.png", "1 bpp"),
     ]
     assert found[0].facts.startswith("1 bytes")
+    # Other codecs: files that browsers show as they are, others as pixels.
+    assert [p.label for p in found[0].pictures] == [*LABELS[:2], "webp", "jp2", *LABELS[2:]]
+    assert [p.label for p in found[1].pictures] == LABELS
+    webp, pixel_wise = found[0].pictures[2:4]
+    assert (webp.mime, webp.data) == ("image/webp", b"RIFF")
+    assert webp.caption == "500 bytes, 0.5000 bpp, PSNR 30.00 dB, 90 sites; the file itself"
+    np.testing.assert_array_equal(pixels(pixel_wise.uri), jp2.decoded)
 
 
 def test_the_middle_of_some_values():

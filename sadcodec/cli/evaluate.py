@@ -11,6 +11,7 @@ from click.core import ParameterSource
 from sadcodec import files
 from sadcodec.cli import common
 from sadcodec.cli.batch import sources_of
+from sadcodec.cli.plotting import Plots
 from sadcodec.cli.sweep import Machine, Output, run
 from sadcodec.errors import OptionError, SadError
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 _DEFAULT_BPP = [0.1, 0.2, 0.3, 0.5, 1.0]
 _FAILED = 3  # exit status when some images failed
 # What --from leaves nothing to do for: everything but what is printed, and where.
-_PRINTING = {"saved", "out", "peers", "bd_ranges", "markdown", "force", "as_json", "quiet"}
+_PRINTING = {"saved", "out", "peers", "bd_ranges", "markdown", "plots"}
+_PRINTING |= {"force", "as_json", "quiet"}
 
 
 def _rate_range(
@@ -157,6 +159,15 @@ def _rate_range(
     help="Range of the BD-rates in bits per pixel, e.g. 0.1,0.5. May be repeated. "
     "Default: from the lowest rate to the highest.",
 )
+@click.option(
+    "--plot",
+    "plots",
+    multiple=True,
+    metavar="FILE",
+    help="Draw every measured quality against the rate: FILE.png, FILE.svg, or FILE.html, a page "
+    "that also has the tables and, at the middle one of the values, the pictures of each image, "
+    "to be wiped against each other. May be repeated. Needs the extra plot.",
+)
 @click.option("--markdown", is_flag=True, help="Print the tables as Markdown.")
 @common.force_option
 @click.option(
@@ -188,6 +199,7 @@ def evaluate(
     saved: tuple[str, ...],
     peers: tuple[str, ...],
     bd_ranges: list[tuple[float, float]],
+    plots: tuple[str, ...],
     markdown: bool,
     force: bool,
     as_json: bool,
@@ -207,12 +219,14 @@ def evaluate(
     if bd_ranges and not (saved or peers or ("sad" in codecs and len(codecs) > 1)):
         raise click.UsageError("--bd-range needs --peers, or sad and others as --codecs.")
     output = Output(out, keep, force, resume)
+    drawings = Plots(plots, force or resume, quiet)
     _check_output_options(output)
     _check_source(sources, saved)
     others = _peers(peers)
     printer = _Printer(out, as_json)
     if saved:
         _check_output(output)
+        drawings.check()
         rows = _saved(saved)
         if bd_ranges and not peers and not {row.codec for row in rows} - {"sad"}:
             raise click.UsageError("--bd-range needs --peers, or rows of other codecs.")
@@ -224,8 +238,11 @@ def evaluate(
         options = Options(metric, effort, seed, backend, metrics)
         tasks = _plan(sources, kind, values, options, codecs, repeats)
         _check_output(output)
+        drawings.check()
+        drawings.expect(tasks)
         common.load_backend(backend, "encode", quiet)
-        rows = run(tasks, Machine(jobs, backend, threads), output, quiet, printer.add)
+        receive = drawings.receive if drawings.wants_files else None
+        rows = run(tasks, Machine(jobs, backend, threads), output, quiet, printer.add, receive)
     if saved or not output.appends:
         _write(output, rows)
     if not (as_json or out == files.STANDARD or (quiet and out is not None)):
@@ -234,6 +251,7 @@ def evaluate(
         lines = (table.markdown if markdown else table.summary)(rows, others, bd_ranges)
         with common.blame(files.STANDARD, "stdout"):
             files.write_stdout(lines.encode() + b"\n")
+    drawings.write(rows, others, bd_ranges, backend, threads)
     return _FAILED if any(row.error for row in rows) else 0
 
 

@@ -50,6 +50,7 @@ def run(
     output: Output,
     quiet: bool,
     tell: Callable[[Row], None],
+    receive: Callable[[Row, bytes], None] | None = None,
 ) -> list[Row]:
     """Measure what is not there yet, write it as it comes, and return all rows.
 
@@ -62,6 +63,9 @@ def run(
         No progress bar.
     tell : callable (row)
         Called with every row in the order of the tasks, as soon as those before it are known.
+    receive : callable (row, data), optional
+        Called with every coded file, as they are measured. Those of rows that were measured before
+        are known if ``--keep`` kept them.
 
     Raises
     ------
@@ -79,6 +83,10 @@ def run(
         for index in left:
             with common.blame(keeper.path(index)):
                 files.check_output(keeper.path(index), force=replaces)
+    if receive is not None and keeper is not None:
+        for index, row in done.items():
+            with common.blame(keeper.path(index)):
+                receive(row, files.read_input(keeper.path(index)))
     order = _InOrder(tell)
     order.add(done)
     told: set[tuple[str, str]] = set()
@@ -97,6 +105,8 @@ def run(
                 index = left[nth]
                 _save(index, outcome, keeper, file, output)
                 row = outcome.row
+                if receive is not None and not row.error:
+                    receive(row, outcome.data)
                 if row.error and (row.image, row.error) not in told:
                     # An image that fails at every target for one reason is told of once.
                     told.add((row.image, row.error))

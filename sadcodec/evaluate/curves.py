@@ -10,7 +10,7 @@ import numpy as np
 
 from sadcodec.errors import InputError
 from sadcodec.evaluate.peers import QUANTITIES, Peers
-from sadcodec.evaluate.sweep import Row
+from sadcodec.evaluate.row import OURS, Row
 
 __all__ = ["TITLES", "Line", "Panel", "Point", "panels"]
 
@@ -23,7 +23,6 @@ TITLES = {
     "lpips": "LPIPS (lower is better)",
 }
 
-_OURS = "sad"
 _QUARTILES_FROM = 4  # images; of fewer, quartiles mean nothing
 _SAMPLES = 49  # of a curve that is known at every rate
 _ROUND = 1 + 1e-9
@@ -135,7 +134,7 @@ def _panel(
         points, lacking = _means(series, images, column)
         left_out += lacking
         if points:
-            lines.append(Line(name, points, ours=series[0].codec == _OURS, measured=True))
+            lines.append(Line(name, points, ours=series[0].codec == OURS, measured=True))
     if not lines:
         return None
     taken = {line.name for line in lines}
@@ -150,7 +149,7 @@ def _panel(
 
 
 def _known(row: Row, column: str) -> bool:
-    value = getattr(row, column, None)
+    value = getattr(row, column)
     return value is not None and math.isfinite(value)
 
 
@@ -178,7 +177,7 @@ def _means(
     targets: dict[tuple[str, float], dict[int, dict[str, Row]]] = {}
     for row in rows:
         repeats = targets.setdefault((row.setting, row.value), {})
-        repeats.setdefault(getattr(row, "repeat", 0), {})[row.image] = row
+        repeats.setdefault(row.repeat, {})[row.image] = row
     points = []
     for repeats in targets.values():
         whole = [by_image for by_image in repeats.values() if len(by_image) == len(images)]
@@ -234,7 +233,7 @@ def _notes(
 ) -> tuple[str, ...]:
     count = len(images)
     notes = [f"Mean of {count} images" if count > 1 else "One image"]
-    repeats = len({getattr(row, "repeat", 0) for row in rows if row.codec == _OURS})
+    repeats = len({row.repeat for row in rows if row.codec == OURS})
     if any(point.low < point.high for line in lines if line.ours for point in line.points):
         what = f"lowest to highest of {repeats} repeats"
         notes.append(f"band: {what if repeats > 1 else 'the middle half of them'}")

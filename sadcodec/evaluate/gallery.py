@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import base64
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +14,16 @@ from sadcodec import files, image_io, views
 from sadcodec.diagram import open_diagram
 from sadcodec.errors import SadError
 from sadcodec.evaluate.comparison import target_name
-from sadcodec.evaluate.sweep import Row
+from sadcodec.evaluate.plan import image_name
+from sadcodec.evaluate.row import OURS, Row
 
 __all__ = ["Exhibit", "Gallery", "Picture", "exhibit", "middle"]
 
-_OURS = "sad"
+Progress = Callable[[float, str], None]
+
 _MAX_WEBP_SIDE = 16383
+# Files of other codecs that browsers show: small as they are, no need to decode them here.
+_SHOWN_BY_BROWSERS = {"jpeg": "image/jpeg", "webp": "image/webp", "avif": "image/avif"}
 
 
 @dataclass(frozen=True)
@@ -34,9 +37,9 @@ class Picture:
     caption : str
         What it shows, with its scale.
     mime : str
-        ``image/webp`` or ``image/png``.
+        ``image/webp`` or ``image/png``; of other codecs also their own.
     data : bytes
-        The file, lossless.
+        The file: lossless, or that of another codec as it is.
     """
 
     label: str
@@ -64,7 +67,7 @@ class Exhibit:
         What came of it: bytes, rate, quality.
     width, height : int, px
     pictures : tuple of Picture
-        The original first, then the decoded file.
+        The original first, then the decoded file of ours, those of others, and the views.
     """
 
     image: str
@@ -89,37 +92,56 @@ class Gallery:
         self._kept: dict[str, list[tuple[Row, bytes]]] = {}
 
     def receive(self, row: Row, data: bytes) -> None:
-        """Keep a file of ours if it is at one of the targets; the first of several repeats."""
+        """Keep the file of a row if it is at one of the targets; the first of several repeats."""
         kept = self._kept.setdefault(row.image, [])
-        known = {(each.setting, each.value) for each, _ in kept}
-        target = (row.setting, row.value)
-        if row.codec == _OURS and not row.error and target in self._targets - known:
+        known = {(each.codec, each.setting, each.value) for each, _ in kept}
+        wanted = (row.setting, row.value) in self._targets
+        if wanted and not row.error and (row.codec, row.setting, row.value) not in known:
             kept.append((row, data))
 
     def exhibits(
-        self, paths: Iterable[str], backend: str = "auto", threads: int | None = None
+        self,
+        paths: Sequence[str],
+        backend: str = "auto",
+        threads: int | None = None,
+        progress: Progress | None = None,
     ) -> list[Exhibit]:
         """Return the exhibits, images in the order of their paths, targets rising.
 
         Parameters
         ----------
-        paths : iterable of path
+        paths : sequence of path
             The images of the sweep, which are read again. One that cannot be, has changed its size
-            or came from standard input has no exhibit.
+            or came from standard input has no exhibit; nor has one that ``sad`` did not code.
         backend, threads
             As for `sadcodec.decode`.
+        progress : callable (fraction 0..1, message), optional
         """
         found = []
-        for path in dict.fromkeys(paths):
-            # A name that two images have stands for the first.
-            kept = self._kept.pop(os.path.basename(path), [])
+        for nth, path in enumerate(paths):
+            if progress is not None:
+                progress(nth / len(paths), f"pictures of {image_name(path)}")
+            kept = self._kept.get(image_name(path), [])
+            ours = [each for each in kept if each[0].codec == OURS]
+            if not ours or path == files.STANDARD:
+                continue
             try:
-                original = image_io.decode_image(files.read_input(path)) if kept else None
+                original = image_io.decode_image(files.read_input(path))
             except (SadError, MemoryError):
                 continue
-            for row, data in sorted(kept, key=lambda each: (each[0].setting, each[0].value)):
-                if original is not None and original.shape[:2] == (row.height, row.width):
-                    found.append(exhibit(row, original, data, backend=backend, threads=threads))
+            for row, data in sorted(ours, key=lambda each: (each[0].setting, each[0].value)):
+                target = (row.setting, row.value)
+                others = [
+                    each
+                    for each in kept
+                    if each[0].codec != OURS and (each[0].setting, each[0].value) == target
+                ]
+                if original.shape[:2] == (row.height, row.width):
+                    found.append(
+                        exhibit(
+                            row, original, data, others=others, backend=backend, threads=threads
+                        )
+                    )
         return found
 
 
@@ -140,7 +162,7 @@ def exhibit(
     original: NDArray[Any],
     data: bytes,
     *,
-    others: Sequence[tuple[Row, NDArray[Any]]] = (),
+    others: Sequence[tuple[Row, bytes]] = (),
     gain: float = views.DEFAULT_GAIN,
     backend: str = "auto",
     threads: int | None = None,
@@ -154,8 +176,9 @@ def exhibit(
     original : uint8 or uint16 [H, W] or [H, W, C]
     data : bytes
         The file.
-    others : sequence of (row, decoded)
-        The same image by other codecs, for comparison.
+    others : sequence of (row, data)
+        Files of the same image by other codecs, for comparison. One that neither browsers show nor
+        `sadcodec.evaluate.codecs` reads here is left out.
     gain : float
         Of the error: see `sadcodec.views.error`.
     backend, threads
@@ -172,10 +195,7 @@ def exhibit(
     pictures = [
         _picture("original", _as_shown(original), views.rgb(original)),
         _picture("decoded", "the decoded file", views.rgb(decoded)),
-        *(
-            _picture(other.codec, f"{other.codec}: {_facts(other)}", views.rgb(image))
-            for other, image in others
-        ),
+        *(picture for other in others if (picture := _other(*other, original)) is not None),
         _picture(
             "error",
             f"decoded less original, times {gain:g} around gray",
@@ -210,6 +230,20 @@ def _as_shown(original: NDArray[Any]) -> str:
 def _picture(label: str, caption: str, pixels: NDArray[np.uint8]) -> Picture:
     kind = "webp" if max(pixels.shape[:2]) <= _MAX_WEBP_SIDE else "png"
     return Picture(label, caption, f"image/{kind}", image_io.encode_image(pixels, kind))
+
+
+def _other(row: Row, data: bytes, original: NDArray[Any]) -> Picture | None:
+    """Return the picture of another codec's file."""
+    caption = _facts(row)
+    mime = _SHOWN_BY_BROWSERS.get(row.codec)
+    if mime is not None:
+        return Picture(row.codec, f"{caption}; the file itself", mime, data)
+    from sadcodec.evaluate.codecs import peer
+
+    try:
+        return _picture(row.codec, caption, views.rgb(peer(row.codec).decode(data, original)))
+    except SadError:
+        return None
 
 
 def _facts(row: Row) -> str:

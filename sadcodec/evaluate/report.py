@@ -14,8 +14,8 @@ from importlib import resources
 
 from sadcodec.evaluate.comparison import Table
 from sadcodec.evaluate.gallery import Exhibit, Picture
-from sadcodec.evaluate.sweep import Row
-from sadcodec.evaluate.table import write_csv
+from sadcodec.evaluate.row import Row
+from sadcodec.evaluate.writing import table_text
 
 __all__ = ["render"]
 
@@ -51,7 +51,7 @@ _PAGE = """<!doctype html>
 def render(
     rows: Sequence[Row],
     tables: Iterable[Table],
-    plot: bytes,
+    plot: bytes | None,
     exhibits: Sequence[Exhibit] = (),
 ) -> bytes:
     """Return the page.
@@ -61,8 +61,8 @@ def render(
     rows : sequence of Row
         All of them are listed at the end, failures included.
     tables : iterable of Table
-    plot : bytes
-        SVG, as `sadcodec.evaluate.plot.draw` makes it.
+    plot : bytes or None
+        SVG, as `sadcodec.evaluate.plot.draw` makes it; none if there is nothing to plot.
     exhibits : sequence of Exhibit
         Those of one image, one after the other, share a viewer.
 
@@ -74,12 +74,10 @@ def render(
     """
     images = len({row.image for row in rows})
     script = _resource("report.js")
-    main = [
-        f'<section class="plot" aria-label="Rate-distortion plots">\n{_inline(plot)}\n</section>',
-        "<section>\n<h2>Tables</h2>",
-        *map(_table, tables),
-        "</section>",
-    ]
+    main = ["<section>\n<h2>Tables</h2>", *map(_table, tables), "</section>"]
+    if plot is not None:
+        drawn = _inline(plot)
+        main.insert(0, f'<section class="plot">\n{drawn}\n</section>')
     if exhibits:
         main += ["<section>\n<h2>Pictures</h2>", f'<p class="facts">{_sizes(exhibits)}</p>']
         main += [
@@ -121,7 +119,8 @@ def _inline(svg: bytes) -> str:
     text = text[text.index("<svg") :].strip()
     head, rest = text.split(">", 1)
     head = re.sub(r' (width|height)="[^"]*"', "", head)
-    return f'{head} role="img">{rest}'
+    label = "Quality against bits per pixel, a line for each codec"
+    return f'{head} role="img" aria-label="{label}">{rest}'
 
 
 def _facts(rows: Sequence[Row]) -> str:
@@ -142,7 +141,7 @@ def _sizes(exhibits: Sequence[Exhibit]) -> str:
     count = len({each.image for each in exhibits})
     return escape(
         f"{count} image{'s' * (count != 1)} at {targets}. "
-        f"The pictures are lossless and take {_size(total)} before base64."
+        f"The pictures take {_size(total)}, and a third more in this file."
     )
 
 
@@ -167,9 +166,7 @@ def _line(kind: str, cells: Iterable[str]) -> str:
 
 
 def _rows(rows: Sequence[Row]) -> str:
-    text = io.StringIO()
-    write_csv(rows, text)
-    header, *lines = csv.reader(io.StringIO(text.getvalue()))
+    header, *lines = csv.reader(io.StringIO(table_text(rows)))
     used = [nth for nth in range(len(header)) if any(line[nth] for line in lines)]
     return _table(
         Table("", [header[nth] for nth in used], [[line[nth] for nth in used] for line in lines])

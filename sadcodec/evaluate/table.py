@@ -18,7 +18,7 @@ from sadcodec.evaluate.peers import Peers, join, peers_of
 from sadcodec.evaluate.row import Row
 from sadcodec.evaluate.spread import mean, over_images, over_repeats, runs
 
-__all__ = ["markdown", "summary"]
+__all__ = ["markdown", "summary", "tables"]
 
 # The row column that a target is to be compared with; quality and sites have none.
 _REACHED = {"bpp": "bpp", "psnr": "psnr_db", "size": "bytes"}
@@ -50,7 +50,7 @@ def summary(rows: Sequence[Row], peers: Peers | None = None, ranges: Sequence[Ra
         seconds of encoding and decoding; the deviation from the target that is largest in size over
         the images. Of several images or repeats a second table has the standard deviations.
     """
-    first, *others = _tables(rows, peers, ranges)
+    first, *others = tables(rows, peers, ranges)
     lines = _aligned(first)
     for table in others:
         lines += ["", table.caption, *_aligned(table)]
@@ -59,7 +59,7 @@ def summary(rows: Sequence[Row], peers: Peers | None = None, ranges: Sequence[Ra
 
 def markdown(rows: Sequence[Row], peers: Peers | None = None, ranges: Sequence[Range] = ()) -> str:
     """Return the tables of `summary` in Markdown."""
-    first, *others = _tables(rows, peers, ranges)
+    first, *others = tables(rows, peers, ranges)
     lines = _piped(first)
     for table in others:
         lines += ["", table.caption, "", *_piped(table)]
@@ -87,7 +87,7 @@ def _failures(rows: Sequence[Row]) -> list[str]:
     return [f"{failed} of {len(rows)} failed"] if failed else []
 
 
-def _tables(rows: Sequence[Row], peers: Peers | None, ranges: Sequence[Range]) -> list[Table]:
+def tables(rows: Sequence[Row], peers: Peers | None, ranges: Sequence[Range]) -> list[Table]:
     """Return the table of the sweep, that of its spread, then those of other codecs."""
     known = [found for found in (peers_of(rows), peers) if found is not None]
     others = comparisons(rows, join(known), ranges) if known else []

@@ -205,6 +205,22 @@ class Peer:
         detail = "; ".join(filter(None, (setting.text, warning)))
         return PeerFile(data, decoded, encode_s, decode_s, detail, warning)
 
+    def decode(self, data: bytes, image: NDArray[Any]) -> NDArray[Any]:
+        """Decode a file of this codec.
+
+        Parameters
+        ----------
+        data : bytes
+        image : uint8 or uint16 [H, W] or [H, W, C]
+            What the file was made of: the pixels come in its shape and type.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be decoded.
+        """
+        return self._format.decode(data, image)[0]
+
     def _known_of(self, image: NDArray[Any]) -> dict[Setting, _Trial]:
         about = f"{image.shape} {image.dtype}".encode()
         digest = hashlib.sha256(about + image.tobytes()).digest()
