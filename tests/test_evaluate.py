@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import math
 import types
@@ -258,6 +259,43 @@ def test_end_to_end(tmp_path, photo):
     assert rows[1].psnr_db > rows[0].psnr_db + 2
     assert rows[1].ssim > rows[0].ssim
     assert rows[1].fit_psnr_db >= rows[1].psnr_db - 1
+
+
+def test_other_codecs_meet_the_same_targets(tmp_path, photo):
+    """The same rows for any number of jobs; other codecs are run once, whatever the repeats."""
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    Image.fromarray(photo.astype(np.uint16)[:, :, 0] * 257).save(tmp_path / "deep.png")
+    options = {"codecs": ("jpeg", "sad"), "metrics": ("ssim", "ms-ssim"), "repeats": 2}
+    options |= {"effort": 1, "backend": "cpu", "seed": 7}
+    tables = []
+    for jobs in (1, 2):
+        files = {}
+        rows = run_sweep(
+            [tmp_path / "photo.png", tmp_path / "deep.png"],
+            "bpp",
+            [2.0],
+            jobs=jobs,
+            receive=lambda row, data, files=files: files.__setitem__(row.key, data),
+            **options,
+        )
+        untimed = [dataclasses.replace(row, encode_s=None, decode_s=None) for row in rows]
+        tables.append((untimed, files))
+    assert tables[0] == tables[1]
+    rows, files = tables[0]
+    assert [(row.image, row.codec, row.repeat, row.seed) for row in rows] == [
+        *(("photo.png", "jpeg", 0, None), ("photo.png", "sad", 0, 7), ("photo.png", "sad", 1, 8)),
+        *(("deep.png", "jpeg", 0, None), ("deep.png", "sad", 0, 7), ("deep.png", "sad", 1, 8)),
+    ]
+    assert [bool(row.error) for row in rows] == [False] * 3 + [True, False, False]
+    jpeg = rows[0]
+    assert (jpeg.metric, jpeg.backend, jpeg.effort) == ("", "", None)
+    assert jpeg.bpp == pytest.approx(2, rel=0.05)
+    assert "quality" in jpeg.detail
+    assert "libjpeg" in jpeg.codec_version
+    with Image.open(io.BytesIO(files[jpeg.key])) as image:
+        assert jpeg.psnr_db == psnr(photo, np.asarray(image))
+    assert (jpeg.ms_ssim, jpeg.measured) == (None, "psnr ssim ms-ssim")  # too small for it
+    assert len(files) == 5
 
 
 def test_errors_of_the_codec_are_of_this_package():

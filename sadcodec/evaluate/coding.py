@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,13 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sadcodec import __version__, codec, files, image_io, metrics
-from sadcodec.errors import InputError, OptionError, SadError
+from sadcodec import codec, files, image_io
+from sadcodec.errors import SadError
+from sadcodec.evaluate.codecs import peer
+from sadcodec.evaluate.measures import measure
 from sadcodec.evaluate.plan import Task
 from sadcodec.evaluate.row import METRIC_COLUMNS, OURS, Row, printable
 from sadcodec.pool import Share
 
-__all__ = ["Outcome", "check_metric", "do", "one_line", "version"]
+__all__ = ["Outcome", "do", "one_line"]
 
 Progress = Callable[[float, str], None]
 
@@ -40,17 +41,6 @@ class Outcome:
     row: Row
     data: bytes = b""
     seconds: float = 0.0
-
-
-def version(name: str) -> str:
-    """Return the version of a codec; SadError if it cannot be used here."""
-    return __version__ if name == OURS else str(_peer(name).version)
-
-
-def check_metric(name: str) -> None:
-    """Raise SadError if a metric lacks what it needs here."""
-    if name not in _OWN_METRICS:
-        _part("measures", name).check_measure(name)
 
 
 def do(task: Task, share: Share, progress: Progress | None = None) -> Outcome:
@@ -77,7 +67,7 @@ def do(task: Task, share: Share, progress: Progress | None = None) -> Outcome:
         columns["bytes"] = len(data)
         columns["bpp"] = 8 * len(data) / (size[0] * size[1])
         for name in task.options.measured:
-            columns[METRIC_COLUMNS[name]] = _quality(name, original, decoded)
+            columns[METRIC_COLUMNS[name]] = _number(measure(name, original, decoded))
     except (SadError, MemoryError) as error:
         row = task.row(*size, error=one_line(error))
         return Outcome(row, seconds=time.perf_counter() - start)
@@ -125,48 +115,20 @@ def _code_other(
     share: Share,  # noqa: ARG001 (other codecs have neither backends nor threads of ours)
     progress: Progress | None,
 ) -> Coded:
-    peer = _peer(task.codec)
-    coded = peer.code(image, task.kind, _target(task)[task.kind], progress=progress)
+    other = peer(task.codec)
+    coded = other.code(image, task.kind, _target(task)[task.kind], progress=progress)
     decoded = coded.decoded[:, :, None] if coded.decoded.ndim == 2 else coded.decoded
     columns = {
         "encode_s": coded.encode_s,
         "decode_s": coded.decode_s,
         "detail": printable(coded.detail),
-        "codec_version": peer.version,
+        "codec_version": other.version,
     }
     return coded.data, decoded, columns
 
 
 def _target(task: Task) -> dict[str, Any]:
     return {task.kind: round(task.value) if task.kind in _COUNTS else task.value}
-
-
-def _quality(name: str, original: NDArray[Any], decoded: NDArray[Any]) -> float | None:
-    try:
-        if name in _OWN_METRICS:
-            return float(_OWN_METRICS[name](original, decoded))
-        return _number(_part("measures", name).measure(name, original, decoded))
-    except InputError:  # smaller than the metric's window
-        return None
-
-
-_OWN_METRICS: dict[str, Callable[[Any, Any], float]] = {
-    "psnr": metrics.psnr,
-    "ssim": metrics.ssim,
-    "ms-ssim": metrics.ms_ssim,
-}
-
-
-def _peer(name: str) -> Any:
-    return _part("codecs", name).peer(name)
-
-
-def _part(module: str, name: str) -> Any:
-    """Return a module of this package that needs libraries of its own."""
-    try:
-        return importlib.import_module(f"sadcodec.evaluate.{module}")
-    except ModuleNotFoundError as error:
-        raise OptionError(f"{name} is not known to this version") from error
 
 
 def _number(value: float | None) -> float | None:

@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 
 from sadcodec import files
 from sadcodec.errors import OutputError
+from sadcodec.evaluate.codecs import peer
 from sadcodec.evaluate.peers import stem
 from sadcodec.evaluate.plan import Task, image_name
 from sadcodec.evaluate.row import OURS, Row
 
 __all__ = ["Keeper"]
-
-_SUFFIXES = {OURS: "sad", "jpeg": "jpg"}  # of the others, their names
 
 
 class Keeper:
@@ -59,5 +58,5 @@ class Keeper:
 def _name(task: Task) -> str:
     repeat = f".r{task.repeat}" if task.repeat else ""
     setting = f"{task.kind}{task.value:.10g}"
-    suffix = _SUFFIXES.get(task.codec, task.codec)
-    return f"{stem(image_name(task.path))}.{task.codec}.{setting}{repeat}.{suffix}"
+    suffix = ".sad" if task.codec == OURS else peer(task.codec).extension
+    return f"{stem(image_name(task.path))}.{task.codec}.{setting}{repeat}{suffix}"

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sadcodec import files
+from sadcodec import __version__, files
 from sadcodec.errors import OptionError
+from sadcodec.evaluate.codecs import PEERS, peer
+from sadcodec.evaluate.measures import check_measure
 from sadcodec.evaluate.peers import stem
 from sadcodec.evaluate.row import KINDS, METRIC_COLUMNS, OURS, Row, printable
 
@@ -118,7 +120,7 @@ def plan(
     values : sequence of float
     options : Options
     codecs : sequence of str
-        ``sad``, and names that `sadcodec.evaluate.coding` knows.
+        ``sad``, or of `sadcodec.evaluate.codecs.PEERS`.
     repeats : int, >= 1
         Of ``sad``, each with a seed of its own; other codecs depend on no seed and are run once.
 
@@ -129,13 +131,11 @@ def plan(
     SadError
         If a codec or metric lacks what it needs on this machine.
     """
-    from sadcodec.evaluate import coding
-
     names = [os.fspath(path) for path in paths]
     _check(names, kind, values, options, codecs, repeats)
-    versions = {codec: coding.version(codec) for codec in codecs}
-    for metric in options.metrics:
-        coding.check_metric(metric)
+    versions = {codec: _version(codec) for codec in codecs}
+    for metric in options.measured:
+        check_measure(metric)
     return [
         Task(path, codec, kind, float(value), repeat, options, versions[codec])
         for path in names
@@ -143,6 +143,10 @@ def plan(
         for value in values
         for repeat in range(repeats if codec == OURS else 1)
     ]
+
+
+def _version(codec: str) -> str:
+    return __version__ if codec == OURS else peer(codec).version
 
 
 def _check(
@@ -163,14 +167,15 @@ def _check(
         raise OptionError(f"repeats must be at least 1, not {repeats}")
     if options.seed + repeats - 1 > _LAST_SEED:
         raise OptionError(f"the last repeat's seed would be more than {_LAST_SEED}")
-    for metric in options.metrics:
-        if metric not in METRIC_COLUMNS:
-            raise OptionError(
-                f"a metric must be one of {', '.join(METRIC_COLUMNS)}, not {metric!r}"
-            )
-    others = [codec for codec in codecs if codec != OURS]
-    if kind == "sites" and others:
-        raise OptionError(f"{others[0]} has no sites")
+    unknown = [metric for metric in options.metrics if metric not in METRIC_COLUMNS]
+    if unknown:
+        known = ", ".join(METRIC_COLUMNS)
+        raise OptionError(f"a metric must be one of {known}, not {unknown[0]!r}")
+    for codec in codecs:
+        if codec not in (OURS, *PEERS):
+            raise OptionError(f"a codec must be one of {', '.join((OURS, *PEERS))}, not {codec!r}")
+        if codec != OURS and kind == "sites":
+            raise OptionError(f"{codec} has no sites")
     for what, items in (("codec", codecs), ("value", values), ("metric", options.metrics)):
         if len(set(items)) < len(items):
             raise OptionError(f"a {what} is named twice")
