@@ -99,7 +99,7 @@ def cells(text: bytes | str, *names: str) -> list[list[str]]:
 def test_eval_prints_a_table_and_writes_csv(sad: Sad, evaluation: Calls) -> None:
     shutil.copy("in.png", "more.png")
     options = ["--bpp=0.2, 0.5,0.2", "--out=t.csv", "--effort=2", "--threads=1", "--seed=3"]
-    result = sad("eval", "in.png", "more.png", *options, "--backend=cpu")
+    result = sad("eval", ".", *options, "--backend=cpu")  # the images of a folder
     assert (result.status, result.err) == (0, "")
     assert [line.split()[:3] for line in result.out.decode().splitlines()[1:3]] == [
         *(["0.2", "bpp", "2"], ["0.5", "bpp", "2"]),

@@ -107,7 +107,7 @@ def test_progress_rises_to_the_end(tmp_path, images, fake_codec):
     assert fractions == sorted(fractions)
     assert fractions[0] == 0
     assert 0.8 < fractions[-1] <= 1
-    assert any("a.png" in message for _, message in seen)
+    assert any("a sad 1 bpp" in message for _, message in seen)
 
 
 def test_an_image_too_small_for_ssim_has_none(tmp_path, fake_codec):

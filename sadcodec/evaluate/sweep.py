@@ -10,6 +10,7 @@ from sadcodec.errors import OptionError, SadError
 from sadcodec.evaluate import coding
 from sadcodec.evaluate.coding import Outcome
 from sadcodec.evaluate.estimate import Estimate, duration
+from sadcodec.evaluate.peers import stem
 from sadcodec.evaluate.plan import DEFAULT_METRICS, Options, Task, image_name, plan
 from sadcodec.evaluate.row import KINDS, OURS, Row
 
@@ -228,5 +229,5 @@ def _message(estimate: Estimate, task: Task, fraction: float = 0.0) -> str:
     """Return how far a sweep is; the last row done, or with one worker the one under way."""
     left = estimate.seconds_left(task if fraction else None, fraction)
     time = "" if left is None else f", {duration(left)} left"
-    what = f"{image_name(task.path)} {task.codec} {task.value:g} {task.kind}"
+    what = f"{stem(image_name(task.path))} {task.codec} {task.value:g} {task.kind}"
     return f"{estimate.done}/{estimate.total} rows{time}: {what}"
