@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 STANDARD = "-"
 
+_TOKEN = 6  # random bytes in the name of a temporary file
+
 
 def read_input(path: str) -> bytes:
     """All bytes of a file, or of standard input for ``-``.
@@ -144,10 +146,31 @@ def write_stdout(data: bytes) -> None:
         raise OutputError(_cause(error)) from error
 
 
+def remove_leftovers(path: str) -> None:
+    """Remove what killed processes left of a file that they were writing by :func:`write_output`.
+
+    Not while another process writes that file. What cannot be removed stays.
+    """
+    folder, name = os.path.split(os.path.realpath(path))
+    prefix, suffix = _temporary_name(name)
+    with contextlib.suppress(OSError):
+        for each in os.listdir(folder):
+            middle = each[len(prefix) : -len(suffix)]
+            ours = len(middle) == 2 * _TOKEN and not middle.strip("0123456789abcdef")
+            if ours and each == prefix + middle + suffix:
+                with contextlib.suppress(OSError):
+                    os.unlink(os.path.join(folder, each))
+
+
+def _temporary_name(name: str) -> tuple[str, str]:
+    """Return what stands before and after the random part of a temporary file's name."""
+    # A long name plus our suffix could pass the file system's limit of 255 bytes.
+    return f".{name[:40]}.", ".part"
+
+
 def _write_beside(target: str, data: bytes, force: bool) -> None:
     folder, name = os.path.split(target)
-    # A long name plus our suffix could pass the file system's limit of 255 bytes.
-    temporary = os.path.join(folder, f".{name[:40]}.{secrets.token_hex(6)}.part")
+    temporary = os.path.join(folder, secrets.token_hex(_TOKEN).join(_temporary_name(name)))
     handle = os.open(
         temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666
     )

@@ -157,3 +157,18 @@ def test_unreadable_inputs(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=cause):
             files.read_input(str(path))
+
+
+def test_leftovers_of_killed_writers_are_removed(tmp_path: Path) -> None:
+    target = str(tmp_path / ("n" * 60 + ".csv"))
+    code = "import os, sys; os.fsync = lambda _: os._exit(9); from sadcodec import files; "
+    code += f"files.write_output({target!r}, b'half')"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
+    (left,) = os.listdir(tmp_path)
+    assert left.startswith(".nnn")
+    others = [left.replace(".n", ".m"), left[:-5], left.replace(".part", "0.part"), "n.csv"]
+    for name in others:
+        (tmp_path / name).write_bytes(b"")
+    files.remove_leftovers(target)
+    assert sorted(os.listdir(tmp_path)) == sorted(others)
+    files.remove_leftovers(str(tmp_path / "missing/n.csv"))

@@ -95,6 +95,8 @@ class RowFile:
 def saved_rows(path: str, tasks: Sequence[Task]) -> dict[int, Row]:
     """Return the rows of an interrupted sweep that need not be measured again.
 
+    What a process left that was killed while it wrote the whole file is removed.
+
     Parameters
     ----------
     path : str
@@ -112,6 +114,7 @@ def saved_rows(path: str, tasks: Sequence[Task]) -> dict[int, Row]:
     InputError
         If it is no file of rows, or has rows that none of these tasks, with these options, gives.
     """
+    files.remove_leftovers(path)
     if not os.path.exists(path):
         return {}
     text = files.read_input(path).decode(errors="replace")
