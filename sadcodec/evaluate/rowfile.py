@@ -152,14 +152,15 @@ def _check_options(row: Row, now: Row) -> None:
 def _append(handle: int, data: bytes) -> None:
     """Write at the end of a file, and to the disk; what cannot be written whole is taken back."""
     before = os.fstat(handle).st_size
+    written = 0
     try:
-        written = os.write(handle, data)
         while written < len(data):
             written += os.write(handle, data[written:])
         os.fsync(handle)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.ftruncate(handle, before)
+    except BaseException as error:  # an interruption, too
+        if written < len(data) or isinstance(error, OSError):
+            with contextlib.suppress(OSError):
+                os.ftruncate(handle, before)
         raise
 
 
