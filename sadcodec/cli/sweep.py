@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sadcodec.evaluate.row import Row
     from sadcodec.evaluate.rowfile import RowFile
     from sadcodec.evaluate.sweep import Outcome
+    from sadcodec.pool import Executor
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Machine:
     jobs: int
     backend: str
     threads: int | None
+    executor: Executor | None = None
 
 
 def run(
@@ -98,6 +100,7 @@ def run(
             jobs=machine.jobs,
             threads=machine.threads,
             backend=machine.backend,
+            executor=machine.executor,
             progress=bar,
         )
         try:
