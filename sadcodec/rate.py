@@ -134,15 +134,22 @@ class Tuned:
     objective: Objective
 
 
-def fit_and_tune(job: Job, sites: int, *, radius: bool, size: int | None) -> Tuned:
-    """Fit and fine-tune; with `size`, prune half way to what the bytes will hold."""
+def fit_and_tune(
+    job: Job, sites: int, *, radius: bool, size: int | None, spare: float = 1.0
+) -> Tuned:
+    """Fit and fine-tune; with `size`, prune half way to what the bytes will hold.
+
+    With `spare` the fit is one of so many times the sites until then.
+    """
     start = perf_counter()
     header, threads = job.header, job.backend.threads
 
     def budget(params: Floats, mse: float) -> int:
+        if size is None:
+            return sites
         rounded = header_for(job, mse, len(params), 1.0, radius=radius)
         coded = _rounded_size(params, rounded, threads)
-        share = max((size or 0) - OVERHEAD, 1) / max(coded - OVERHEAD, 1)
+        share = max(size - OVERHEAD, 1) / max(coded - OVERHEAD, 1)
         return round(_SAVED * len(params) * share)
 
     def rate(params: Floats, mse: float) -> RateTerm:
@@ -160,11 +167,11 @@ def fit_and_tune(job: Job, sites: int, *, radius: bool, size: int | None) -> Tun
     fitted = fit(
         job.backend,
         objective.target,
-        sites,
+        min(round(spare * sites), job.pixels),
         options,
         k=header.k,
         weights=objective.weights,
-        budget=budget if size is not None else None,
+        budget=budget if size is not None or spare > 1.0 else None,
         rate=rate,
         progress=lambda share: job.report(0.05 + 0.5 * share, "fitting"),
     )

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from sadcodec.rate import Encoding, Job, Tuned, fit_and_tune, header_for, round_and_refine
+from sadcodec.rate import Encoding, Job, Tuned, header_for, round_and_refine
 from sadcodec.refine import Refinement, draw
 from sadcodec.targets.trial import (
     TRIAL_ITERATIONS,
     count_at,
+    fit_sites,
     trial_psnr,
     trial_sites,
     usual_gain,
@@ -67,7 +68,7 @@ def encode_to_psnr(job: Job, psnr: float) -> Encoding:
     best = _Best(psnr)
     fits = _FITS_OF_SMALL if job.pixels <= _SMALL else _FITS
     for attempt in range(fits):
-        tuned = fit_and_tune(job, sites, radius=False, size=None)
+        tuned = fit_sites(job, sites)
         if _round_to(job, tuned, best, attempt, last=attempt == fits - 1):
             break
         sites = _next_count(job, best.tried, sites, psnr + _AIM)

@@ -6,9 +6,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sadcodec.rate import Encoding, Job, Tuned, fit_and_tune, header_for, round_and_refine
+from sadcodec.rate import Encoding, Job, Tuned, header_for, round_and_refine
 from sadcodec.targets.psnr import psnr_of
-from sadcodec.targets.trial import DB_PER_OCTAVE, count_at, trial_psnr, trial_sites, usual_gain
+from sadcodec.targets.trial import (
+    DB_PER_OCTAVE,
+    count_at,
+    fit_sites,
+    trial_psnr,
+    trial_sites,
+    usual_gain,
+)
 
 __all__ = ["encode_to_quality"]
 
@@ -143,7 +150,7 @@ def _best_of(job: Job, points: list[_Point]) -> Encoding:
 
     def encode(point: _Point) -> Encoding:
         if point.sites not in tuned:
-            tuned[point.sites] = fit_and_tune(job, point.sites, radius=False, size=None)
+            tuned[point.sites] = fit_sites(job, point.sites)
         return _encode(job, tuned[point.sites], point.scale)
 
     best = encode(points[0])
@@ -168,7 +175,7 @@ def _cheapest(job: Job, wanted: float, price: float) -> Encoding:
     costs: dict[int, float] = {}
 
     def measure(index: int) -> None:
-        tuned = fit_and_tune(job, counts[index], radius=False, size=None)
+        tuned = fit_sites(job, counts[index])
         encodings[index] = encoding = _encode(job, tuned, 1.0)
         error = 10.0 ** (-psnr_of(job, encoding.refinement) / 10.0) * job.pixels
         costs[index] = error + price / _BYTES_PER_SITE * encoding.refinement.size()

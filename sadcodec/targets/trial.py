@@ -1,4 +1,4 @@
-"""Short fits that tell how many sites an image needs."""
+"""Fits of a number of sites: short ones that tell how many an image needs, and whole ones."""
 
 from __future__ import annotations
 
@@ -6,12 +6,23 @@ import numpy as np
 
 from sadcodec.fit.loop import fit
 from sadcodec.fit.schedule import FitOptions
-from sadcodec.rate import Job
+from sadcodec.rate import Job, Tuned, fit_and_tune
 
-__all__ = ["TRIAL_ITERATIONS", "count_at", "trial_psnr", "trial_sites", "usual_gain"]
+__all__ = [
+    "DB_PER_OCTAVE",
+    "TRIAL_ITERATIONS",
+    "count_at",
+    "fit_sites",
+    "trial_psnr",
+    "trial_sites",
+    "usual_gain",
+]
 
 TRIAL_ITERATIONS = 60
 DB_PER_OCTAVE, _CURVATURE = 2.3, 0.22  # of `usual_gain`
+
+# Sites of the first half of a fit against those of the second, where a site has so many px.
+_AREAS, _SPARE = (8.0, 20.0, 32.0), (1.3, 1.2, 1.0)
 
 
 def trial_sites(job: Job) -> int:
@@ -26,6 +37,16 @@ def trial_psnr(job: Job, sites: int) -> float:
     options = FitOptions(iterations=TRIAL_ITERATIONS, dense_start=2.0, radius=False, seed=job.seed)
     mse = fit(job.backend, job.target, sites, options, k=job.header.k).mse
     return float(-10.0 * np.log10(max(mse, 1e-8)))
+
+
+def fit_sites(job: Job, sites: int) -> Tuned:
+    """Return a fit of so many sites, ready for rounding.
+
+    Where they are dense it starts from more than a fit usually does, as one for a size does, which
+    cannot know yet how many its bytes will hold.
+    """
+    spare = float(np.interp(job.pixels / sites, _AREAS, _SPARE))
+    return fit_and_tune(job, sites, radius=False, size=None, spare=spare)
 
 
 def usual_gain(job: Job, sites: float) -> float:
