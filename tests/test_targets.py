@@ -89,11 +89,11 @@ def test_a_psnr_is_met_at_other_efforts():
         assert 33.0 <= decoded_psnr(image, data) <= 33.05
 
 
-@pytest.mark.parametrize("psnr", [30.0, 36.0])
+@pytest.mark.parametrize("psnr", [30.0, 41.0])
 def test_a_psnr_costs_no_more_bytes_than_a_size(psnr):
     """The size target at the same bytes is at most a little better: fits differ by chance."""
     gained = []
-    for name in ("chelsea", "coffee", "with_alpha"):
+    for name in ("coffee", "gray", "with_alpha"):
         image = IMAGES[name]()
         data, report = encode_with_report(image, psnr=psnr, effort=3)
         gained.append(encode_with_report(image, size=len(data), effort=3)[1].psnr - report.psnr)
@@ -138,14 +138,39 @@ def test_sites_from_their_usual_gain(sites):
 # Quality
 
 
-@pytest.mark.parametrize("name", ["coffee", "drawing", "gray", "small", "with_alpha"])
+@pytest.mark.parametrize("name", ["drawing", "gray", "small", "with_alpha"])
 def test_quality_rises_in_bytes_and_psnr(name):
     image = IMAGES[name]()
-    reports = [encode_with_report(image, quality=q, effort=1)[1] for q in range(0, 101, 10)]
+    reports = [encode_with_report(image, quality=q, effort=1)[1] for q in range(0, 101, 20)]
     assert (np.diff([r.bytes for r in reports]) >= 0).all()
     assert (np.diff([r.psnr for r in reports]) >= 0).all()
-    assert reports[-1].psnr > reports[-6].psnr > reports[-8].psnr
+    assert reports[5].psnr > reports[3].psnr > reports[2].psnr
     assert {r.warning for r in reports} == {None}
+
+
+def test_quality_never_falls_by_chance():
+    """Fits with 1 % more sites each would fall by 0.1 to 0.4 dB at four of these steps."""
+    image = IMAGES["coffee"]()
+    reports = [encode_with_report(image, quality=q, effort=1)[1] for q in range(61, 77)]
+    assert (np.diff([r.bytes for r in reports]) >= 0).all()
+    assert (np.diff([r.psnr for r in reports]) >= 0).all()
+    assert len({r.bytes for r in reports}) > 10
+
+
+def test_three_qualities_share_a_fit():
+    image = IMAGES["gray"]()
+    reports = [encode_with_report(image, quality=q, effort=1)[1] for q in (74, 75, 75.9, 76, 77)]
+    sites = [r.sites for r in reports]
+    assert sites[0] == sites[1] == sites[2] == sites[3] < sites[4] / 1.2
+    assert reports[0].bytes < reports[1].bytes == reports[2].bytes < reports[3].bytes
+
+
+@pytest.mark.parametrize("size", [(1, 1), (8, 8), (48, 48)])
+def test_quality_of_images_that_need_one_site(size):
+    image = np.full((*size, 3), 90, np.uint8)
+    worst, best = (encode_with_report(image, quality=q, effort=1)[1] for q in (0, 100))
+    assert worst.bytes <= best.bytes < 100
+    assert worst.psnr <= best.psnr
 
 
 def test_quality_rises_at_every_step_of_a_photograph():
@@ -158,9 +183,9 @@ def test_quality_rises_at_every_step_of_a_photograph():
 def test_a_drawing_does_not_get_sites_that_it_cannot_use():
     """More sites than reach 48 dB fit it no better: finer steps take their place."""
     image = IMAGES["drawing"]()
-    good, better, best = (encode_with_report(image, quality=q, effort=2)[1] for q in (86, 93, 100))
+    good, better, best = (encode_with_report(image, quality=q, effort=1)[1] for q in (86, 93, 100))
     assert good.psnr < better.psnr < best.psnr
-    assert good.sites == better.sites == best.sites == 128 * 128 // 32
+    assert 128 * 128 / 40 < good.sites == better.sites == best.sites <= 128 * 128 // 32
     assert best.bytes < 1.5 * good.bytes
 
 
