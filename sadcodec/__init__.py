@@ -13,18 +13,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sadcodec.codec import decode, encode, encode_with_report, info
-    from sadcodec.errors import SadError
+    from sadcodec.codec import decode, decode_with_report, encode, encode_with_report, info
+    from sadcodec.errors import DamageWarning, SadError
     from sadcodec.exchange import export_sites, import_sites
     from sadcodec.sites import Sites
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "DamageWarning",
     "SadError",
     "Sites",
     "__version__",
     "decode",
+    "decode_with_report",
     "encode",
     "encode_with_report",
     "export_sites",
@@ -34,11 +36,13 @@ __all__ = [
 
 _HOME = {
     "decode": "codec",
+    "decode_with_report": "codec",
     "encode": "codec",
     "encode_with_report": "codec",
     "export_sites": "exchange",
     "import_sites": "exchange",
     "info": "codec",
+    "DamageWarning": "errors",
     "SadError": "errors",
     "Sites": "sites",
 }

@@ -7,7 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 _Ints: TypeAlias = NDArray[np.int32]
-_Encoded: TypeAlias = tuple[bytes, _Ints, NDArray[np.float64]]
+_Group: TypeAlias = tuple[
+    bytes, int, int, int, int, int
+]  # payload, first, sites, low, high, spacing
+_Encoded: TypeAlias = tuple[list[_Group], _Ints, NDArray[np.float64], NDArray[np.int8]]
 _Decoded: TypeAlias = tuple[
     _Ints,
     _Ints,
@@ -32,6 +35,7 @@ def encode(
     radius: _Ints | None,
     color: _Ints,
     threads: int = 1,
+    groups: int = 1,
 ) -> _Encoded: ...
 def decode(
     payload: bytes,
@@ -41,6 +45,7 @@ def decode(
     height: int,
     quantizer: Sequence[int],
     threads: int = 1,
+    group: tuple[int, int, int] | None = None,
 ) -> _Decoded: ...
 def residuals(
     width: int,
@@ -54,6 +59,7 @@ def residuals(
     radius: _Ints | None,
     color: _Ints,
     threads: int = 1,
+    groups: int = 1,
 ) -> _Encoded: ...
 def from_residuals(
     payload: bytes,
@@ -63,6 +69,7 @@ def from_residuals(
     height: int,
     quantizer: Sequence[int],
     threads: int = 1,
+    group: tuple[int, int, int] | None = None,
 ) -> _Decoded: ...
 def color_classes(
     x: _Ints,
@@ -72,6 +79,7 @@ def color_classes(
     height: int,
     quantizer: Sequence[int],
     threads: int = 1,
+    groups: int = 1,
 ) -> NDArray[np.int8]: ...
 def angle_levels(count: int, step_log_anisotropy: int, step_angle: int) -> _Ints: ...
 def analyze(
@@ -86,4 +94,5 @@ def analyze(
     radius: _Ints | None,
     color: _Ints,
     threads: int = 1,
+    groups: int = 1,
 ) -> tuple[_Ints, _Ints]: ...

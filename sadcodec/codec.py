@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
@@ -13,9 +14,18 @@ from numpy.typing import NDArray
 from sadcodec import bitstream
 from sadcodec.backends import get_backend
 from sadcodec.backends.base import DEFAULT_K, Backend
-from sadcodec.bitstream import CODERS, FileInfo, Header, Limits, QuantizerParameters
+from sadcodec.bitstream import (
+    AUTOMATIC_GROUPS,
+    CODERS,
+    MAX_GROUPS,
+    FileInfo,
+    Header,
+    Limits,
+    QuantizerParameters,
+    Repair,
+)
 from sadcodec.effort import DEFAULT_EFFORT, effort_for
-from sadcodec.errors import InputError, LimitError, OptionError, TargetError
+from sadcodec.errors import DamageWarning, InputError, LimitError, OptionError, TargetError
 from sadcodec.objective import METRICS
 from sadcodec.processors import default_threads
 from sadcodec.quantize import code_values
@@ -25,7 +35,15 @@ from sadcodec.sites import Sites
 from sadcodec.targets.psnr import encode_to_psnr
 from sadcodec.targets.quality import encode_to_quality
 
-__all__ = ["EncodeReport", "decode", "encode", "encode_with_report", "info", "load_backend"]
+__all__ = [
+    "EncodeReport",
+    "decode",
+    "decode_with_report",
+    "encode",
+    "encode_with_report",
+    "info",
+    "load_backend",
+]
 
 DEFAULT_QUALITY = 75.0
 MAX_PIXELS = 1 << 28  # of a decode, unless the caller allows more
@@ -183,6 +201,7 @@ def encode_with_report(
     threads: int | None = None,
     backend: str = "auto",
     coder: str = "range",
+    groups: int | None = None,
     strict: bool = False,
     progress: Progress | None = None,
 ) -> tuple[bytes, EncodeReport]:
@@ -202,6 +221,8 @@ def encode_with_report(
         raise OptionError(f"coder must be one of {', '.join(CODERS)}, not {coder!r}")
     if metric not in METRICS:
         raise OptionError(f"metric must be one of {', '.join(METRICS)}, not {metric!r}")
+    if groups is not None and not 1 <= groups <= MAX_GROUPS:
+        raise OptionError(f"groups must be 1..{MAX_GROUPS}, not {groups}")
     if not 0 <= seed < 1 << 32:
         raise OptionError(f"seed must be 0..2^32 - 1, not {seed}")
     engine = _engine(backend, threads, "encode")
@@ -214,7 +235,11 @@ def encode_with_report(
         bit_depth=8 if white == 255 else 16,
         k=DEFAULT_K,
         site_count=1,
-        quantizer=QuantizerParameters(1024, 1024, 1024, 1024, 0, (1024,) * channels),
+        quantizer=QuantizerParameters(
+            *(1024, 1024, 1024, 1024, 0),
+            (1024,) * channels,
+            groups=groups or (AUTOMATIC_GROUPS if coder == "range" else 1),
+        ),
         coder=coder,
     )
     job = Job(
@@ -290,6 +315,10 @@ def encode(image: Image, **options: Any) -> bytes:
         that can be used, else the CPU.
     coder : str
         "range", or "zstd" for a payload that any zstd library unpacks.
+    groups : int, 1..256, optional
+        Parts of the picture that are coded alone: damage to a file then costs one of them
+        (`decode` with `repair`). Each takes 60 to 400 bytes. By default one; of the coder "range",
+        from 131,072 sites on, one for every 65,536 sites.
     strict : bool
         Raise an error where the target cannot be met, instead of returning the nearest file.
     progress : callable(share, message), optional
@@ -333,6 +362,7 @@ def decode(
     backend: str = "auto",
     threads: int | None = None,
     max_pixels: int | None = None,
+    repair: bool = False,
 ) -> Image:
     """Decode the bytes of a ``.sad`` file.
 
@@ -346,6 +376,9 @@ def decode(
     threads : int, optional
     max_pixels : int, optional
         Largest width x height to accept; 2^28 by default.
+    repair : bool
+        Of a damaged file, draw the groups of sites that are whole; `decode_with_report` also says
+        what is missing. Other files give the same picture as without.
 
     Returns
     -------
@@ -354,16 +387,51 @@ def decode(
     Raises
     ------
     BitstreamError
-        If the file is damaged, cut short or of an unknown version.
+        If the file is damaged, cut short or of an unknown version; with `repair`, if its header is
+        damaged or no group of sites is left.
     LimitError
         If it is larger than the limits.
     BackendError
         If the backend is not available.
+
+    Warns
+    -----
+    DamageWarning
+        With `repair`, for every line of the report's `messages`.
+    """
+    options: dict[str, Any] = {"backend": backend, "threads": threads, "max_pixels": max_pixels}
+    picture, report = decode_with_report(data, repair=repair, **options)
+    for line in report.messages():
+        warnings.warn(line, DamageWarning, stacklevel=2)
+    return picture
+
+
+def decode_with_report(
+    data: bytes,
+    *,
+    backend: str = "auto",
+    threads: int | None = None,
+    max_pixels: int | None = None,
+    repair: bool = False,
+) -> tuple[Image, Repair]:
+    """Decode the bytes of a ``.sad`` file; like `decode`, with a report instead of warnings.
+
+    Returns
+    -------
+    picture : uint8 or uint16 [H, W, C]
+    report : sadcodec.bitstream.Repair
+        Damage to the file, and the runs of sites that are lost with the boxes of the picture where
+        they lay. Without `repair` there is none.
     """
     engine = _engine(backend, threads, "decode")
     limits = Limits(max_pixels=MAX_PIXELS if max_pixels is None else max_pixels)
-    header, symbols = bitstream.read(as_bytes(data), limits, threads or default_threads())
-    return draw(engine, header, symbols)
+    content, workers = as_bytes(data), threads or default_threads()
+    if repair:
+        header, symbols, report = bitstream.salvage(content, limits, workers)
+    else:
+        header, symbols = bitstream.read(content, limits, workers)
+        report = Repair(len(symbols), (), ())
+    return draw(engine, header, symbols), report
 
 
 def info(data: bytes) -> FileInfo:

@@ -45,3 +45,7 @@ class SiteError(SadError):
 
 class BackendWarning(UserWarning):
     """A GPU that was to be used by default and cannot be: the CPU is used instead."""
+
+
+class DamageWarning(UserWarning):
+    """A damaged file of which a part was drawn, because that was asked for."""

@@ -67,7 +67,7 @@ class Job:
     ----------
     target : float32 [H, W, C], display-referred 0..1
     header : Header
-        Its site count and quantizer are placeholders.
+        Its site count and quantizer are placeholders, but for the quantizer's groups.
     metric : str
         What is optimized, one of `sadcodec.objective.METRICS`. Targets of PSNR are not.
     """
@@ -115,6 +115,7 @@ def header_for(job: Job, mse: float, sites: int, scale: float, *, radius: bool) 
     quantizer = choose_quantizer(
         mse, h.width, h.height, sites, h.channels, scale=scale, radius=radius
     )
+    quantizer = replace(quantizer, groups=h.quantizer.groups)
     return replace(h, site_count=sites, quantizer=quantizer)
 
 

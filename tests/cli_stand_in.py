@@ -18,11 +18,12 @@ import pytest
 import sadcodec
 import sadcodec.evaluate.sweep  # with the real codec, whichever test comes first
 from sadcodec import cli, image_io
-from sadcodec.bitstream import ChunkInfo, ColumnInfo, FileInfo, Header, QuantizerParameters
+from sadcodec.bitstream import ChunkInfo, ColumnInfo, FileInfo, Header, QuantizerParameters, Repair
 
 INFO = FileInfo(
     header=Header(4, 3, 1, 8, 8, 2, QuantizerParameters(100, 100, 100, 100, 0, (1000,))),
     file_bytes=60,
+    groups=1,
     chunks=(ChunkInfo("SITE", 46, 2, critical=True, crc=0xAB),),
     columns=(ColumnInfo("position", 12.0, 6.0), ColumnInfo("gray", 4.0, 2.0)),
 )
@@ -50,6 +51,7 @@ class Codec:
     image: np.ndarray = dataclasses.field(
         default_factory=lambda: np.arange(36, dtype=np.uint8).reshape(3, 4, 3)
     )
+    repair: Repair = dataclasses.field(default_factory=lambda: Repair(2, (), ()))
     error: BaseException | None = None
     backend_error: Exception | None = None
     warning: Warning | None = None
@@ -68,11 +70,11 @@ class Codec:
             raise self.error
         return self.result, self.report
 
-    def decode(self, data: bytes, **options: Any) -> np.ndarray:
+    def decode_with_report(self, data: bytes, **options: Any) -> tuple[np.ndarray, Repair]:
         self.calls.append({"data": data, **options})
         if self.error:
             raise self.error
-        return self.image
+        return self.image, self.repair
 
     def info(self, data: bytes) -> FileInfo:
         self.calls.append({"data": data})

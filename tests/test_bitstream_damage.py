@@ -40,7 +40,7 @@ def residuals(header, symbols) -> bytes:
         symbols.angle,
         symbols.radius,
         symbols.color,
-    )[0]
+    )[0][0][0]
 
 
 def with_header(data: bytes, **fields: int) -> bytes:

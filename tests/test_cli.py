@@ -22,6 +22,7 @@ from cli_stand_in import (
 
 import sadcodec
 from sadcodec import cli, image_io
+from sadcodec.bitstream import Damage, LostSites, Repair
 from sadcodec.errors import BackendError, BackendWarning, BitstreamError, OptionError
 
 
@@ -54,6 +55,7 @@ def test_encode_hands_every_option_on(sad: Sad, codec: Codec) -> None:
         "--seed=9",
         "--backend=cpu",
         "--coder=zstd",
+        "--groups=3",
         "--strict",
     ]
     result = sad("encode", "in.png", "-o", "out.sad", *options, "--quiet")
@@ -62,7 +64,7 @@ def test_encode_hands_every_option_on(sad: Sad, codec: Codec) -> None:
     del call["image"], call["progress"]
     none = dict.fromkeys(("quality", "size", "psnr", "sites"))
     rest = {"effort": 7, "threads": 2, "seed": 9, "backend": "cpu", "coder": "zstd"}
-    assert call == {"bpp": 0.5, "metric": "ssim", "strict": True, **none, **rest}
+    assert call == {"bpp": 0.5, "metric": "ssim", "groups": 3, "strict": True, **none, **rest}
 
 
 def test_without_output_the_file_lies_beside_the_input(sad: Sad) -> None:
@@ -136,9 +138,8 @@ def test_json_of_decode(sad: Sad) -> None:
 def test_decode_options_and_formats(sad: Sad, codec: Codec) -> None:
     options = ["--threads=3", "--backend=reference", "--max-pixels=99", "--quiet"]
     assert sad("decode", "in.sad", "-o", "out.png", *options).err == ""
-    assert codec.calls == [
-        {"data": b"stored", "threads": 3, "backend": "reference", "max_pixels": 99}
-    ]
+    given = {"threads": 3, "backend": "reference", "max_pixels": 99, "repair": False}
+    assert codec.calls == [{"data": b"stored", **given}]
     for suffix in ("ppm", "tif", "webp", "bmp"):
         assert sad("decode", "in.sad", "-o", f"out.{suffix}").status == 0
         np.testing.assert_array_equal(
@@ -147,6 +148,33 @@ def test_decode_options_and_formats(sad: Sad, codec: Codec) -> None:
     codec.image = codec.image.astype(np.uint16)
     assert_one_line_error(sad("decode", "in.sad", "-o", "deep.jpg"), "deep.jpg", "16 bits")
     assert not os.path.exists("deep.jpg")
+
+
+def test_damage_is_told_even_quietly_and_in_json(sad: Sad, codec: Codec) -> None:
+    box = (0, 0, 4, 2)
+    damage = Damage(46, 20, "chunk GRPE at byte 46: does not match its checksum")
+    codec.repair = Repair(9, (damage,), (LostSites(0, 5, (box,)),))
+    result = sad("decode", "in.sad", "-o", "out.png", "--repair", "--quiet")
+    assert result.status == 0
+    assert codec.calls[0]["repair"] is True
+    assert result.err.splitlines() == [
+        "sad: in.sad: warning: chunk GRPE at byte 46: does not match its checksum",
+        "sad: in.sad: warning: sites 0 to 4 are lost: columns 0 to 3, rows 0 to 1",
+        "sad: in.sad: warning: drawn from the 4 of 9 sites that are left",
+    ]
+    report = json.loads(sad("decode", "in.sad", "-o", "b.png", "--repair", "--json").out)["repair"]
+    assert (report["sites"], report["sites_lost"]) == (9, 5)
+    assert report["damage"] == [{"offset": 46, "length": 20, "problem": damage.problem}]
+    assert report["lost"] == [{"first": 0, "count": 5, "boxes": [[0, 0, 4, 2]]}]
+    codec.repair = Repair(9, (), ())
+    whole = sad("decode", "in.sad", "-o", "c.png", "--repair", "--json", "--quiet")
+    assert whole.err == ""
+    assert json.loads(whole.out)["repair"] == {
+        "sites": 9,
+        "damage": [],
+        "lost": [],
+        "sites_lost": 0,
+    }
 
 
 def test_a_warning_of_the_encoder_is_passed_on(sad: Sad, codec: Codec) -> None:

@@ -15,7 +15,8 @@ from sadcodec.errors import OptionError
 
 
 def encode(header, symbols):
-    return _coder.encode(
+    """Payload, order and bits of the columns of a single group."""
+    groups, order, bits, _ = _coder.encode(
         header.width,
         header.height,
         header.quantizer.as_tuple(),
@@ -27,6 +28,8 @@ def encode(header, symbols):
         symbols.radius,
         symbols.color,
     )
+    assert [group[1:] for group in groups] == [(0, len(symbols), 0, 0, 0)]
+    return groups[0][0], order, bits
 
 
 def morton_order(symbols, header):
@@ -211,8 +214,8 @@ def test_the_work_is_bounded_for_any_arrangement(name):
     zero, color = np.zeros(count, np.int32), np.zeros((count, 1), np.int32)
     q = quantizer(1, step_position=1024).as_tuple()
     start = time.process_time()
-    data, order, _ = _coder.encode(4096, 4096, q, x, y, zero, zero, zero, None, color)
-    decoded = _coder.decode(data, count, 1, 4096, 4096, q)
+    groups, order, *_ = _coder.encode(4096, 4096, q, x, y, zero, zero, zero, None, color)
+    decoded = _coder.decode(groups[0][0], count, 1, 4096, 4096, q)
     assert time.process_time() - start < 5  # 0.4 s; a search over all sites takes minutes
     assert np.array_equal(decoded[0], x[order])
     assert np.array_equal(decoded[1], y[order])

@@ -48,8 +48,14 @@ template <class Sink>
 class ColumnCoder {
  public:
   ColumnCoder(Sink& sink, const Quantizer& q, const TauPredictor& tau,
-              const std::vector<SiteNeighbours>& near, SiteColumns& sites)
-      : sink_(sink), q_(q), tau_(tau), near_(near), sites_(sites), error_(near.size()) {}
+              const std::vector<SiteNeighbours>& near, int64_t reference, SiteColumns& sites)
+      : sink_(sink),
+        q_(q),
+        tau_(tau),
+        near_(near),
+        reference_(reference),
+        sites_(sites),
+        error_(near.size()) {}
 
   void run() {
     code_log_tau();
@@ -167,7 +173,7 @@ class ColumnCoder {
   // Sites have steps of their own, so values are compared in Q26.
   void code_color() {
     const int channels = q_.channels();
-    const std::vector<int8_t> classes = color_classes(near_, sites_.log_tau, q_);
+    const std::vector<int8_t> classes = color_classes(near_, sites_.log_tau, q_, reference_);
     std::vector<Metric> metric(size());
     std::vector<int64_t> values(size() * channels);
     std::vector<int64_t> errors(size() * channels);
@@ -204,6 +210,7 @@ class ColumnCoder {
   const Quantizer& q_;
   TauPredictor tau_;
   const std::vector<SiteNeighbours>& near_;
+  int64_t reference_;  // spacing of step class 0
   SiteColumns& sites_;
   std::vector<int64_t> error_;
   std::vector<int32_t> levels_;

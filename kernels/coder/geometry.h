@@ -87,13 +87,18 @@ inline std::vector<SiteNeighbours> find_neighbours(const std::vector<int32_t>& x
   return result;
 }
 
-// Classes 0..16 (half octaves -8..8) of every site's colour step.
-inline std::vector<int8_t> color_classes(const std::vector<SiteNeighbours>& sites,
-                                         const std::vector<int32_t>& log_tau, const Quantizer& q) {
-  std::vector<int8_t> classes(sites.size());
+// Mean spacing, the reference of the colour step classes.
+inline int64_t mean_spacing(const std::vector<SiteNeighbours>& sites) {
   int64_t sum = 0;
   for (const SiteNeighbours& site : sites) sum += site.spacing;
-  const int64_t reference = sites.empty() ? 0 : sum / static_cast<int64_t>(sites.size());
+  return sites.empty() ? 0 : sum / static_cast<int64_t>(sites.size());
+}
+
+// Classes 0..16 (half octaves -8..8) of every site's colour step.
+inline std::vector<int8_t> color_classes(const std::vector<SiteNeighbours>& sites,
+                                         const std::vector<int32_t>& log_tau, const Quantizer& q,
+                                         int64_t reference) {
+  std::vector<int8_t> classes(sites.size());
   for (size_t i = 0; i < sites.size(); ++i) {
     const SiteNeighbours& site = sites[i];
     const int64_t excess = int64_t(log_tau[i]) * 65536 -

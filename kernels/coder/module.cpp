@@ -2,10 +2,12 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <memory>
 #include <optional>
+#include <tuple>
 
 #include "site_coder.h"
 
@@ -64,32 +66,44 @@ template <auto Encode>
 nb::tuple encode(int64_t width, int64_t height, const std::vector<int64_t>& quantizer,
                  const IntColumn& x, const IntColumn& y, const IntColumn& log_tau,
                  const IntColumn& log_anisotropy, const IntColumn& angle,
-                 const std::optional<IntColumn>& radius, const IntMatrix& color, int threads) {
+                 const std::optional<IntColumn>& radius, const IntMatrix& color, int threads,
+                 int groups) {
   check_threads(threads);
   const Quantizer q = Quantizer::make(width, height, quantizer);
   const SiteColumns sites = to_columns(q, x, y, log_tau, log_anisotropy, angle, radius, color);
   EncodedSites out;
   {
     nb::gil_scoped_release release;
-    out = Encode(q, sites, threads);
+    out = Encode(q, sites, groups, threads);
   }
-  return nb::make_tuple(nb::bytes(out.bytes.data(), out.bytes.size()),
-                        to_array(std::move(out.order)), bits_array(out.bits, q.channels()));
+  nb::list parts;
+  for (const EncodedGroup& group : out.groups) {
+    const GroupFields& f = group.fields;
+    parts.append(nb::make_tuple(nb::bytes(group.bytes.data(), group.bytes.size()), group.first,
+                                group.count, f.low, f.high, f.spacing));
+  }
+  return nb::make_tuple(std::move(parts), to_array(std::move(out.order)),
+                        bits_array(out.bits, q.channels()), to_array(std::move(out.classes)));
 }
+
+using Group = std::tuple<int64_t, int64_t, int64_t>;  // low, high, spacing
 
 template <auto Decode>
 nb::tuple decode(const nb::bytes& payload, int64_t count, int channels, int64_t width,
-                 int64_t height, const std::vector<int64_t>& quantizer, int threads) {
+                 int64_t height, const std::vector<int64_t>& quantizer, int threads,
+                 const std::optional<Group>& group) {
   check_threads(threads);
   const Quantizer q = Quantizer::make(width, height, quantizer);
   if (channels != q.channels())
     throw std::invalid_argument("channel count differs from the quantizer's");
   if (count < 1 || count > kMaxSites) throw std::invalid_argument("site count out of range");
+  std::optional<GroupFields> fields;
+  if (group) fields = GroupFields{std::get<0>(*group), std::get<1>(*group), std::get<2>(*group)};
   DecodedSites out;
   {
     nb::gil_scoped_release release;
     out = Decode(q, static_cast<int32_t>(count), reinterpret_cast<const uint8_t*>(payload.c_str()),
-                 payload.size(), threads);
+                 payload.size(), fields, threads);
   }
   SiteColumns& s = out.sites;
   const size_t n = s.size();
@@ -105,14 +119,15 @@ nb::tuple decode(const nb::bytes& payload, int64_t count, int channels, int64_t 
 nb::tuple analyze(int64_t width, int64_t height, const std::vector<int64_t>& quantizer,
                   const IntColumn& x, const IntColumn& y, const IntColumn& log_tau,
                   const IntColumn& log_anisotropy, const IntColumn& angle,
-                  const std::optional<IntColumn>& radius, const IntMatrix& color, int threads) {
+                  const std::optional<IntColumn>& radius, const IntMatrix& color, int threads,
+                  int groups) {
   check_threads(threads);
   const Quantizer q = Quantizer::make(width, height, quantizer);
   const SiteColumns sites = to_columns(q, x, y, log_tau, log_anisotropy, angle, radius, color);
   RecordedSites out;
   {
     nb::gil_scoped_release release;
-    out = record(q, sites, threads);
+    out = record(q, sites, groups, threads);
   }
   const size_t n = sites.size();
   const auto columns = static_cast<size_t>(kColor0 + q.channels());
@@ -121,7 +136,7 @@ nb::tuple analyze(int64_t width, int64_t height, const std::vector<int64_t>& qua
 }
 
 nb::object classes(const IntColumn& x, const IntColumn& y, const IntColumn& log_tau, int64_t width,
-                   int64_t height, const std::vector<int64_t>& quantizer, int threads) {
+                   int64_t height, const std::vector<int64_t>& quantizer, int threads, int groups) {
   check_threads(threads);
   const Quantizer q = Quantizer::make(width, height, quantizer);
   std::vector<int8_t> out;
@@ -130,7 +145,7 @@ nb::object classes(const IntColumn& x, const IntColumn& y, const IntColumn& log_
   const std::vector<int32_t> vt = to_vector(log_tau);
   {
     nb::gil_scoped_release release;
-    out = classes_of(q, vx, vy, vt, threads);
+    out = classes_of(q, vx, vy, vt, groups, threads);
   }
   return to_array(std::move(out));
 }
@@ -152,24 +167,29 @@ nb::object levels(int64_t count, int64_t step_log_anisotropy, int64_t step_angle
 NB_MODULE(_coder, m) {
   using namespace nb::literals;
   m.doc() = "Integer-only coder of quantized sites. Bad data raises ValueError.";
-  m.def("encode", &encode<encode_range>, "width"_a, "height"_a, "quantizer"_a, "x"_a, "y"_a,
-        "log_tau"_a, "log_anisotropy"_a, "angle"_a, "radius"_a.none(), "color"_a, "threads"_a = 1,
-        "Range profile: (payload bytes, order int32 [N], bits float64 [5 + C]).");
+  m.def(
+      "encode", &encode<encode_range>, "width"_a, "height"_a, "quantizer"_a, "x"_a, "y"_a,
+      "log_tau"_a, "log_anisotropy"_a, "angle"_a, "radius"_a.none(), "color"_a, "threads"_a = 1,
+      "groups"_a = 1,
+      "Range profile: (groups, order int32 [N], bits float64 [5 + C]). A group is (payload bytes, "
+      "first site, sites, low, high, spacing); of a single one the last three are 0.");
   m.def("decode", &decode<decode_range>, "payload"_a, "count"_a, "channels"_a, "width"_a,
-        "height"_a, "quantizer"_a, "threads"_a = 1,
+        "height"_a, "quantizer"_a, "threads"_a = 1, "group"_a.none() = nb::none(),
         "Range profile: (x, y, log_tau, log_anisotropy, angle, radius or None, color, bits, colour "
-        "classes).");
+        "classes) of one group: (low, high, spacing), None if it is the only one.");
   m.def("residuals", &encode<encode_residuals>, "width"_a, "height"_a, "quantizer"_a, "x"_a, "y"_a,
         "log_tau"_a, "log_anisotropy"_a, "angle"_a, "radius"_a.none(), "color"_a, "threads"_a = 1,
-        "The zstd profile before compression, as encode().");
+        "groups"_a = 1, "The zstd profile before compression, as encode().");
   m.def("from_residuals", &decode<decode_residuals>, "payload"_a, "count"_a, "channels"_a,
-        "width"_a, "height"_a, "quantizer"_a, "threads"_a = 1,
+        "width"_a, "height"_a, "quantizer"_a, "threads"_a = 1, "group"_a.none() = nb::none(),
         "Inverse of residuals(), as decode().");
   m.def("analyze", &analyze, "width"_a, "height"_a, "quantizer"_a, "x"_a, "y"_a, "log_tau"_a,
         "log_anisotropy"_a, "angle"_a, "radius"_a.none(), "color"_a, "threads"_a = 1,
+        "groups"_a = 1,
         "(residuals, classes of their expected size), int32 [N, 5 + C] each, as the input.");
   m.def("color_classes", &classes, "x"_a, "y"_a, "log_tau"_a, "width"_a, "height"_a, "quantizer"_a,
-        "threads"_a = 1, "Colour step classes, int8 [N], -8..8, in the order of the input.");
+        "threads"_a = 1, "groups"_a = 1,
+        "Colour step classes, int8 [N], -8..8, in the order of the input.");
   m.def("angle_levels", &levels, "count"_a, "step_log_anisotropy"_a, "step_angle"_a,
         "Directions of a site by its log_anisotropy symbol 0..count-1, int32 [count].");
 }

@@ -1,5 +1,5 @@
 // Positions as a set: the grid is halved again and again, and the count of sites in the lower half
-// is coded.
+// is coded. Of a group of sites the interval of their keys is known.
 #pragma once
 
 #include <algorithm>
@@ -36,6 +36,27 @@ inline uint64_t morton_key(const SplitOrder& order, uint32_t x, uint32_t y) {
   return key;
 }
 
+// Keys begin..end - 1.
+struct KeyInterval {
+  int64_t begin, end;
+
+  // How many keys of first..first + count - 1 lie in it.
+  int64_t overlap(int64_t first, int64_t count) const {
+    return std::max<int64_t>(0, std::min(end, first + count) - std::max(begin, first));
+  }
+  bool contains(uint64_t key) const {
+    return static_cast<int64_t>(key) >= begin && static_cast<int64_t>(key) < end;
+  }
+};
+
+// A group states its interval by the upper 16 bits of its first and its last key.
+inline int slot_shift(const SplitOrder& order) {
+  return std::max(0, order.bits_x + order.bits_y - 16);
+}
+inline KeyInterval all_keys(const SplitOrder& order) {
+  return {0, int64_t(1) << (order.bits_x + order.bits_y)};
+}
+
 // Stable order of the sites by Morton key.
 inline std::vector<int32_t> traversal_order(const Quantizer& q, const std::vector<int32_t>& x,
                                             const std::vector<int32_t>& y,
@@ -58,7 +79,8 @@ inline std::vector<int32_t> traversal_order(const Quantizer& q, const std::vecto
 template <class Coder>
 class PositionCoder {
  public:
-  PositionCoder(Coder& coder, const Quantizer& q) : coder_(coder), q_(q), order_(q) {
+  PositionCoder(Coder& coder, const Quantizer& q, const KeyInterval& interval)
+      : coder_(coder), q_(q), order_(q), interval_(interval) {
     for (int n = 2; n <= kSmall; ++n) start_small(n, 0, n);
     for (LargeModel& model : large_) {
       model.nonzero = {58000, 5};
@@ -76,7 +98,7 @@ class PositionCoder {
     Node stack[2 * kMaxDepth];
     int size = 0;
     int32_t begin = 0;
-    stack[size++] = {0, 0, order_.bits_x, order_.bits_y, count};
+    stack[size++] = {0, 0, 0, order_.bits_x, order_.bits_y, count};
     while (size > 0) {
       const Node node = stack[--size];
       if (node.count == 1 || (node.rx == 0 && node.ry == 0)) {
@@ -86,10 +108,15 @@ class PositionCoder {
       }
       const int32_t low = split(node, keys, begin);
       const bool along_x = node.rx >= node.ry;
-      Node child{along_x ? 2 * node.x : node.x, along_x ? node.y : 2 * node.y,
-                 node.rx - (along_x ? 1 : 0), node.ry - (along_x ? 0 : 1), low};
+      Node child{2 * node.key,
+                 along_x ? 2 * node.x : node.x,
+                 along_x ? node.y : 2 * node.y,
+                 node.rx - (along_x ? 1 : 0),
+                 node.ry - (along_x ? 0 : 1),
+                 low};
       const Node lower = child;
       (along_x ? child.x : child.y)++;
+      child.key++;
       child.count = node.count - low;
       if (child.count > 0) stack[size++] = child;
       if (lower.count > 0) stack[size++] = lower;
@@ -98,6 +125,7 @@ class PositionCoder {
 
  private:
   struct Node {
+    int64_t key;    // upper bits of its cells' keys
     uint32_t x, y;  // upper bits of its cells
     int rx, ry;     // bits below them
     int32_t count;
@@ -151,7 +179,16 @@ class PositionCoder {
     const int64_t half = int64_t(1) << shift;
     const int64_t start = int64_t(along_x ? node.x : node.y) << (shift + 1);
     const int64_t upper = std::min(half, (along_x ? q_.grid_width : q_.grid_height) - start - half);
-    if (upper <= 0) return node.count;
+    // Keys of both halves where a site can be; of the high half as a share of those in the grid.
+    const int64_t keys_of_half = int64_t(1) << (node.rx + node.ry - 1);
+    const int64_t first_key = node.key << (node.rx + node.ry);
+    const int64_t in_low = interval_.overlap(first_key, keys_of_half);
+    const int64_t in_high =
+        (interval_.overlap(first_key + keys_of_half, keys_of_half) * std::max<int64_t>(upper, 0) +
+         half - 1) >>
+        shift;
+    if (in_high == 0) return node.count;
+    if (in_low == 0) return 0;
     int32_t low = 0;
     if constexpr (!Coder::kDecoding) {
       const int bit = node.rx + node.ry - 1;
@@ -161,8 +198,8 @@ class PositionCoder {
                                [bit](uint64_t key) { return ((key >> bit) & 1) == 0; }) -
           first);
     }
-    if (upper < half)
-      return large(node.count, low, static_cast<int32_t>(node.count * half / (half + upper)));
+    if (in_low != in_high)
+      return large(node.count, low, static_cast<int32_t>(node.count * in_low / (in_low + in_high)));
     return node.count <= kSmall ? small(node.count, low) : large(node.count, low, node.count / 2);
   }
 
@@ -211,6 +248,7 @@ class PositionCoder {
   Coder& coder_;
   const Quantizer& q_;
   SplitOrder order_;
+  KeyInterval interval_;
   AdaptiveBit small_[kSmall + 1][kSmall];
   LargeModel large_[25];
 };

@@ -1,36 +1,15 @@
 #include "site_coder.h"
 
 #include "column_coder.h"
-#include "geometry.h"
-#include "position_coder.h"
 #include "range_coder.h"
 #include "residual_coder.h"
+#include "runs.h"
 #include "tau_fit.h"
 #include "tau_predictor.h"
 #include "varint.h"
 
 namespace sad::coder {
 namespace {
-
-std::vector<int32_t> permuted(const std::vector<int32_t>& values, const std::vector<int32_t>& order,
-                              size_t width = 1) {
-  std::vector<int32_t> out(values.size());
-  for (size_t i = 0; i < order.size(); ++i)
-    for (size_t c = 0; c < width; ++c) out[i * width + c] = values[order[i] * width + c];
-  return out;
-}
-
-SiteColumns permuted(const SiteColumns& sites, const std::vector<int32_t>& order, int channels) {
-  SiteColumns out;
-  out.x = permuted(sites.x, order);
-  out.y = permuted(sites.y, order);
-  out.log_tau = permuted(sites.log_tau, order);
-  out.log_anisotropy = permuted(sites.log_anisotropy, order);
-  out.angle = permuted(sites.angle, order);
-  if (!sites.radius.empty()) out.radius = permuted(sites.radius, order);
-  out.color = permuted(sites.color, order, channels);
-  return out;
-}
 
 void require(bool condition, const char* message) {
   if (!condition) throw std::invalid_argument(message);
@@ -67,12 +46,46 @@ void require_valid(const Quantizer& q, const SiteColumns& sites) {
   // Colours depend on the classes and are checked while they are coded.
 }
 
+void require_groups(int32_t groups, size_t sites) {
+  require(groups >= 1 && static_cast<size_t>(groups) <= sites, "more groups than sites");
+}
+
 // Colour step classes -8..8 in the order of the sites.
 std::vector<int8_t> signed_classes(const std::vector<SiteNeighbours>& near,
-                                   const std::vector<int32_t>& log_tau, const Quantizer& q) {
-  std::vector<int8_t> classes = color_classes(near, log_tau, q);
+                                   const std::vector<int32_t>& log_tau, const Quantizer& q,
+                                   int64_t reference) {
+  std::vector<int8_t> classes = color_classes(near, log_tau, q, reference);
   for (int8_t& k : classes) k = static_cast<int8_t>(k - 8);
   return classes;
+}
+
+// What a decoder knows of a run once it has the positions.
+struct Known {
+  KeyInterval interval;
+  std::vector<SiteNeighbours> near;
+  int64_t reference = 0;
+
+  Known(const Quantizer& q, const std::optional<GroupFields>& group)
+      : interval(group ? interval_of(SplitOrder(q), *group) : all_keys(SplitOrder(q))) {
+    if (!group) return;
+    require(group->low >= 0 && group->low <= group->high && group->high <= 65535 &&
+                interval.end <= all_keys(SplitOrder(q)).end && group->spacing >= 0 &&
+                group->spacing <= 65535,
+            "group fields out of range");
+  }
+  void look(const SiteColumns& sites, const std::optional<GroupFields>& group, int threads) {
+    near = find_neighbours(sites.x, sites.y, threads);
+    reference = group ? group->spacing << kSpacingShift : mean_spacing(near);
+  }
+};
+
+// The position coder reads a single site's bits without regard to the interval.
+void require_inside(const Quantizer& q, const KeyInterval& interval, const SiteColumns& sites) {
+  const SplitOrder order(q);
+  const size_t last = sites.size() - 1;
+  require(interval.contains(morton_key(order, sites.x[0], sites.y[0])) &&
+              interval.contains(morton_key(order, sites.x[last], sites.y[last])),
+          "positions outside the group's interval");
 }
 
 void resize_columns(const Quantizer& q, SiteColumns& sites, size_t n) {
@@ -174,71 +187,99 @@ struct RecordSink {
 
 }  // namespace
 
-EncodedSites encode_range(const Quantizer& q, const SiteColumns& input, int threads) {
-  require_valid(q, input);
-  EncodedSites out;
-  std::vector<uint64_t> keys;
-  out.order = traversal_order(q, input.x, input.y, &keys);
-  SiteColumns sites = permuted(input, out.order, q.channels());
-  const std::vector<SiteNeighbours> near = find_neighbours(sites.x, sites.y, threads);
-  const TauPredictor predictor = fit_tau_predictor(near, sites.log_tau);
-  put_predictor(out.bytes, predictor);
+namespace {
 
-  RangeEncoder coder;
-  PositionCoder<RangeEncoder>(coder, q).run(static_cast<int32_t>(sites.size()), keys, sites.x,
-                                            sites.y);
-  out.bits[kPosition] = coder.cost();
-  RangeSink<RangeEncoder> sink(coder, out.bits);
-  ColumnCoder<RangeSink<RangeEncoder>>(sink, q, predictor, near, sites).run();
-  const std::vector<uint8_t> coded = coder.finish();
-  out.bytes.insert(out.bytes.end(), coded.begin(), coded.end());
+// Codes every run with `code_run(run, bytes, bits)`.
+template <class CodeRun>
+EncodedSites encode_runs(const Quantizer& q, const SiteColumns& input, int32_t groups, int threads,
+                         CodeRun&& code_run) {
+  require_valid(q, input);
+  require_groups(groups, input.size());
+  Runs runs = make_runs(q, input, groups, threads);
+  EncodedSites out;
+  out.groups.resize(runs.list.size());
+  out.classes.resize(input.size());
+  std::vector<std::array<double, kMaxColumns>> bits(runs.list.size());
+  for_each_run(runs.list.size(), threads, [&](size_t g) {
+    Run& run = runs.list[g];
+    EncodedGroup& group = out.groups[g];
+    group.first = run.first;
+    group.count = static_cast<int32_t>(run.sites.size());
+    group.fields = run.fields;
+    code_run(run, group.bytes, bits[g]);
+    const std::vector<int8_t> classes =
+        signed_classes(run.near, run.sites.log_tau, q, run.reference);
+    std::copy(classes.begin(), classes.end(), out.classes.begin() + run.first);
+  });
+  for (const auto& part : bits)
+    for (int c = 0; c < kMaxColumns; ++c) out.bits[c] += part[c];
+  out.order = std::move(runs.order);
   return out;
 }
 
-DecodedSites decode_range(const Quantizer& q, int32_t count, const uint8_t* data, size_t size,
+}  // namespace
+
+EncodedSites encode_range(const Quantizer& q, const SiteColumns& input, int32_t groups,
                           int threads) {
+  return encode_runs(q, input, groups, threads, [&](Run& run, auto& bytes, auto& bits) {
+    const TauPredictor predictor = fit_tau_predictor(run.near, run.sites.log_tau);
+    put_predictor(bytes, predictor);
+    RangeEncoder coder;
+    PositionCoder<RangeEncoder>(coder, q, run.interval)
+        .run(static_cast<int32_t>(run.sites.size()), run.keys, run.sites.x, run.sites.y);
+    bits[kPosition] = coder.cost();
+    RangeSink<RangeEncoder> sink(coder, bits);
+    ColumnCoder<RangeSink<RangeEncoder>>(sink, q, predictor, run.near, run.reference, run.sites)
+        .run();
+    const std::vector<uint8_t> coded = coder.finish();
+    bytes.insert(bytes.end(), coded.begin(), coded.end());
+  });
+}
+
+DecodedSites decode_range(const Quantizer& q, int32_t count, const uint8_t* data, size_t size,
+                          const std::optional<GroupFields>& group, int threads) {
   require(count >= 1 && count <= kMaxSites, "site count out of range");
+  Known known(q, group);
   DecodedSites out;
   VarintReader reader(data, size);
   const TauPredictor predictor = get_predictor(reader);
   RangeDecoder coder(data + reader.position(), size - reader.position());
   SiteColumns& sites = out.sites;
-  PositionCoder<RangeDecoder>(coder, q).run(count, {}, sites.x, sites.y);
+  PositionCoder<RangeDecoder>(coder, q, known.interval).run(count, {}, sites.x, sites.y);
+  require_inside(q, known.interval, sites);
   out.bits[kPosition] = coder.cost();
-  const std::vector<SiteNeighbours> near = find_neighbours(sites.x, sites.y, threads);
+  known.look(sites, group, threads);
   resize_columns(q, sites, count);
   RangeSink<RangeDecoder> sink(coder, out.bits);
-  ColumnCoder<RangeSink<RangeDecoder>>(sink, q, predictor, near, sites).run();
+  ColumnCoder<RangeSink<RangeDecoder>>(sink, q, predictor, known.near, known.reference, sites)
+      .run();
   coder.finish();
-  out.classes = signed_classes(near, sites.log_tau, q);
+  out.classes = signed_classes(known.near, sites.log_tau, q, known.reference);
   return out;
 }
 
-EncodedSites encode_residuals(const Quantizer& q, const SiteColumns& input, int threads) {
-  require_valid(q, input);
-  EncodedSites out;
-  out.order = traversal_order(q, input.x, input.y);
-  SiteColumns sites = permuted(input, out.order, q.channels());
-  const std::vector<SiteNeighbours> near = find_neighbours(sites.x, sites.y, threads);
-  const TauPredictor predictor = fit_tau_predictor(near, sites.log_tau);
-  put_predictor(out.bytes, predictor);
-
-  VarintWriteSink sink{out.bytes, out.bits};
-  for (const std::vector<int32_t>* axis : {&sites.x, &sites.y}) {
-    int32_t previous = 0;
-    for (const int32_t value : *axis) {
-      sink.put(kPosition, value - previous);
-      previous = value;
+EncodedSites encode_residuals(const Quantizer& q, const SiteColumns& input, int32_t groups,
+                              int threads) {
+  return encode_runs(q, input, groups, threads, [&](Run& run, auto& bytes, auto& bits) {
+    const TauPredictor predictor = fit_tau_predictor(run.near, run.sites.log_tau);
+    put_predictor(bytes, predictor);
+    VarintWriteSink sink{bytes, bits};
+    for (const std::vector<int32_t>* axis : {&run.sites.x, &run.sites.y}) {
+      int32_t previous = 0;
+      for (const int32_t value : *axis) {
+        sink.put(kPosition, value - previous);
+        previous = value;
+      }
     }
-  }
-  ColumnCoder<VarintWriteSink>(sink, q, predictor, near, sites).run();
-  return out;
+    ColumnCoder<VarintWriteSink>(sink, q, predictor, run.near, run.reference, run.sites).run();
+  });
 }
 
 DecodedSites decode_residuals(const Quantizer& q, int32_t count, const uint8_t* data, size_t size,
-                              int threads) {
+                              const std::optional<GroupFields>& group, int threads) {
   require(count >= 1 && count <= kMaxSites, "site count out of range");
   require(size_t(count) * (5 + q.channels()) <= size, "payload ends too early");
+  Known known(q, group);
   DecodedSites out;
   SiteColumns& sites = out.sites;
   VarintReader reader(data, size);
@@ -258,47 +299,59 @@ DecodedSites decode_residuals(const Quantizer& q, int32_t count, const uint8_t* 
     require(morton_key(order, sites.x[i - 1], sites.y[i - 1]) <=
                 morton_key(order, sites.x[i], sites.y[i]),
             "positions not in traversal order");
-  const std::vector<SiteNeighbours> near = find_neighbours(sites.x, sites.y, threads);
+  require_inside(q, known.interval, sites);
+  known.look(sites, group, threads);
   resize_columns(q, sites, count);
-  ColumnCoder<VarintReadSink>(sink, q, predictor, near, sites).run();
+  ColumnCoder<VarintReadSink>(sink, q, predictor, known.near, known.reference, sites).run();
   require(reader.position() == size, "payload length does not match its content");
-  out.classes = signed_classes(near, sites.log_tau, q);
+  out.classes = signed_classes(known.near, sites.log_tau, q, known.reference);
   return out;
 }
 
-RecordedSites record(const Quantizer& q, const SiteColumns& input, int threads) {
+RecordedSites record(const Quantizer& q, const SiteColumns& input, int32_t groups, int threads) {
   require_valid(q, input);
-  const std::vector<int32_t> order = traversal_order(q, input.x, input.y);
-  SiteColumns sites = permuted(input, order, q.channels());
-  const std::vector<SiteNeighbours> near = find_neighbours(sites.x, sites.y, threads);
-  const TauPredictor predictor = fit_tau_predictor(near, sites.log_tau);
+  require_groups(groups, input.size());
+  Runs runs = make_runs(q, input, groups, threads);
   const auto columns = static_cast<size_t>(kColor0 + q.channels());
-  RecordedSites sorted;
-  sorted.residuals.resize(order.size() * columns);
-  sorted.contexts.resize(order.size() * columns);
-  RecordSink sink{columns, sorted};
-  ColumnCoder<RecordSink>(sink, q, predictor, near, sites).run();
-  RecordedSites out = sorted;
-  for (size_t i = 0; i < order.size(); ++i)
-    for (size_t c = 0; c < columns; ++c) {
-      out.residuals[order[i] * columns + c] = sorted.residuals[i * columns + c];
-      out.contexts[order[i] * columns + c] = sorted.contexts[i * columns + c];
-    }
+  RecordedSites out;
+  out.residuals.resize(input.size() * columns);
+  out.contexts.resize(input.size() * columns);
+  for_each_run(runs.list.size(), threads, [&](size_t g) {
+    Run& run = runs.list[g];
+    const TauPredictor predictor = fit_tau_predictor(run.near, run.sites.log_tau);
+    RecordedSites sorted;
+    sorted.residuals.resize(run.sites.size() * columns);
+    sorted.contexts.resize(run.sites.size() * columns);
+    RecordSink sink{columns, sorted};
+    ColumnCoder<RecordSink>(sink, q, predictor, run.near, run.reference, run.sites).run();
+    for (size_t i = 0; i < run.sites.size(); ++i)
+      for (size_t c = 0; c < columns; ++c) {
+        const size_t at = runs.order[run.first + i] * columns + c;
+        out.residuals[at] = sorted.residuals[i * columns + c];
+        out.contexts[at] = sorted.contexts[i * columns + c];
+      }
+  });
   return out;
 }
 
 std::vector<int8_t> classes_of(const Quantizer& q, const std::vector<int32_t>& x,
                                const std::vector<int32_t>& y, const std::vector<int32_t>& log_tau,
-                               int threads) {
+                               int32_t groups, int threads) {
   require_positions(q, x, y);
+  require_groups(groups, x.size());
   require(log_tau.size() == x.size(), "columns differ in length");
   require_range(log_tau, -q.max_log_tau(), q.max_log_tau(), "log_tau out of range");
-  const std::vector<int32_t> order = traversal_order(q, x, y);
-  const std::vector<SiteNeighbours> near =
-      find_neighbours(permuted(x, order), permuted(y, order), threads);
-  const std::vector<int8_t> sorted = signed_classes(near, permuted(log_tau, order), q);
+  SiteColumns input;
+  input.x = x;
+  input.y = y;
+  input.log_tau = log_tau;
+  const Runs runs = make_runs(q, input, groups, threads);
   std::vector<int8_t> out(x.size());
-  for (size_t i = 0; i < order.size(); ++i) out[order[i]] = sorted[i];
+  for (const Run& run : runs.list) {
+    const std::vector<int8_t> sorted =
+        signed_classes(run.near, run.sites.log_tau, q, run.reference);
+    for (size_t i = 0; i < sorted.size(); ++i) out[runs.order[run.first + i]] = sorted[i];
+  }
   return out;
 }
 

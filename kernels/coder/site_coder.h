@@ -3,31 +3,43 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
-#include "sites.h"
+#include "runs.h"
 
 namespace sad::coder {
 
-struct EncodedSites {
+struct EncodedGroup {
+  int32_t first = 0, count = 0;
+  GroupFields fields;  // of the only group all 0
   std::vector<uint8_t> bytes;
+};
+
+struct EncodedSites {
+  std::vector<EncodedGroup> groups;
   std::vector<int32_t> order;  // order[k] is the input index of the k-th stored site
   std::array<double, kMaxColumns> bits{};
+  std::vector<int8_t> classes;  // as of DecodedSites
 };
 
 struct DecodedSites {
   SiteColumns sites;
-  std::vector<int8_t> classes;  // colour step classes -8..8
+  std::vector<int8_t> classes;  // colour step classes -8..8, in stored order
   std::array<double, kMaxColumns> bits{};
 };
 
 // Throw std::invalid_argument for columns out of range, or payloads that no encoder writes.
-EncodedSites encode_range(const Quantizer& q, const SiteColumns& sites, int threads = 1);
+// `groups` payloads are coded; a decoder takes one, with the fields of its group unless it is the
+// only one.
+EncodedSites encode_range(const Quantizer& q, const SiteColumns& sites, int32_t groups,
+                          int threads);
 DecodedSites decode_range(const Quantizer& q, int32_t count, const uint8_t* data, size_t size,
-                          int threads = 1);
-EncodedSites encode_residuals(const Quantizer& q, const SiteColumns& sites, int threads = 1);
+                          const std::optional<GroupFields>& group, int threads);
+EncodedSites encode_residuals(const Quantizer& q, const SiteColumns& sites, int32_t groups,
+                              int threads);
 DecodedSites decode_residuals(const Quantizer& q, int32_t count, const uint8_t* data, size_t size,
-                              int threads = 1);
+                              const std::optional<GroupFields>& group, int threads);
 
 // Residuals and classes of their expected size (0..23), row-major [n, 5 + channels], in the order
 // of the input; zero for positions and angles. What an encoder needs to estimate the cost of a
@@ -35,11 +47,11 @@ DecodedSites decode_residuals(const Quantizer& q, int32_t count, const uint8_t* 
 struct RecordedSites {
   std::vector<int32_t> residuals, contexts;
 };
-RecordedSites record(const Quantizer& q, const SiteColumns& sites, int threads = 1);
+RecordedSites record(const Quantizer& q, const SiteColumns& sites, int32_t groups, int threads);
 
 // Colour step classes -8..8 in the order of the input.
 std::vector<int8_t> classes_of(const Quantizer& q, const std::vector<int32_t>& x,
                                const std::vector<int32_t>& y, const std::vector<int32_t>& log_tau,
-                               int threads = 1);
+                               int32_t groups, int threads);
 
 }  // namespace sad::coder

@@ -8,22 +8,36 @@ from __future__ import annotations
 from .container import Chunk
 from .costs import ColumnCosts, symbol_costs
 from .header import CODERS, MAX_GRID, Header, Limits
-from .payload import Payload, decode_payload, encode_payload
+from .payload import GroupFields, Payload, decode_payload, encode_payload
+from .repair import Damage, LostSites, Repair, salvage
 from .sadfile import ChunkInfo, ColumnInfo, FileInfo, file_size, inspect, metadata, read, write
-from .symbols import QuantizerParameters, Symbols, angle_levels, color_classes
+from .symbols import (
+    AUTOMATIC_GROUPS,
+    MAX_GROUPS,
+    QuantizerParameters,
+    Symbols,
+    angle_levels,
+    color_classes,
+)
 
 __all__ = [
+    "AUTOMATIC_GROUPS",
     "CODERS",
     "MAX_GRID",
+    "MAX_GROUPS",
     "Chunk",
     "ChunkInfo",
     "ColumnCosts",
     "ColumnInfo",
+    "Damage",
     "FileInfo",
+    "GroupFields",
     "Header",
     "Limits",
+    "LostSites",
     "Payload",
     "QuantizerParameters",
+    "Repair",
     "Symbols",
     "angle_levels",
     "color_classes",
@@ -33,6 +47,7 @@ __all__ = [
     "inspect",
     "metadata",
     "read",
+    "salvage",
     "symbol_costs",
     "write",
 ]

@@ -9,9 +9,19 @@ from typing import NamedTuple
 
 from sadcodec.errors import BitstreamError, OptionError
 
-__all__ = ["CHUNK_OVERHEAD", "Chunk", "chunk_type", "iterate_chunks", "pack_chunk"]
+__all__ = [
+    "CHUNK_OVERHEAD",
+    "MAX_CHUNKS",
+    "Chunk",
+    "chunk_at",
+    "chunk_label",
+    "chunk_type",
+    "iterate_chunks",
+    "pack_chunk",
+]
 
 CHUNK_OVERHEAD = 12
+MAX_CHUNKS = 1024  # of a file
 MAX_CHUNK = (1 << 31) - 1
 
 
@@ -22,6 +32,16 @@ class Chunk(NamedTuple):
     data: bytes
     offset: int  # of its length field, from the start of the file
     crc: int
+
+    @property
+    def label(self) -> str:
+        """How messages name it."""
+        return chunk_label(self.type, self.offset)
+
+    @property
+    def end(self) -> int:
+        """Offset of the first byte after it."""
+        return self.offset + CHUNK_OVERHEAD + len(self.data)
 
     @property
     def critical(self) -> bool:
@@ -56,27 +76,47 @@ def pack_chunk(name: bytes, data: bytes) -> bytes:
     return body + struct.pack("<I", zlib.crc32(body))
 
 
+def chunk_label(name: bytes, offset: int) -> str:
+    """Type and byte offset of a chunk, for messages; `name` may be damaged."""
+    letters = len(name) == 4 and name.isascii() and name.isalpha()
+    return f"chunk {name.decode('ascii') if letters else name.hex(' ')} at byte {offset}"
+
+
+def chunk_at(data: bytes, offset: int) -> Chunk:
+    """The chunk whose length field is at `offset`.
+
+    Raises
+    ------
+    BitstreamError
+        If it is cut short, has a malformed type, or fails its CRC.
+    """
+    if len(data) - offset < CHUNK_OVERHEAD:
+        raise BitstreamError(f"file ends inside the head of a chunk at byte {offset}")
+    length = int.from_bytes(data[offset : offset + 4], "little")
+    name = data[offset + 4 : offset + 8]
+    where = chunk_label(name, offset)
+    end = offset + 8 + length
+    if end + 4 > len(data):
+        raise BitstreamError(f"{where}: the file ends inside it, or its length is damaged")
+    crc = zlib.crc32(memoryview(data)[offset:end])
+    if crc != int.from_bytes(data[end : end + 4], "little"):
+        raise BitstreamError(f"{where}: does not match its checksum")
+    try:
+        chunk_type(name)
+    except OptionError as error:
+        raise BitstreamError(f"{where}: {error}") from None
+    return Chunk(name, data[offset + 8 : end], offset, crc)
+
+
 def iterate_chunks(data: bytes, offset: int) -> Iterator[Chunk]:
     """The chunks from `offset` to the end of the file.
 
     Raises
     ------
     BitstreamError
-        If a chunk is cut short, has a malformed type, or fails its CRC.
+        As `chunk_at`.
     """
     while offset < len(data):
-        if len(data) - offset < CHUNK_OVERHEAD:
-            raise BitstreamError("file ends inside a chunk header")
-        length = int.from_bytes(data[offset : offset + 4], "little")
-        end = offset + 8 + length
-        if end + 4 > len(data):
-            raise BitstreamError("file ends inside a chunk, or a chunk length is damaged")
-        crc = zlib.crc32(memoryview(data)[offset:end])
-        if crc != int.from_bytes(data[end : end + 4], "little"):
-            raise BitstreamError(f"chunk at byte {offset} does not match its checksum")
-        try:
-            name = chunk_type(data[offset + 4 : offset + 8])
-        except OptionError as error:
-            raise BitstreamError(str(error)) from None
-        yield Chunk(name, data[offset + 8 : end], offset, crc)
-        offset = end + 4
+        chunk = chunk_at(data, offset)
+        yield chunk
+        offset = chunk.end

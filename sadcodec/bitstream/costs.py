@@ -80,7 +80,8 @@ def symbol_costs(header: Header, symbols: Symbols, threads: int = 1) -> list[Col
     threads : int
         Changes nothing but the time.
     """
-    residuals, contexts = _coder.analyze(*coder_arguments(header, symbols), threads)
+    groups = header.quantizer.group_count(len(symbols))
+    residuals, contexts = _coder.analyze(*coder_arguments(header, symbols), threads, groups)
     out = []
 
     def add(name: str, column: int, values: NDArray[np.int32]) -> None:

@@ -16,6 +16,7 @@ __all__ = [
     "SIGNATURE",
     "Header",
     "Limits",
+    "header_crc",
     "pack_header",
     "unpack_header",
 ]
@@ -112,6 +113,12 @@ def pack_header(header: Header) -> bytes:
     )
     data = SIGNATURE + fields + struct.pack(f"<{header.channels}H", *steps[7:])
     return data + struct.pack("<I", zlib.crc32(data))
+
+
+def header_crc(data: bytes) -> int:
+    """CRC-32 that the header at the start of `data` states; `data` must hold a whole one."""
+    end = len(SIGNATURE) + _FIXED.size + 2 * (data[10] & _CHANNELS_MASK)
+    return int.from_bytes(data[end : end + 4], "little")
 
 
 def unpack_header(data: bytes, limits: Limits) -> tuple[Header, int]:

@@ -1,9 +1,9 @@
-"""The site chunk: symbols to payload bytes in either profile."""
+"""What the site chunks hold: symbols to payload bytes in either profile."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,9 @@ from .symbols import Symbols
 
 __all__ = [
     "CHUNK_TYPES",
+    "GROUP_TYPES",
     "MAX_SITES_PER_BYTE",
+    "GroupFields",
     "Payload",
     "coder_arguments",
     "column_names",
@@ -31,9 +33,25 @@ _Arguments: TypeAlias = tuple[
 ]
 
 CHUNK_TYPES = {"range": b"SITE", "zstd": b"SITZ"}
+GROUP_TYPES = {"range": b"GRPE", "zstd": b"GRPZ"}  # of several groups
 
 # Seven bins at least a site, none under 0.0007 bit: bounds the work that a short file can ask for.
 MAX_SITES_PER_BYTE = 4096
+
+
+class GroupFields(NamedTuple):
+    """What the chunk of a group states beside its sites (docs/FORMAT.md, section 11)."""
+
+    first: int  # index of its first site in stored order
+    sites: int
+    low: int  # upper 16 bits of the keys of the first and the last site
+    high: int
+    spacing: int  # of step class 0, in 1/2048 octaves
+
+    @property
+    def end(self) -> int:
+        """Index of the site after its last one."""
+        return self.first + self.sites
 
 
 @dataclass(frozen=True)
@@ -42,8 +60,8 @@ class Payload:
 
     Parameters
     ----------
-    data : bytes
-        Content of the site chunk.
+    groups : tuple of (GroupFields, bytes)
+        Of each group: fields, and the coded sites. The fields of a single group are not stored.
     order : int32 [N]
         order[k] is the index in the input of the k-th stored site.
     bits : float64 [5 + C]
@@ -51,9 +69,14 @@ class Payload:
         profile: code length; zstd profile: the frame's size shared out by residual bytes.
     """
 
-    data: bytes
+    groups: tuple[tuple[GroupFields, bytes], ...]
     order: NDArray[np.int32]
     bits: NDArray[np.float64]
+
+    @property
+    def data(self) -> bytes:
+        """Coded sites of all groups."""
+        return b"".join(data for _, data in self.groups)
 
 
 def column_names(channels: int) -> tuple[str, ...]:
@@ -89,51 +112,69 @@ def encode_payload(header: Header, symbols: Symbols, threads: int = 1) -> Payloa
     Raises
     ------
     OptionError
-        If the symbols do not match the header or lie outside their ranges.
+        If the symbols do not match the header, lie outside their ranges, or know other step
+        classes than the groups give them.
     """
     if len(symbols) != header.site_count or symbols.color.shape[1] != header.channels:
         raise OptionError("symbols do not match the header")
     encode = _coder.encode if header.coder == "range" else _coder.residuals
+    count = header.quantizer.group_count(len(symbols))
     try:
-        data, order, bits = encode(*coder_arguments(header, symbols), threads)
+        parts, order, bits, classes = encode(*coder_arguments(header, symbols), threads, count)
     except ValueError as error:
         raise OptionError(str(error)) from None
+    if symbols.classes is not None and not np.array_equal(symbols.classes[order], classes):
+        raise OptionError("the colours are multiples of other steps than these groups have")
+    groups = [(GroupFields(*fields), data) for data, *fields in parts]
     if header.coder == "zstd":
-        packed = zstd_profile.compress(data)
-        data, bits = packed, bits * (len(packed) / max(len(data), 1))
-    if header.site_count > MAX_SITES_PER_BYTE * len(data):
+        before = sum(len(data) for _, data in groups)
+        groups = [(fields, zstd_profile.compress(data)) for fields, data in groups]
+        bits = bits * (sum(len(data) for _, data in groups) / max(before, 1))
+    if any(fields.sites > MAX_SITES_PER_BYTE * len(data) for fields, data in groups):
         raise OptionError("more sites than a payload of this size may hold")
-    return Payload(data, order, bits)
+    return Payload(tuple(groups), order, bits)
 
 
 def decode_payload(
-    header: Header, data: bytes, threads: int = 1
+    header: Header, data: bytes, threads: int = 1, group: GroupFields | None = None
 ) -> tuple[Symbols, NDArray[np.float64]]:
-    """Symbols and column costs (as `Payload.bits`) of the content of a site chunk.
+    """Symbols and column costs (as `Payload.bits`) of the coded sites of one group.
+
+    Parameters
+    ----------
+    header : Header
+        Its site count is not used if there is a `group`.
+    data : bytes
+    threads : int
+        Changes nothing but the time.
+    group : GroupFields, optional
+        None if the group is the only one.
 
     Raises
     ------
     BitstreamError
         If no encoder writes such a payload for this header.
     """
-    if header.site_count > MAX_SITES_PER_BYTE * len(data):
+    count = header.site_count if group is None else group.sites
+    if count > MAX_SITES_PER_BYTE * len(data):
         raise BitstreamError("payload is too short for its number of sites")
     decode = _coder.decode
     share = 1.0
     if header.coder == "zstd":
         packed = len(data)
-        data = zstd_profile.decompress(data, header.site_count, header.channels)
+        data = zstd_profile.decompress(data, count, header.channels)
         decode, share = _coder.from_residuals, packed / max(len(data), 1)
     quantizer = header.quantizer.as_tuple()
     try:
         x, y, log_tau, log_anisotropy, angle, radius, color, bits, classes = decode(
             data,
-            header.site_count,
+            count,
             header.channels,
             header.width,
             header.height,
             quantizer,
             threads,
+            None if group is None else (group.low, group.high, group.spacing),
         )
     except ValueError as error:
         raise BitstreamError(f"damaged site data: {error}") from None

@@ -1,4 +1,4 @@
-"""Whole files: header, ancillary chunks and the site chunk."""
+"""Whole files: header, ancillary chunks and the chunks of sites."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 
 from sadcodec.errors import BitstreamError, LimitError, OptionError
 
-from .container import CHUNK_OVERHEAD, Chunk, iterate_chunks, pack_chunk
-from .header import Header, Limits, pack_header, unpack_header
-from .payload import CHUNK_TYPES, Payload, column_names, decode_payload, encode_payload
-from .symbols import Symbols
+from .container import CHUNK_OVERHEAD, MAX_CHUNKS, Chunk, iterate_chunks, pack_chunk
+from .groups import FIELD_BYTES, SITE_TYPES, coder_of, decode_chunks, site_chunks
+from .header import Header, Limits, header_crc, pack_header, unpack_header
+from .payload import CHUNK_TYPES, Payload, column_names, encode_payload
+from .symbols import MAX_GROUPS, Symbols
 from .zstd_profile import pack_metadata, unpack_metadata
 
 __all__ = [
@@ -28,7 +29,7 @@ __all__ = [
 # Ancillary chunks whose content is one zstd frame.
 METADATA = {b"iCCP": "ICC profile", b"eXIF": "Exif", b"xMLP": "XMP"}
 
-_CODER_OF = {name: coder for coder, name in CHUNK_TYPES.items()}
+_SINGLE = frozenset(CHUNK_TYPES.values())
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class FileInfo:
 
     header: Header
     file_bytes: int
+    groups: int
     chunks: tuple[ChunkInfo, ...]
     columns: tuple[ColumnInfo, ...]
 
@@ -102,18 +104,24 @@ def write(
 
 def assemble(header: Header, payload: Payload, chunks: Sequence[tuple[bytes, bytes]] = ()) -> bytes:
     """As `write`, from a payload that was encoded with the same header."""
-    parts = [pack_header(header)]
+    packed = pack_header(header)
+    parts = [packed]
     for name, content in chunks:
         if not name[:1].islower():
             raise OptionError(f"chunk type {name!r} is not ancillary")
         parts.append(pack_chunk(name, pack_metadata(content) if name in METADATA else content))
-    parts.append(pack_chunk(CHUNK_TYPES[header.coder], payload.data))
+    sites = site_chunks(header.coder, payload, header_crc(packed))
+    if len(chunks) + len(sites) > MAX_CHUNKS:
+        raise OptionError(f"more than {MAX_CHUNKS} chunks")
+    parts += [pack_chunk(name, content) for name, content in sites]
     return b"".join(parts)
 
 
 def file_size(header: Header, payload: Payload) -> int:
     """Bytes of a file with this payload and no ancillary chunks."""
-    return len(pack_header(header)) + CHUNK_OVERHEAD + len(payload.data)
+    groups = len(payload.groups)
+    each = CHUNK_OVERHEAD + (FIELD_BYTES if groups > 1 else 0)
+    return len(pack_header(header)) + groups * each + sum(len(data) for _, data in payload.groups)
 
 
 def read(data: bytes, limits: Limits | None = None, threads: int = 1) -> tuple[Header, Symbols]:
@@ -126,8 +134,8 @@ def read(data: bytes, limits: Limits | None = None, threads: int = 1) -> tuple[H
     LimitError
         If it asks for more than `limits`.
     """
-    header, chunks = _parse(data, limits or Limits())
-    symbols, _ = decode_payload(header, chunks[-1].data, threads)
+    header, _, sites = _parse(data, limits or Limits())
+    symbols, _ = decode_chunks(header, header_crc(data), sites, threads)
     return header, symbols
 
 
@@ -140,12 +148,18 @@ def metadata(data: bytes, limits: Limits | None = None) -> tuple[tuple[bytes, by
         As `read`, and if a metadata chunk cannot be unpacked.
     """
     limits = limits or Limits()
-    _, chunks = _parse(data, limits)
-    return tuple(
-        (c.type, unpack_metadata(c.data, limits.max_metadata) if c.type in METADATA else c.data)
-        for c in chunks
-        if not c.critical
-    )
+    _, others, _ = _parse(data, limits)
+    return tuple((c.type, _content(c, limits)) for c in others)
+
+
+def _content(chunk: Chunk, limits: Limits) -> bytes:
+    """Content of an ancillary chunk, unpacked."""
+    if chunk.type not in METADATA:
+        return chunk.data
+    try:
+        return unpack_metadata(chunk.data, limits.max_metadata)
+    except BitstreamError as error:
+        raise BitstreamError(f"{chunk.label}: {error}") from None
 
 
 def inspect(data: bytes, limits: Limits | None = None) -> FileInfo:
@@ -156,8 +170,8 @@ def inspect(data: bytes, limits: Limits | None = None) -> FileInfo:
     BitstreamError, LimitError
         As `read`.
     """
-    header, chunks = _parse(data, limits or Limits())
-    _, bits = decode_payload(header, chunks[-1].data)
+    header, others, sites = _parse(data, limits or Limits())
+    _, bits = decode_chunks(header, header_crc(data), sites)
     names = column_names(header.channels)
     columns = (
         ColumnInfo(name, float(cost), float(cost) / header.site_count)
@@ -167,26 +181,37 @@ def inspect(data: bytes, limits: Limits | None = None) -> FileInfo:
     return FileInfo(
         header=header,
         file_bytes=len(data),
+        groups=len(sites),
         chunks=tuple(
             ChunkInfo(c.type.decode("ascii"), c.offset, len(c.data), c.critical, c.crc)
-            for c in chunks
+            for c in (*others, *sites)
         ),
         columns=tuple(columns),
     )
 
 
-def _parse(data: bytes, limits: Limits) -> tuple[Header, list[Chunk]]:
-    """Header (with its coder) and chunks; the last one holds the sites."""
+def _parse(data: bytes, limits: Limits) -> tuple[Header, list[Chunk], list[Chunk]]:
+    """Header (with coder and number of groups), ancillary chunks and chunks of sites."""
     header, offset = unpack_header(data, limits)
-    chunks: list[Chunk] = []
+    others: list[Chunk] = []
+    sites: list[Chunk] = []
     for chunk in iterate_chunks(data, offset):
-        if chunks and chunks[-1].critical:
-            raise BitstreamError("data after the site chunk")
-        if chunk.critical and chunk.type not in _CODER_OF:
-            raise BitstreamError(f"unknown critical chunk {chunk.type.decode('ascii')}")
-        chunks.append(chunk)
-        if len(chunks) > 1024:
-            raise LimitError("more than 1024 chunks")
-    if not chunks or not chunks[-1].critical:
-        raise BitstreamError("file ends before the site chunk")
-    return replace(header, coder=_CODER_OF[chunks[-1].type]), chunks
+        if sites and (chunk.type != sites[0].type or chunk.type in _SINGLE):
+            raise BitstreamError(f"{chunk.label}: data after the sites")
+        if chunk.type in SITE_TYPES:
+            sites.append(chunk)
+        elif chunk.critical:
+            raise BitstreamError(f"{chunk.label}: unknown critical chunk")
+        else:
+            others.append(chunk)
+        if len(others) + len(sites) > MAX_CHUNKS:
+            raise LimitError(f"{chunk.label}: more than {MAX_CHUNKS} chunks")
+    if not sites:
+        raise BitstreamError("file ends before the sites")
+    return with_groups(header, sites), others, sites
+
+
+def with_groups(header: Header, sites: Sequence[Chunk]) -> Header:
+    """The header with what the chunks of sites add: the coder, and a number of groups to write."""
+    quantizer = replace(header.quantizer, groups=min(len(sites), MAX_GROUPS))
+    return replace(header, coder=coder_of(sites[0].type), quantizer=quantizer)

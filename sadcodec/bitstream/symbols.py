@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +12,19 @@ from numpy.typing import NDArray
 from sadcodec import _coder
 from sadcodec.errors import OptionError
 
-__all__ = ["QuantizerParameters", "Symbols", "angle_levels", "color_classes"]
+__all__ = [
+    "AUTOMATIC_GROUPS",
+    "MAX_GROUPS",
+    "QuantizerParameters",
+    "Symbols",
+    "angle_levels",
+    "color_classes",
+    "joined",
+]
+
+MAX_GROUPS = 256  # that a writer makes; a file may have as many as chunks
+AUTOMATIC_GROUPS = 0
+_SITES_PER_GROUP = 1 << 16  # of automatic groups, at least: they cost under 0.2 % of the bytes
 
 _STEPS = ("step_position", "step_log_tau", "step_log_anisotropy", "step_angle", "step_radius")
 _GAINS = ("class_distance_gain", "class_tau_gain")
@@ -32,6 +46,11 @@ class QuantizerParameters:
     class_distance_gain, class_tau_gain : int, 0..255
         In units of 1/128: how fast a site's colour step falls with the distance to its neighbours
         and grows with its sharpness.
+    groups : int, 0..MAX_GROUPS
+        Runs of the stored order that are coded alone (docs/FORMAT.md, section 11). Neighbours do
+        not reach from one into another, so the groups are part of what decides a step class.
+        AUTOMATIC_GROUPS: one for every 65,536 sites, but one below twice as many. Not a field of
+        the header: the chunks say it.
 
     Raises
     ------
@@ -47,6 +66,7 @@ class QuantizerParameters:
     step_color: tuple[int, ...]
     class_distance_gain: int = 128
     class_tau_gain: int = 58
+    groups: int = 1
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.step_color) <= 4:
@@ -57,6 +77,7 @@ class QuantizerParameters:
             _check_range(name, getattr(self, name), 0, 255)
         for value in self.step_color:
             _check_range("step_color", value, 1, 65535)
+        _check_range("groups", self.groups, 0, MAX_GROUPS)
 
     @property
     def channels(self) -> int:
@@ -67,6 +88,13 @@ class QuantizerParameters:
         """The order that the coder expects: five steps, two gains, the colour steps."""
         fields = [int(getattr(self, name)) for name in _STEPS + _GAINS]
         return (*fields, *(int(step) for step in self.step_color))
+
+    def group_count(self, sites: int) -> int:
+        """Groups that so many sites are written in, at least one site in each."""
+        wanted = self.groups
+        if wanted == AUTOMATIC_GROUPS:
+            wanted = min(sites // _SITES_PER_GROUP, MAX_GROUPS)
+        return max(1, min(wanted, sites))
 
     @classmethod
     def from_tuple(cls, fields: tuple[int, ...]) -> QuantizerParameters:
@@ -151,6 +179,27 @@ class Symbols:
         )
 
 
+def joined(parts: Sequence[Symbols]) -> Symbols:
+    """The sites of several groups, in this order; all must know their classes."""
+    if len(parts) == 1:
+        return parts[0]
+
+    def column(name: str) -> NDArray[Any]:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    x, y, log_tau, log_anisotropy, angle = (column(name) for name in _COLUMNS[:5])
+    return Symbols(
+        x,
+        y,
+        log_tau,
+        log_anisotropy,
+        angle,
+        radius=None if parts[0].radius is None else column("radius"),
+        color=column("color"),
+        classes=column("classes"),
+    )
+
+
 def color_classes(
     symbols: Symbols,
     width: int,
@@ -180,6 +229,7 @@ def color_classes(
             height,
             quantizer.as_tuple(),
             threads,
+            quantizer.group_count(len(symbols)),
         )
     except ValueError as error:
         raise OptionError(str(error)) from None

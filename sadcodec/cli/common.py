@@ -278,6 +278,19 @@ def coder_option(command: F) -> F:
     )(command)
 
 
+def groups_option(command: F) -> F:
+    """``--groups``."""
+    return click.option(
+        "--groups",
+        type=click.IntRange(1, 256),
+        default=None,
+        metavar="N",
+        help="Parts of the picture that are coded alone, so that damage to the file costs one of "
+        "them (sad decode --repair). Each takes 60 to 400 bytes. Default: 1; of the range coder, "
+        "from 131072 sites on, one for every 65536 sites.",
+    )(command)
+
+
 def quiet_option(command: F) -> F:
     """``--quiet``."""
     return click.option(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
+from typing import Any
 
 import click
 
@@ -26,6 +28,12 @@ from sadcodec.cli import common
     metavar="N",
     help="Refuse larger images before memory is taken. Default: 2^28 = 268435456.",
 )
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Of a damaged file, draw the groups of sites that are whole. What is lost, and where in "
+    "the picture, is told on stderr; exit status 0.",
+)
 @common.threads_option
 @common.backend_option(common.DECODING_BACKEND)
 @common.force_option
@@ -40,6 +48,7 @@ def decode(
     source: str,
     output: str | None,
     max_pixels: int | None,
+    repair: bool,
     threads: int | None,
     backend: str,
     force: bool,
@@ -50,6 +59,8 @@ def decode(
 
     An image of 16 bits goes to png, pgm, ppm, pam, pnm (gray also to tif); alpha goes to all
     formats but jpg, bmp, pgm and ppm. What a format cannot hold is refused, not dropped.
+
+    A damaged file is an error that names the chunk and its offset, unless --repair is given.
     """
     target = output if output is not None else common.output_beside(source, ".png")
     from sadcodec import image_io
@@ -63,14 +74,18 @@ def decode(
     with common.blame(source):
         data = files.read_input(source)
         start = time.perf_counter()
-        image = codec.decode(data, backend=backend, threads=threads, max_pixels=max_pixels)
+        image, report = codec.decode_with_report(
+            data, backend=backend, threads=threads, max_pixels=max_pixels, repair=repair
+        )
         seconds = time.perf_counter() - start
     with common.blame(target, "stdout"):
         files.write_output(target, image_io.encode_image(image, kind), force=force)
+    for line in report.messages():
+        common.note(f"sad: {common.shown(source)}: warning: {line}", False)
     height, width, channels = image.shape
     bit_depth = 8 * image.dtype.itemsize
     if as_json:
-        record = {
+        record: dict[str, Any] = {
             "input": source,
             "output": target,
             "width": width,
@@ -81,6 +96,8 @@ def decode(
             "bpp": 8 * len(data) / (width * height),
             "seconds": seconds,
         }
+        if repair:
+            record["repair"] = {**dataclasses.asdict(report), "sites_lost": report.sites_lost}
         common.report_json(record, target == files.STANDARD)
     else:
         name = common.shown(target, "stdout")

@@ -67,6 +67,7 @@ _FAILED = 3  # exit status when some images failed
 @common.threads_option
 @common.backend_option(common.ENCODING_BACKEND)
 @common.coder_option
+@common.groups_option
 @click.option(
     "--strict",
     is_flag=True,
@@ -96,6 +97,7 @@ def encode(
     threads: int | None,
     backend: str,
     coder: str,
+    groups: int | None,
     strict: bool,
     force: bool,
     as_json: bool,
@@ -120,6 +122,7 @@ def encode(
         "effort": effort,
         "seed": seed,
         "coder": coder,
+        "groups": groups,
         "strict": strict,
     }
 

@@ -37,6 +37,8 @@ _KIND = {1: "gray", 2: "gray and alpha", 3: "RGB", 4: "RGB and alpha"}
 def _record(source: str, found: Any) -> dict[str, Any]:
     """The JSON report: names that scripts can rely on."""
     header = found.header
+    quantizer = dataclasses.asdict(header.quantizer)
+    del quantizer["groups"]
     return {
         "input": source,
         "bytes": found.file_bytes,
@@ -48,7 +50,8 @@ def _record(source: str, found: Any) -> dict[str, Any]:
         "sites": header.site_count,
         "k": header.k,
         "coder": header.coder,
-        "quantizer": dataclasses.asdict(header.quantizer),
+        "groups": found.groups,
+        "quantizer": quantizer,
         "columns": [
             {
                 "name": column.name,
@@ -68,7 +71,8 @@ def _text(source: str, found: Any) -> str:
     lines = [
         f"{common.shown(source)}: {found.file_bytes} bytes, {found.bits_per_pixel:.4f} bpp",
         f"image    {image}, {header.bit_depth} bits a channel",
-        f"sites    {header.site_count}, K = {header.k}, coder {header.coder}",
+        f"sites    {header.site_count}, K = {header.k}, coder {header.coder}"
+        + (f", {found.groups} groups" if found.groups > 1 else ""),
         "column                bytes  bits/site",
     ]
     bits = sum(column.bits for column in found.columns)

@@ -1,0 +1,133 @@
+"""The chunks of groups: their fields, the rules among them, and their sites put together.
+
+A group is a run of the stored order that is coded alone, so that damage to one chunk leaves the
+others to be drawn (docs/FORMAT.md, section 11).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sadcodec.errors import BitstreamError
+
+from .container import Chunk
+from .header import Header
+from .payload import CHUNK_TYPES, GROUP_TYPES, GroupFields, Payload, decode_payload
+from .symbols import Symbols, joined
+
+__all__ = [
+    "FIELD_BYTES",
+    "GROUPED",
+    "SITE_TYPES",
+    "coder_of",
+    "decode_chunk",
+    "decode_chunks",
+    "group_fields",
+    "site_chunks",
+]
+
+# CRC of the header, first site, sites, low, high, spacing.
+_FIELDS = struct.Struct("<IIIHHH")
+FIELD_BYTES = _FIELDS.size
+SITE_TYPES = frozenset([*CHUNK_TYPES.values(), *GROUP_TYPES.values()])
+GROUPED = frozenset(GROUP_TYPES.values())
+_CODERS = {name: coder for types in (CHUNK_TYPES, GROUP_TYPES) for coder, name in types.items()}
+
+
+def coder_of(name: bytes) -> str:
+    """The coder of a chunk of sites, "range" or "zstd"."""
+    return _CODERS[name]
+
+
+def site_chunks(coder: str, payload: Payload, header_crc: int) -> list[tuple[bytes, bytes]]:
+    """Types and contents of the chunks of `payload`."""
+    if len(payload.groups) == 1:
+        return [(CHUNK_TYPES[coder], payload.groups[0][1])]
+    return [
+        (GROUP_TYPES[coder], _FIELDS.pack(header_crc, *fields) + data)
+        for fields, data in payload.groups
+    ]
+
+
+def group_fields(
+    header: Header, header_crc: int, chunk: Chunk, before: GroupFields | None
+) -> GroupFields:
+    """Fields of the chunk of a group after the group `before`.
+
+    Sites may be missing between the two.
+
+    Raises
+    ------
+    BitstreamError
+        If the chunk cannot stand in this file after `before`.
+    """
+    if len(chunk.data) < FIELD_BYTES:
+        raise BitstreamError(f"{chunk.label}: too short for a group")
+    crc, *values = _FIELDS.unpack_from(chunk.data)
+    fields = GroupFields(*values)
+    if crc != header_crc:
+        raise BitstreamError(f"{chunk.label}: belongs to another header")
+    least, low = (before.end, before.high) if before else (0, 0)
+    if not 1 <= fields.sites < header.site_count:
+        raise BitstreamError(f"{chunk.label}: a group of {fields.sites} sites is not possible")
+    if fields.first < least or fields.end > header.site_count:
+        raise BitstreamError(f"{chunk.label}: sites {_run(fields)} are out of place")
+    if not low <= fields.low <= fields.high:
+        raise BitstreamError(f"{chunk.label}: the group's positions are out of place")
+    return fields
+
+
+def decode_chunk(
+    header: Header, chunk: Chunk, fields: GroupFields | None, threads: int = 1
+) -> tuple[Symbols, NDArray[np.float64]]:
+    """Symbols and column costs of one chunk of sites.
+
+    Raises
+    ------
+    BitstreamError
+        As `decode_payload`, with the chunk's type and offset in front.
+    """
+    data = chunk.data if fields is None else chunk.data[FIELD_BYTES:]
+    try:
+        return decode_payload(header, data, threads, fields)
+    except BitstreamError as error:
+        raise BitstreamError(f"{chunk.label}: {error}") from None
+
+
+def decode_chunks(
+    header: Header, header_crc: int, chunks: Sequence[Chunk], threads: int = 1
+) -> tuple[Symbols, NDArray[np.float64]]:
+    """Symbols and column costs of all chunks of sites of a whole file.
+
+    Raises
+    ------
+    BitstreamError
+        If the chunks do not hold exactly the sites that the header says.
+    """
+    if chunks[0].type not in GROUPED:
+        return decode_chunk(header, chunks[0], None, threads)
+    listed: list[GroupFields] = []
+    for chunk in chunks:
+        fields = group_fields(header, header_crc, chunk, listed[-1] if listed else None)
+        if fields.first != (listed[-1].end if listed else 0):
+            raise BitstreamError(f"{chunk.label}: the sites before {_run(fields)} are missing")
+        listed.append(fields)
+    if listed[-1].end != header.site_count:
+        raise BitstreamError(f"{chunks[-1].label}: file ends before the other groups of sites")
+    workers = min(threads, len(chunks))
+    if workers == 1:
+        parts = [decode_chunk(header, c, f) for c, f in zip(chunks, listed)]
+    else:
+        with ThreadPoolExecutor(workers) as pool:
+            parts = list(pool.map(lambda c, f: decode_chunk(header, c, f), chunks, listed))
+    bits = np.sum([cost for _, cost in parts], axis=0)
+    return joined([symbols for symbols, _ in parts]), bits
+
+
+def _run(fields: GroupFields) -> str:
+    return f"{fields.first} to {fields.end - 1}"

@@ -1,0 +1,257 @@
+"""What can be drawn of a damaged file: whole groups of sites, wherever their chunks are found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from sadcodec.errors import BitstreamError, LimitError
+
+from .container import CHUNK_OVERHEAD, MAX_CHUNKS, Chunk, chunk_at
+from .groups import GROUPED, SITE_TYPES, decode_chunk, group_fields
+from .header import Header, Limits, header_crc, unpack_header
+from .payload import GroupFields
+from .region import Box, boxes_of_run, key_of
+from .sadfile import METADATA, with_groups
+from .symbols import Symbols, joined
+
+__all__ = ["Damage", "LostSites", "Repair", "salvage"]
+
+_KNOWN = re.compile(b"|".join(sorted(SITE_TYPES | set(METADATA))))
+# Bytes under checksums that a search for the next chunk may cost, times the length of the file.
+_SEARCH = 8
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A part of a file that was not used.
+
+    Attributes
+    ----------
+    offset, length : int
+        Bytes of the file.
+    problem : str
+        One line with the chunk's type and offset.
+    """
+
+    offset: int
+    length: int
+    problem: str
+
+
+@dataclass(frozen=True)
+class LostSites:
+    """A run of sites that no whole chunk holds: one group, or several in a row.
+
+    Attributes
+    ----------
+    first, count : int
+        In stored order.
+    boxes : tuple of (x0, y0, x1, y1)
+        Columns x0 to x1 - 1 and rows y0 to y1 - 1 of the picture, px: the lost sites lay in these
+        boxes.
+    """
+
+    first: int
+    count: int
+    boxes: tuple[Box, ...]
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What is left of a file, and what is not.
+
+    Attributes
+    ----------
+    sites : int
+        Stated by the header.
+    damage : tuple of Damage
+        In the order of the file; empty if the file is whole.
+    lost : tuple of LostSites
+        Empty if all sites are there: the picture is then the one that was stored.
+    """
+
+    sites: int
+    damage: tuple[Damage, ...]
+    lost: tuple[LostSites, ...]
+
+    @property
+    def sites_lost(self) -> int:
+        """Number of sites that are not drawn."""
+        return sum(run.count for run in self.lost)
+
+    def messages(self) -> tuple[str, ...]:
+        """One line for each damage and each run of lost sites, and a summary; none if whole."""
+        if not self.damage:
+            return ()
+        drawn = self.sites - self.sites_lost
+        lines = [damage.problem for damage in self.damage]
+        lines += [
+            f"sites {run.first} to {run.first + run.count - 1} are lost: {_text(run.boxes)}"
+            for run in self.lost
+        ]
+        if self.lost:
+            lines.append(f"drawn from the {drawn} of {self.sites} sites that are left")
+        else:
+            lines.append("all sites are there: the picture is whole")
+        return tuple(lines)
+
+
+def salvage(
+    data: bytes, limits: Limits | None = None, threads: int = 1
+) -> tuple[Header, Symbols, Repair]:
+    """Header, the symbols that are left, in stored order, and a report.
+
+    Whatever passes its checksums is used, in its place; nothing else is. The header's site count
+    becomes the number of symbols. Of a file that `read` takes, all symbols are left.
+
+    Raises
+    ------
+    BitstreamError
+        If the header is damaged, no chunk of sites is left, or the file needs a feature this
+        version does not know.
+    LimitError
+        If it asks for more than `limits`.
+    """
+    try:
+        header, offset = unpack_header(data, limits or Limits())
+    except BitstreamError as error:
+        raise BitstreamError(f"{error}; without a header nothing can be repaired") from None
+    left = _Left(header, header_crc(data), len(data), threads)
+    for item in _found(data, offset):
+        if isinstance(item, Damage):
+            left.damage.append(item)
+        elif item.type in SITE_TYPES:
+            left.take(item)
+        elif item.critical:
+            raise BitstreamError(f"{item.label}: unknown critical chunk")
+        elif left.used:
+            left.refuse(item, f"{item.label}: data after the sites")
+    damage = left.damage
+    if not left.parts:
+        problem = damage[0].problem if damage else "file ends before the sites"
+        raise BitstreamError(f"{problem}; no sites are left to draw")
+    lost = _lost(header, left.groups, left.parts) if left.groups else ()
+    if lost and not damage:
+        damage.append(Damage(len(data), 0, "chunks of sites are missing"))
+    report = Repair(header.site_count, tuple(damage), lost)
+    symbols = joined(left.parts)
+    return replace(with_groups(header, left.used), site_count=len(symbols)), symbols, report
+
+
+@dataclass
+class _Left:
+    """The chunks of sites that can be used, one after the other."""
+
+    header: Header
+    header_crc: int
+    file_bytes: int
+    threads: int
+    used: list[Chunk] = field(default_factory=list)
+    groups: list[GroupFields] = field(default_factory=list)  # none if all sites are in one chunk
+    parts: list[Symbols] = field(default_factory=list)
+    damage: list[Damage] = field(default_factory=list)
+
+    def refuse(self, chunk: Chunk, problem: str) -> None:
+        """Note that a chunk is not used."""
+        self.damage.append(Damage(chunk.offset, chunk.end - chunk.offset, problem))
+
+    def take(self, chunk: Chunk) -> None:
+        """Decode a chunk of sites, or note why it cannot be used."""
+        grouped = chunk.type in GROUPED
+        if self.used and (chunk.type != self.used[0].type or not grouped):
+            self.refuse(chunk, f"{chunk.label}: data after the sites")
+            return
+        # One found by a search might be part of the content of a damaged chunk. A group names its
+        # header; a single chunk of sites is the last of the file.
+        if self.damage and not grouped and chunk.end != self.file_bytes:
+            self.refuse(chunk, f"{chunk.label}: not at the end of the file")
+            return
+        header = with_groups(self.header, [chunk])
+        fields = None
+        try:
+            if grouped:
+                before = self.groups[-1] if self.groups else None
+                fields = group_fields(header, self.header_crc, chunk, before)
+            symbols, _ = decode_chunk(header, chunk, fields, self.threads)
+        except BitstreamError as error:
+            self.refuse(chunk, str(error))
+            return
+        self.parts.append(symbols)
+        self.used.append(chunk)
+        if fields is not None:
+            self.groups.append(fields)
+
+
+def _found(data: bytes, offset: int) -> Iterator[Chunk | Damage]:
+    """Chunks that pass their checksum, and what lies between them, to the end of the file."""
+    budget = _SEARCH * len(data)
+    count = 0
+    while offset < len(data):
+        count += 1
+        if count > MAX_CHUNKS:
+            raise LimitError(f"more than {MAX_CHUNKS} chunks, at byte {offset}")
+        try:
+            chunk = chunk_at(data, offset)
+        except BitstreamError as error:
+            end, budget = _next_chunk(data, offset, budget)
+            yield Damage(offset, end - offset, str(error))
+            offset = end
+        else:
+            yield chunk
+            offset = chunk.end
+
+
+def _next_chunk(data: bytes, offset: int, budget: int) -> tuple[int, int]:
+    """Offset of the chunk after the damaged one at `offset`, or the end; what is left of `budget`.
+
+    First where the damaged chunk's length says, then wherever a known type stands in front of a
+    checksum that is right.
+    """
+    length = int.from_bytes(data[offset : offset + 4], "little")
+    stated = offset + CHUNK_OVERHEAD + length
+    candidates = [stated] if stated < len(data) else []
+    for at in _positions(data, offset + 5, candidates):
+        size = int.from_bytes(data[at : at + 4], "little")
+        if at + CHUNK_OVERHEAD + size > len(data):
+            continue
+        if size > budget:
+            break
+        budget -= size
+        try:
+            chunk_at(data, at)
+        except BitstreamError:
+            continue
+        return at, budget
+    return len(data), budget
+
+
+def _positions(data: bytes, start: int, first: list[int]) -> Iterator[int]:
+    """Where a chunk may begin: `first`, then wherever a known type stands from `start` on."""
+    yield from first
+    for match in _KNOWN.finditer(data, start):
+        yield match.start() - 4
+
+
+def _lost(header: Header, groups: list[GroupFields], parts: list[Symbols]) -> tuple[LostSites, ...]:
+    """The runs between the groups that are left, and where their sites can lie."""
+    h, q = header, header.quantizer
+    cells = q.grid_size(h.width, h.height)
+    lost = []
+    at, low = 0, 0
+
+    def missing(end: int, high: int | None) -> None:
+        if end > at:
+            boxes = boxes_of_run(low, high, h.width, h.height, q.step_position)
+            lost.append(LostSites(at, end - at, boxes))
+
+    for fields, part in zip(groups, parts):
+        missing(fields.first, key_of(int(part.x[0]), int(part.y[0]), cells))
+        at, low = fields.end, key_of(int(part.x[-1]), int(part.y[-1]), cells)
+    missing(h.site_count, None)
+    return tuple(lost)
+
+
+def _text(boxes: tuple[Box, ...]) -> str:
+    return "; ".join(f"columns {x0} to {x1 - 1}, rows {y0} to {y1 - 1}" for x0, y0, x1, y1 in boxes)
