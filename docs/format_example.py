@@ -1,4 +1,4 @@
-"""Prints the parts of FORMAT.md that come from the code: the example of section 12 and the tables.
+"""Prints the parts of FORMAT.md that come from the code: the example of section 13 and the tables.
 
 python docs/format_example.py          print both
 python docs/format_example.py --write  put them into FORMAT.md
@@ -108,9 +108,9 @@ def tables_text() -> str:
 
 def filled(text: str) -> str:
     """The document `text` with both parts as the code has them."""
-    head, rest = text.split("## 12. Example\n\n")
-    _, rest = rest.split("\n\n## 13.")
-    text = head + "## 12. Example\n\n" + example_text() + "\n\n## 13." + rest
+    head, rest = text.split("## 13. Example\n\n")
+    _, rest = rest.split("\n\n## 14.")
+    text = head + "## 13. Example\n\n" + example_text() + "\n\n## 14." + rest
     logistic_end = text.index("65514\n") + len("65514\n")
     return text[:logistic_end] + "\n" + tables_text() + "\n"
 

@@ -37,15 +37,26 @@ from format_sources import RangeSource, VarintSource
 class Sites:
     """Decodes the columns of one file; attributes are named as in the document."""
 
-    def __init__(self, h: dict, source: RangeSource | VarintSource, tau: list[int]) -> None:
-        self.h, self.source, self.tau, self.n = h, source, tau, h["site_count"]
+    def __init__(
+        self,
+        h: dict,
+        source: RangeSource | VarintSource,
+        tau: list[int],
+        group: tuple[int, int, int, int] | None = None,  # sites, low, high, spacing
+    ) -> None:
+        self.h, self.source, self.tau = h, source, tau
+        self.n, low, high, self.spacing = group or (h["site_count"], 0, 0, None)
         self.gw = -(-1024 * h["width"] // h["step_position"])
         self.gh = -(-1024 * h["height"] // h["step_position"])
         need(max(self.gw, self.gh) <= 2**19)
         bx, by = bits(self.gw - 1), bits(self.gh - 1)
-        self.xy = source.positions(self.n, bx, by, self.gw, self.gh)
-        keys = [self.key(x, y, bx, by) for x, y in self.xy]
-        need(keys == sorted(keys))
+        begin, end, s = 0, 2 ** (bx + by), max(0, bx + by - 16)
+        if group:
+            need(low <= high and (high + 1) * 2**s <= end)
+            begin, end = low * 2**s, (high + 1) * 2**s
+        self.xy = source.positions(self.n, bx, by, self.gw, self.gh, begin, end)
+        self.keys = [self.key(x, y, bx, by) for x, y in self.xy]
+        need(self.keys == sorted(self.keys) and begin <= self.keys[0] and self.keys[-1] < end)
         self.neighbours()
         self.T, self.A, self.D = [0] * self.n, [0] * self.n, [0] * self.n
         self.R: list[int] | None = [0] * self.n if h["step_radius"] else None
@@ -165,7 +176,7 @@ class Sites:
     def step_classes(self) -> list[int]:
         if self.n == 1:
             return [0]
-        reference = sum(self.L) // self.n
+        reference = sum(self.L) // self.n if self.spacing is None else 32 * self.spacing
         out = []
         for i in range(self.n):
             sharp = self.h["class_tau_gain"] * self.h["step_log_tau"] * self.excess(i) * LOG2E
@@ -278,27 +289,65 @@ def decode(data: bytes) -> tuple[dict, Sites]:
     h["step_color"] = [at(36 + 2 * c, 2) for c in range(h["channels"])]
     end = 36 + 2 * h["channels"]
     need(at(end, 4) == zlib.crc32(data[:end]))
-    need(h["flags"] == 0 and at(10, 1) < 16)
-    offset, sites = end + 4, None
+    need(h["flags"] == 0 and at(10, 1) < 16 and 1 <= h["k"] <= 16)
+    need(1 <= h["site_count"] <= min(2**24, 4 * h["width"] * h["height"] + 64))
+    offset, groups, kind = end + 4, [], b""
     while offset < len(data):
-        need(sites is None)
         length = at(offset, 4)
         name, stop = data[offset + 4 : offset + 8], offset + 8 + length
         need(at(stop, 4) == zlib.crc32(data[offset:stop]))
         content = data[offset + 8 : stop]
+        need(name.isalpha() and name.isascii() and name[2:3].isupper())
         if name in (b"SITE", b"SITZ"):
-            if name == b"SITZ":
-                content = zstandard.ZstdDecompressor().decompress(content)
-            reader = Varints(content)
-            tau = [reader.next() for _ in range(4)]
-            need(max(abs(v) for v in tau) <= 2**20)
-            source = RangeSource(content[reader.at :]) if name == b"SITE" else VarintSource(reader)
-            sites = Sites(h, source, tau)
+            need(not groups)
+            groups.append(sites_of(h, name, content, None))
+            kind = name
+        elif name in (b"GRPE", b"GRPZ"):
+            need(not groups or kind == name)
+            groups.append(group_of(h, at(end, 4), name, content, groups))
+            kind = name
         else:
-            need(name[:1].islower())
+            need(name[:1].islower() and not groups)
         offset = stop + 4
-    need(sites is not None)
-    return h, sites
+    need(groups and sum(group.n for group in groups) == h["site_count"])
+    need(kind[:1] == b"S" or len(groups) > 1)
+    return h, joined(groups)
+
+
+def sites_of(h: dict, name: bytes, content: bytes, group: tuple | None) -> Sites:
+    """The sites of a chunk, of a group's after its fields."""
+    if name.endswith(b"Z"):
+        content = zstandard.ZstdDecompressor().decompress(content, allow_extra_data=False)
+    reader = Varints(content)
+    tau = [reader.next() for _ in range(4)]
+    need(max(abs(v) for v in tau) <= 2**20)
+    ranged = name.endswith(b"E")
+    source = RangeSource(content[reader.at :]) if ranged else VarintSource(reader)
+    return Sites(h, source, tau, group)
+
+
+# ---- section 11 -----------------------------------------------------------------------------
+
+
+def group_of(h: dict, crc: int, name: bytes, content: bytes, before: list[Sites]) -> Sites:
+    """The sites of a GRPE or GRPZ chunk."""
+    header, first, n, low, high, spacing = struct.unpack("<IIIHHH", content[:18])
+    need(header == crc and first == sum(group.n for group in before))
+    need(1 <= n < h["site_count"] and first + n <= h["site_count"])
+    sites = sites_of(h, name, content[18:], (n, low, high, spacing))
+    need(not before or before[-1].keys[-1] <= sites.keys[0])
+    return sites
+
+
+def joined(groups: list[Sites]) -> Sites:
+    """All columns of the groups behind each other, in the first of them."""
+    whole = groups[0]
+    for group in groups[1:]:
+        for name in ("xy", "T", "A", "D", "S", "u"):
+            getattr(whole, name).extend(getattr(group, name))
+        if whole.R is not None:
+            whole.R.extend(group.R)
+    return whole
 
 
 # ---- section 4 ------------------------------------------------------------------------------

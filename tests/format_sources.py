@@ -34,7 +34,10 @@ class RangeSource:
         ]
         self.angle_mixer = [[45875, 13107, 13107] for _ in range(16)]
 
-    def positions(self, count: int, bx: int, by: int, gw: int, gh: int) -> list[tuple[int, int]]:
+    def positions(
+        self, count: int, bx: int, by: int, gw: int, gh: int, begin: int, end: int
+    ) -> list[tuple[int, int]]:
+        """Cells of the sites, whose keys lie in begin..end - 1."""
         r = self.coder
         small = {}
         for c in range(2, 9):
@@ -50,7 +53,10 @@ class RangeSource:
         }
         out = []
 
-        def node(x: int, y: int, rx: int, ry: int, count: int) -> None:
+        def inside(key: int, keys: int) -> int:
+            return max(0, min(end, key + keys) - max(begin, key))
+
+        def node(x: int, y: int, rx: int, ry: int, count: int, key: int = 0) -> None:
             if count == 0:
                 return
             if (rx == 0 and ry == 0) or count == 1:
@@ -62,19 +68,26 @@ class RangeSource:
             half = 2 ** ((rx if along_x else ry) - 1)
             start = (2 * x if along_x else 2 * y) * half
             upper = clamp((gw if along_x else gh) - start - half, 0, half)
-            low = count
-            if 0 < upper < half:
-                low = self.large(large, count, count * half // (half + upper))
-            elif upper:
-                low = (
-                    self.small(small, count) if count <= 8 else self.large(large, count, count // 2)
-                )
-            if along_x:
-                node(2 * x, y, rx - 1, ry, low)
-                node(2 * x + 1, y, rx - 1, ry, count - low)
+            keys = 2 ** (rx + ry - 1)
+            w0 = inside(key, keys)
+            w1 = (inside(key + keys, keys) * upper + half - 1) // half
+            if w1 == 0:
+                low = count
+            elif w0 == 0:
+                low = 0
+            elif w0 != w1:
+                low = self.large(large, count, count * w0 // (w0 + w1))
+            elif count <= 8:
+                low = self.small(small, count)
             else:
-                node(x, 2 * y, rx, ry - 1, low)
-                node(x, 2 * y + 1, rx, ry - 1, count - low)
+                low = self.large(large, count, count // 2)
+            high, up = count - low, key + keys
+            if along_x:
+                node(2 * x, y, rx - 1, ry, low, key)
+                node(2 * x + 1, y, rx - 1, ry, high, up)
+            else:
+                node(x, 2 * y, rx, ry - 1, low, key)
+                node(x, 2 * y + 1, rx, ry - 1, high, up)
 
         node(0, 0, bx, by, count)
         return out
@@ -188,7 +201,9 @@ class VarintSource:
     def __init__(self, reader: Varints) -> None:
         self.reader = reader
 
-    def positions(self, count: int, _bx: int, _by: int, gw: int, gh: int) -> list[tuple[int, int]]:
+    def positions(
+        self, count: int, _bx: int, _by: int, gw: int, gh: int, *_: int
+    ) -> list[tuple[int, int]]:
         axes = []
         for limit in (gw, gh):
             v, axis = 0, []

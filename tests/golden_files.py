@@ -92,6 +92,13 @@ MAKERS: dict[str, Callable[[], bytes]] = {
     "classes": lambda: drawn(80, class_tau_gain=255, class_distance_gain=255),
     "extremes": extremes,
     "chunks": with_chunks,
+    "groups": lambda: drawn(60, groups=4),
+    "groups-zstd": lambda: drawn(60, groups=4, coder="zstd"),
+    "groups-photo": lambda: fitted(4, bpp=3.0, groups=3),
+    "groups-of-one-site": lambda: drawn(6, groups=6, radius=True),
+    "groups-coincident": lambda: drawn(31, groups=3, coincident=True),
+    "groups-small": lambda: drawn(4, groups=2, channels=1),
+    "groups-small-zstd": lambda: drawn(4, groups=2, channels=1, coder="zstd"),
 }
 
 

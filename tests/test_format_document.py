@@ -26,7 +26,7 @@ def test_example_and_tables_of_the_document_are_those_of_the_code():
 def test_bytes_of_the_example_decode_to_its_symbols():
     tool = runpy.run_path(str(TOOL))
     header, symbols = tool["example"]()
-    text = DOCUMENT.read_text(encoding="utf-8").split("## 12.")[1].split("## 13.")[0]
+    text = DOCUMENT.read_text(encoding="utf-8").split("## 13.")[1].split("## 14.")[0]
     lines = [line[9:57] for line in text.splitlines() if line.startswith("    ")]
     data = bytes.fromhex("".join(lines))
     assert data == bitstream.write(header, symbols)
@@ -48,6 +48,11 @@ def test_bytes_of_the_example_decode_to_its_symbols():
         (200, {"width": 3, "height": 700, "channels": 2}),
         (80, {"step_position": 5, "width": 500, "height": 2}),
         (120, {"step_angle": 2000, "step_color": (1, 150, 9), "class_tau_gain": 255}),
+        (250, {"width": 400, "height": 300, "groups": 3}),
+        (9, {"groups": 9}),
+        (150, {"coincident": True, "groups": 4}),
+        (80, {"step_position": 5, "width": 500, "height": 2, "groups": 5, "radius": True}),
+        (60, {"step_position": 4000, "groups": 7, "channels": 2}),
     ],
 )
 def test_a_decoder_written_from_the_document_agrees(coder, count, options):

@@ -18,12 +18,14 @@ from sadcodec.errors import BitstreamError
 from .container import Chunk
 from .header import Header
 from .payload import CHUNK_TYPES, GROUP_TYPES, GroupFields, Payload, decode_payload
+from .region import key_of
 from .symbols import Symbols, joined
 
 __all__ = [
     "FIELD_BYTES",
     "GROUPED",
     "SITE_TYPES",
+    "check_order",
     "coder_of",
     "decode_chunk",
     "decode_chunks",
@@ -125,8 +127,24 @@ def decode_chunks(
     else:
         with ThreadPoolExecutor(workers) as pool:
             parts = list(pool.map(lambda c, f: decode_chunk(header, c, f), chunks, listed))
+    for before, after, chunk in zip(parts, parts[1:], chunks[1:]):
+        check_order(header, before[0], after[0], chunk)
     bits = np.sum([cost for _, cost in parts], axis=0)
     return joined([symbols for symbols, _ in parts]), bits
+
+
+def check_order(header: Header, before: Symbols, after: Symbols, chunk: Chunk) -> None:
+    """Check that no site of `chunk`, which are `after`, has a key below those of `before`.
+
+    Raises
+    ------
+    BitstreamError
+        If one has.
+    """
+    cells = header.quantizer.grid_size(header.width, header.height)
+    last = key_of(int(before.x[-1]), int(before.y[-1]), cells)
+    if key_of(int(after.x[0]), int(after.y[0]), cells) < last:
+        raise BitstreamError(f"{chunk.label}: the group's positions are out of order")
 
 
 def _run(fields: GroupFields) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from sadcodec.errors import BitstreamError, LimitError
 
 from .container import CHUNK_OVERHEAD, MAX_CHUNKS, Chunk, chunk_at
-from .groups import GROUPED, SITE_TYPES, decode_chunk, group_fields
+from .groups import GROUPED, SITE_TYPES, check_order, decode_chunk, group_fields
 from .header import Header, Limits, header_crc, unpack_header
 from .payload import GroupFields
 from .region import Box, boxes_of_run, key_of
@@ -117,7 +117,7 @@ def salvage(
     try:
         header, offset = unpack_header(data, limits or Limits())
     except BitstreamError as error:
-        raise BitstreamError(f"{error}; without a header nothing can be repaired") from None
+        raise BitstreamError(f"{error}; without a right header nothing can be drawn") from None
     left = _Left(header, header_crc(data), len(data), threads)
     for item in _found(data, offset):
         if isinstance(item, Damage):
@@ -175,6 +175,8 @@ class _Left:
                 before = self.groups[-1] if self.groups else None
                 fields = group_fields(header, self.header_crc, chunk, before)
             symbols, _ = decode_chunk(header, chunk, fields, self.threads)
+            if self.parts:
+                check_order(header, self.parts[-1], symbols, chunk)
         except BitstreamError as error:
             self.refuse(chunk, str(error))
             return

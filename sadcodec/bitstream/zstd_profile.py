@@ -58,7 +58,7 @@ def _decompress(data: bytes, most: int, what: str) -> bytes:
         decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 27)
         result = decompressor.decompress(data, max_output_size=max(size, 1), allow_extra_data=False)
     except zstandard.ZstdError as error:
-        raise BitstreamError(f"{what}: {error}") from None
+        raise BitstreamError(f"{what}: not one whole zstd frame") from error
     if len(result) != size:
         raise BitstreamError(f"{what}: zstd frame is not of the size it states")
     return result
