@@ -321,3 +321,26 @@ def test_metric_is_what_is_optimized_and_what_reports_say(tmp_path: Path) -> Non
     )
     header, row = (tmp_path / "r.csv").read_text().splitlines()
     assert dict(zip(header.split(","), row.split(",")))["metric"] == "ssim"
+
+
+def test_a_damaged_file_is_an_error_unless_repaired(photograph: np.ndarray, tmp_path: Path) -> None:
+    (tmp_path / "in.png").write_bytes(image_io.encode_image(photograph, "png"))
+    options = ["--size", "900", "--effort", "1", "--groups", "3", "--quiet"]
+    assert run(tmp_path, "encode", "in.png", "-o", "in.sad", *options).returncode == 0
+    chunks = json.loads(run(tmp_path, "info", "in.sad", "--json").stdout)["chunks"]
+    assert [chunk["type"] for chunk in chunks] == ["GRPE"] * 3
+    data = bytearray((tmp_path / "in.sad").read_bytes())
+    assert len(data) <= 900
+    data[chunks[1]["offset"] + 60] ^= 1
+    (tmp_path / "in.sad").write_bytes(data)
+    refused = run(tmp_path, "decode", "in.sad", "-o", "out.png")
+    named = f"chunk GRPE at byte {chunks[1]['offset']}: does not match its checksum"
+    assert (refused.returncode, refused.stderr.decode()) == (1, f"sad: in.sad: {named}\n")
+    assert not (tmp_path / "out.png").exists()
+    repaired = run(tmp_path, "decode", "in.sad", "-o", "out.png", "--repair", "--quiet")
+    assert repaired.returncode == 0
+    first, second, third = repaired.stderr.decode().splitlines()
+    assert first == f"sad: in.sad: warning: {named}"
+    assert "are lost: columns " in second
+    assert "sites that are left" in third
+    assert image_io.decode_image((tmp_path / "out.png").read_bytes()).shape == photograph.shape

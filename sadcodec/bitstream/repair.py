@@ -213,20 +213,23 @@ def _next_chunk(data: bytes, offset: int, budget: int) -> tuple[int, int]:
     """
     length = int.from_bytes(data[offset : offset + 4], "little")
     stated = offset + CHUNK_OVERHEAD + length
-    candidates = [stated] if stated < len(data) else []
-    for at in _positions(data, offset + 5, candidates):
-        size = int.from_bytes(data[at : at + 4], "little")
-        if at + CHUNK_OVERHEAD + size > len(data):
-            continue
-        if size > budget:
+    budget -= _cost(data, offset)
+    for at in _positions(data, offset + 5, [stated] if stated < len(data) else []):
+        budget -= _cost(data, at)
+        if budget < 0:
             break
-        budget -= size
         try:
             chunk_at(data, at)
         except BitstreamError:
             continue
         return at, budget
     return len(data), budget
+
+
+def _cost(data: bytes, offset: int) -> int:
+    """Bytes that a look at the chunk at `offset` takes under its checksum."""
+    length = int.from_bytes(data[offset : offset + 4], "little")
+    return length if offset + CHUNK_OVERHEAD + length <= len(data) else 0
 
 
 def _positions(data: bytes, start: int, first: list[int]) -> Iterator[int]:
