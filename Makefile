@@ -17,7 +17,8 @@ FORMATTED := $(filter %.h %.cpp %.cu %.cuh,$(KERNELS)) $(wildcard tests/cuda_hos
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test check-kernels golden test-gpu lint format bench bench-rd bench-gpu figure clean
+.PHONY: help venv demo test check-kernels golden test-damage test-gpu lint format bench bench-rd bench-gpu \
+  figure clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -65,6 +66,10 @@ format: $(READY) ## format the Python and C++ sources
 
 golden: $(READY) ## write the files of tests/golden that are missing; none is made anew
 	@PYTHONPATH=tests $(BIN)/python tests/golden_files.py
+	@PYTHONPATH=tests $(BIN)/python tests/bad_files.py
+
+test-damage: $(READY) ## every truncation and changed byte of all golden files; some minutes
+	@PYTHONPATH=tests $(BIN)/python tests/exhaustive_damage.py
 
 bench: $(READY) ## measure encode, decode and the passes of one iteration
 	@$(BIN)/python benchmarks/speed.py

@@ -3,8 +3,7 @@
 With `repair`, no crash either: what is left are sites of the file, in their places, and every site
 that is missing was reported.
 
-PYTHONPATH=tests python tests/exhaustive_damage.py           all files of tests/golden, some minutes
-PYTHONPATH=tests python tests/exhaustive_damage.py NAME ...  some of them
+`make test-damage` does so with all files of tests/golden, in some minutes; arguments choose some.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sadcodec import cli, image_io
+from sadcodec import cli, image_io, info
 
 PHOTOGRAPH = Path(__file__).parents[1] / "data" / "chelsea.png"
 SAD = [sys.executable, "-m", "sadcodec"]
@@ -327,14 +327,14 @@ def test_a_damaged_file_is_an_error_unless_repaired(photograph: np.ndarray, tmp_
     (tmp_path / "in.png").write_bytes(image_io.encode_image(photograph, "png"))
     options = ["--size", "900", "--effort", "1", "--groups", "3", "--quiet"]
     assert run(tmp_path, "encode", "in.png", "-o", "in.sad", *options).returncode == 0
-    chunks = json.loads(run(tmp_path, "info", "in.sad", "--json").stdout)["chunks"]
-    assert [chunk["type"] for chunk in chunks] == ["GRPE"] * 3
     data = bytearray((tmp_path / "in.sad").read_bytes())
+    chunks = info(bytes(data)).chunks
+    assert [chunk.type for chunk in chunks] == ["GRPE"] * 3
     assert len(data) <= 900
-    data[chunks[1]["offset"] + 60] ^= 1
+    data[chunks[1].offset + 60] ^= 1
     (tmp_path / "in.sad").write_bytes(data)
     refused = run(tmp_path, "decode", "in.sad", "-o", "out.png")
-    named = f"chunk GRPE at byte {chunks[1]['offset']}: does not match its checksum"
+    named = f"chunk GRPE at byte {chunks[1].offset}: does not match its checksum"
     assert (refused.returncode, refused.stderr.decode()) == (1, f"sad: in.sad: {named}\n")
     assert not (tmp_path / "out.png").exists()
     repaired = run(tmp_path, "decode", "in.sad", "-o", "out.png", "--repair", "--quiet")

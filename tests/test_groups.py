@@ -7,12 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import load
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from symbol_samples import rows_of, sample
 
 import sadcodec
 from sadcodec import bitstream
 from sadcodec.bitstream import AUTOMATIC_GROUPS, color_classes, encode_payload
-from sadcodec.errors import OptionError
+from sadcodec.bitstream.container import pack_chunk
+from sadcodec.bitstream.region import key_of
+from sadcodec.errors import BitstreamError, OptionError
 
 CODERS = pytest.mark.parametrize("coder", bitstream.CODERS)
 
@@ -58,6 +62,27 @@ def test_a_group_knows_nothing_of_the_others(coder):
     symbols.angle[order[100:200]] = 0
     after = chunks_of(bitstream.write(header, symbols))
     assert [a == b for a, b in zip(before, after)] == [True, False, True]
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.integers(0, 3), st.integers(0, 200), st.integers(1, 255), st.booleans())
+def test_damage_below_the_checksum_is_an_error_or_sites_in_order(number, at, flip, zstd):
+    header, symbols = sample(60, seed=7, groups=4)
+    chunks = chunks_of(bitstream.write(header, symbols, coder="zstd" if zstd else "range"))
+    content = bytearray(chunks[number][8:-4])
+    content[at % len(content)] ^= flip
+    chunks[number] = pack_chunk(chunks[number][4:8], bytes(content))
+    data = bitstream.write(header, symbols)[:46] + b"".join(chunks)
+    try:
+        _, got = bitstream.read(data)
+    except BitstreamError:
+        return
+    cells = header.quantizer.grid_size(header.width, header.height)
+    keys = [key_of(x, y, cells) for x, y in zip(got.x.tolist(), got.y.tolist())]
+    assert keys == sorted(keys)
+    assert got.x.min() >= 0
+    assert got.x.max() < cells[0]
+    assert got.y.max() < cells[1]
 
 
 def test_the_file_size_is_known_before_the_file():

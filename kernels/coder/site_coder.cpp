@@ -66,12 +66,14 @@ struct Known {
   int64_t reference = 0;
 
   Known(const Quantizer& q, const std::optional<GroupFields>& group)
-      : interval(group ? interval_of(SplitOrder(q), *group) : all_keys(SplitOrder(q))) {
+      : interval(all_keys(SplitOrder(q))) {
     if (!group) return;
     require(group->low >= 0 && group->low <= group->high && group->high <= 65535 &&
-                interval.end <= all_keys(SplitOrder(q)).end && group->spacing >= 0 &&
-                group->spacing <= 65535,
+                group->spacing >= 0 && group->spacing <= 65535,
             "group fields out of range");
+    const int64_t end = interval.end;
+    interval = interval_of(SplitOrder(q), *group);
+    require(interval.end <= end, "group fields out of range");
   }
   void look(const SiteColumns& sites, const std::optional<GroupFields>& group, int threads) {
     near = find_neighbours(sites.x, sites.y, threads);
