@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -138,3 +140,17 @@ def test_targets_count_the_groups():
 def test_impossible_numbers_of_groups_are_refused(groups):
     with pytest.raises(OptionError, match="groups"):
         sadcodec.encode(np.zeros((4, 4), np.uint8), groups=groups, backend="cpu")
+
+
+def test_the_benchmark_recodes_the_same_sites(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).resolve().parent.parent / "benchmarks")
+    benchmark = importlib.import_module("groups")
+    image = load("coffee.png")[96:128, 112:160]
+    rows = list(benchmark.measure([image], [2.0], effort=1, threads=1))
+    assert [row.groups for row in rows[::2]] == list(benchmark.GROUPS)
+    for coder in bitstream.CODERS:
+        sizes = [row.bytes for row in rows if row.coder == coder]
+        assert sizes == sorted(sizes)
+        assert sizes[-1] > sizes[0] + 15 * 30
+    assert np.ptp([row.psnr for row in rows]) < 0.5
+    assert len(benchmark.table(rows).splitlines()) == 4
