@@ -50,7 +50,8 @@ class LostSites:
         In stored order.
     boxes : tuple of (x0, y0, x1, y1)
         Columns x0 to x1 - 1 and rows y0 to y1 - 1 of the picture, px: the lost sites lay in these
-        boxes.
+        boxes. Around them, within a few spacings of sites, colours differ from the whole picture's
+        as well.
     """
 
     first: int
