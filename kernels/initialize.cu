@@ -6,7 +6,7 @@
 // Which square holds a site is an integer that is computed once, from sums that cannot decrease, so
 // that every site is written exactly once; rounding moves some to the next pixel along the curve.
 #include "cuda_common.cuh"
-#include "hilbert.cuh"
+#include "sad_hilbert.h"
 
 namespace {
 

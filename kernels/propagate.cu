@@ -3,18 +3,16 @@
 // the sites.
 //
 // A list is int32 [K], sorted by logit, largest first, ties to the lower id; -1 where there are
-// fewer sites. Which K sites a pass keeps is the K best of a set in a strict order, so that it does
-// not matter in which order they are looked at. A pass reads one map and writes another.
+// fewer sites. A pass reads one map and writes another. What a pass looks at is in sad_propagate.h,
+// which the CPU backend has in common.
 #include "cuda_common.cuh"
-#include "hilbert.cuh"
+#include "sad_propagate.h"
 
 namespace {
 
 using namespace sad;
 
 constexpr int kThreads = 256;
-constexpr int kCurveBits = 15;    // of a coordinate on the curve
-constexpr int kProbeReach = 8;    // places on the curve, of the probe beside the best site
 constexpr float kWorst = -3e38f;  // logit of no site
 constexpr int kNone = 0x7fffffff;
 constexpr int kWarps = 4;  // of a block that collects: a tile each
@@ -39,13 +37,13 @@ __device__ __forceinline__ void consider(Best& best, const float* sites, int cou
   for (int j = 0; j < SAD_K; ++j) known |= best.ids[j] == id;
   if (known) return;
   const PreparedSite s = load_site(sites, id);
-  float logit = sad_logit(sad_distance(x - s.x, y - s.y, s.m0, s.m1, s.m2), s.tau, s.radius);
+  float logit = sad_site_logit(s, x, y);
   if (logit < best.logits[SAD_K - 1]) return;
 #pragma unroll
   for (int j = 0; j < SAD_K; ++j) {
     const float other = best.logits[j];
     const int other_id = best.ids[j];
-    const bool ahead = logit > other || (logit == other && id < other_id);
+    const bool ahead = sad_ahead(logit, id, other, other_id);
     best.logits[j] = ahead ? logit : other;
     best.ids[j] = ahead ? id : other_id;
     logit = ahead ? other : logit;
@@ -58,30 +56,6 @@ __device__ __forceinline__ void store(const Best& best, int* list) {
   for (int j = 0; j < SAD_K; ++j) list[j] = best.ids[j] == kNone ? -1 : best.ids[j];
 }
 
-// Place on the curve of a point of the image, or of the image's point nearest to it.
-__device__ __forceinline__ unsigned curve_place(float x, float y, int width, int height) {
-  constexpr float kLast = (1 << kCurveBits) - 1;
-  const float scale = (1 << kCurveBits) / static_cast<float>(max(width, height));
-  const float u = sad_min(sad_max(x * scale, 0.0f), kLast);
-  const float v = sad_min(sad_max(y * scale, 0.0f), kLast);
-  return hilbert_place(static_cast<unsigned>(u), static_cast<unsigned>(v), kCurveBits);
-}
-
-// The finalizer of splitmix64: 64 random bits of a counter, as for the noise of
-// kernels/cpu/fit.cpp.
-__device__ __forceinline__ unsigned long long random_bits(unsigned long long seed,
-                                                          unsigned long long counter) {
-  unsigned long long z = seed * 0x9e3779b97f4a7c15ull + counter * 0xbf58476d1ce4e5b9ull;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-  return z ^ (z >> 31);
-}
-
-// 0..below - 1 from the upper half of random bits.
-__device__ __forceinline__ int random_below(unsigned long long bits, int below) {
-  return static_cast<int>(((bits >> 32) * static_cast<unsigned>(below)) >> 32);
-}
-
 }  // namespace
 
 // Keys to sort the sites by along the curve: the place above the id, so that no two are equal.
@@ -90,8 +64,7 @@ extern "C" __global__ void __launch_bounds__(256)
   const int site = static_cast<int>(blockIdx.x) * kThreads + threadIdx.x;
   if (site >= count) return;
   const float* s = sites + 16ll * site;
-  const long long place = curve_place(s[0], s[1], width, height);
-  keys[site] = place << 32 | site;
+  keys[site] = sad_curve_key(s[0], s[1], width, height, site);
 }
 
 // From the sorting permutation: the places, the sites along the curve, and where each site is.
@@ -114,7 +87,7 @@ extern "C" __global__ void __launch_bounds__(256)
   if (pixel >= static_cast<long long>(width) * height) return;
   const float x = static_cast<float>(static_cast<int>(pixel % width)) + 0.5f;
   const float y = static_cast<float>(static_cast<int>(pixel / width)) + 0.5f;
-  const int own = static_cast<int>(curve_place(x, y, width, height));
+  const int own = static_cast<int>(sad_curve_place(x, y, width, height));
   int low = 0, high = count;  // the first site at or behind the pixel's place
   while (low < high) {
     const int middle = (low + high) / 2;
@@ -125,7 +98,7 @@ extern "C" __global__ void __launch_bounds__(256)
   }
   Best best;
   clear(best);
-  const int begin = max(min(low - SAD_K, count - 2 * SAD_K), 0);
+  const int begin = sad_curve_begin(low, count, SAD_K);
   const int end = min(begin + 2 * SAD_K, count);
 #pragma unroll 1
   for (int rank = begin; rank < end; ++rank) consider(best, sites, count, order[rank], x, y);
@@ -145,24 +118,24 @@ extern "C" __global__ void __launch_bounds__(256)
   Best best;
   clear(best);
 #pragma unroll 1
-  for (int n = 0; n < 5; ++n) {  // itself, right, left, below, above
-    const int dx = n == 1 ? distance : n == 2 ? -distance : 0;
-    const int dy = n == 3 ? distance : n == 4 ? -distance : 0;
+  for (int n = 0; n < kMapNeighbours; ++n) {
+    const int dx = sad_neighbour_dx(n, distance), dy = sad_neighbour_dy(n, distance);
     if (column + dx < 0 || column + dx >= width || row + dy < 0 || row + dy >= height) continue;
     const int* list = old + (pixel + static_cast<long long>(dy) * width + dx) * SAD_K;
 #pragma unroll 1
     for (int j = 0; j < SAD_K; ++j) consider(best, sites, count, list[j], x, y);
   }
-  const unsigned long long key = random_bits(seed, static_cast<unsigned>(pass));
-  const unsigned long long counter = static_cast<unsigned long long>(pixel) * (injected + 1);
+  const unsigned long long key = sad_pass_key(seed, pass);
   if (best.ids[0] != kNone) {
-    const int step = random_below(random_bits(key, counter), 2 * kProbeReach) - kProbeReach;
-    const int rank = ranks[best.ids[0]] + (step < 0 ? step : step + 1);
+    const unsigned long long bits = sad_pixel_bits(key, pixel, injected, 0);
+    const int rank = sad_probe_rank(bits, ranks[best.ids[0]]);
     if (rank >= 0 && rank < count) consider(best, sites, count, order[rank], x, y);
   }
 #pragma unroll 1
-  for (int j = 1; j <= injected; ++j)
-    consider(best, sites, count, random_below(random_bits(key, counter + j), count), x, y);
+  for (int j = 1; j <= injected; ++j) {
+    const unsigned long long bits = sad_pixel_bits(key, pixel, injected, j);
+    consider(best, sites, count, sad_random_below(bits, count), x, y);
+  }
   store(best, ids + pixel * SAD_K);
 }
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sadcodec import bitstream
 from sadcodec.backends import get_backend
 from sadcodec.backends.base import DEFAULT_K, Backend
+from sadcodec.backends.propagation import propagation_of
 from sadcodec.bitstream import (
     AUTOMATIC_GROUPS,
     CODERS,
@@ -202,6 +203,7 @@ def encode_with_report(
     backend: str = "auto",
     coder: str = "range",
     groups: int | None = None,
+    topk: str = "exact",
     strict: bool = False,
     progress: Progress | None = None,
 ) -> tuple[bytes, EncodeReport]:
@@ -225,6 +227,7 @@ def encode_with_report(
         raise OptionError(f"groups must be 1..{MAX_GROUPS}, not {groups}")
     if not 0 <= seed < 1 << 32:
         raise OptionError(f"seed must be 0..2^32 - 1, not {seed}")
+    propagation = propagation_of(topk, seed)
     engine = _engine(backend, threads, "encode")
     height, width, channels = image.shape
     white = np.iinfo(image.dtype).max
@@ -249,6 +252,7 @@ def encode_with_report(
         effort=effort_for(effort),
         seed=seed,
         metric=metric,
+        propagation=propagation,
         progress=_rising(progress),
     )
     encoding = _run(job, kind, value)
@@ -319,6 +323,9 @@ def encode(image: Image, **options: Any) -> bytes:
         Parts of the picture that are coded alone: damage to a file then costs one of them
         (`decode` with `repair`). Each takes 60 to 400 bytes. By default one; of the coder "range",
         from 131,072 sites on, one for every 65,536 sites.
+    topk : str
+        How the fits find the sites of a pixel: "exact", or "propagate" for the approximate map of
+        the paper, for research. Decoding is exact either way.
     strict : bool
         Raise an error where the target cannot be met, instead of returning the nearest file.
     progress : callable(share, message), optional

@@ -9,7 +9,7 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from sadcodec.backends.base import Backend, RateTerm
+from sadcodec.backends.base import Backend, Propagation, RateTerm
 from sadcodec.bitstream import Header
 from sadcodec.effort import Effort
 from sadcodec.fill import fill, fills
@@ -70,6 +70,8 @@ class Job:
         Its site count and quantizer are placeholders, but for the quantizer's groups.
     metric : str
         What is optimized, one of `sadcodec.objective.METRICS`. Targets of PSNR are not.
+    propagation : Propagation, optional
+        Fit by the paper's top-K map; by exact lists otherwise.
     """
 
     backend: Backend
@@ -78,6 +80,7 @@ class Job:
     effort: Effort
     seed: int = 0
     metric: str = "psnr"
+    propagation: Propagation | None = None
     progress: Callable[[float, str], None] | None = None
 
     @property
@@ -163,6 +166,7 @@ def fit_and_tune(
         density_interval=job.effort.density_interval,
         radius=radius,
         seed=job.seed,
+        propagation=job.propagation,
     )
     objective = job.objective()
     fitted = fit(
@@ -190,6 +194,7 @@ def fit_and_tune(
         k=header.k,
         weights=objective.weights,
         seed=job.seed,
+        propagation=job.propagation,
         progress=lambda share: job.report(0.55 + 0.2 * share, "fine-tuning"),
     )
     objective = job.objective(tuned.params)

@@ -56,6 +56,7 @@ def test_encode_hands_every_option_on(sad: Sad, codec: Codec) -> None:
         "--backend=cpu",
         "--coder=zstd",
         "--groups=3",
+        "--topk=propagate",
         "--strict",
     ]
     result = sad("encode", "in.png", "-o", "out.sad", *options, "--quiet")
@@ -64,7 +65,8 @@ def test_encode_hands_every_option_on(sad: Sad, codec: Codec) -> None:
     del call["image"], call["progress"]
     none = dict.fromkeys(("quality", "size", "psnr", "sites"))
     rest = {"effort": 7, "threads": 2, "seed": 9, "backend": "cpu", "coder": "zstd"}
-    assert call == {"bpp": 0.5, "metric": "ssim", "groups": 3, "strict": True, **none, **rest}
+    rest |= {"metric": "ssim", "groups": 3, "topk": "propagate", "strict": True}
+    assert call == {"bpp": 0.5, **none, **rest}
 
 
 def test_without_output_the_file_lies_beside_the_input(sad: Sad) -> None:
@@ -203,6 +205,7 @@ def test_a_warning_of_the_encoder_is_passed_on(sad: Sad, codec: Codec) -> None:
         ["encode", "in.png", "--seed", "-1"],
         ["encode", "in.png", "--backend", "abacus"],
         ["encode", "in.png", "--coder", "morse"],
+        ["encode", "in.png", "--topk", "guess"],
         ["encode", "in.png", "--metric", "vmaf"],
         ["eval", "in.png", "--metric", "vmaf"],
         ["encode", "in.png", "in.png"],

@@ -17,6 +17,7 @@ from sadcodec.backends.cuda_backend import CudaBackend
 from sadcodec.backends.cuda_fit_kernels import PREPARE_FAST, PREPARE_SITES
 from sadcodec.backends.cuda_map_lists import MapLists
 from sadcodec.backends.launch import Launcher
+from sadcodec.backends.propagation import Propagation
 from sadcodec.errors import BackendError, OptionError
 from sadcodec.fit.density import split
 from sadcodec.fit.loop import fine_tune, fit
@@ -166,20 +167,21 @@ def test_the_sites_of_a_fit_are_prepared_in_float_almost_as_in_double():
 
 
 def test_a_session_that_dies_waits_for_the_stream_beside_it(monkeypatch):
-    backend = CudaBackend(Runtime(make_cupy(devices=2), 1), 1, "overlapped")
+    backend = CudaBackend(Runtime(make_cupy(devices=2), 1), 1)
+    beside = Propagation(overlap=True)
     cp = backend.runtime.cp
     waits = []
 
     def wait(stream, event):
         waits.append((stream, cp.machine.device))
 
-    session = backend.fit_session(smooth_target(86, 40, 32, 3), Start(30))
+    session = backend.fit_session(smooth_target(86, 40, 32, 3), Start(30), propagation=beside)
     session.gradient()
     monkeypatch.setattr(cp.cuda.Stream, "wait_event", wait)
     del session
     gc.collect()
     assert waits == [(cp.cuda.Stream.null, 1)]
-    session = backend.fit_session(smooth_target(86, 40, 32, 3), Start(30))
+    session = backend.fit_session(smooth_target(86, 40, 32, 3), Start(30), propagation=beside)
     del session  # that has no lists
     MapLists.__new__(MapLists)  # and one of which no more was made
     gc.collect()
@@ -275,21 +277,17 @@ def test_running_out_of_memory_later_is_an_error_too():
         session.append(random_sites(97, 900, 64, 64).params)
 
 
-@pytest.mark.parametrize("candidates", ["propagated", "overlapped"])
-def test_a_fit_by_the_top_k_map_comes_close(photo, candidates):
+@pytest.mark.parametrize("overlap", [False, True])
+def test_a_fit_by_the_top_k_map_comes_close(photo, overlap):
     target = part(photo, 60)
     options = FitOptions(iterations=60, list_interval=8)
-    exact = fit(backend_named(ON_CPU), target, 100, options)
-    backend = CudaBackend(Runtime(make_cupy(), 0), 1, candidates)
-    found = fit(backend, target, 100, options)
+    backend = backend_named(ON_CPU)
+    exact = fit(backend, target, 100, options)
+    propagation = Propagation(passes=2, overlap=overlap)
+    found = fit(backend, target, 100, options.with_(propagation=propagation))
     assert psnr(found.mse) == pytest.approx(psnr(exact.mse), abs=0.3)
     image = backend.render(Sites(found.params), target.shape[1], target.shape[0])
     assert np.mean((image - target) ** 2) == pytest.approx(found.mse, rel=5e-2)
-
-
-def test_an_unknown_source_of_candidates_is_named():
-    with pytest.raises(OptionError, match="exact, propagated, overlapped"):
-        CudaBackend(Runtime(make_cupy(), 0), 1, "guessed")
 
 
 ERRORS = {

@@ -8,35 +8,14 @@ import numpy as np
 import pytest
 from cuda_host.stand_in import make_cupy
 from diagrams import random_sites
+from topk_maps import check_lists, exact_map, prepared
 
 from sadcodec.backends.cuda import Runtime
 from sadcodec.backends.cuda_propagate import TopKMap
 from sadcodec.backends.launch import Launcher
-from sadcodec.backends.reference import blends, exponential, metric
-from sadcodec.sites import LOG_TAU, RADIUS, P, Q, Sites, X, Y
+from sadcodec.sites import Sites, X, Y
 
 WIDTH, HEIGHT = 70, 50
-
-
-def prepared(sites: Sites) -> np.ndarray:
-    """float32 [N, 16]: PreparedSite of kernels/sad_core.h."""
-    params = sites.params.astype(np.float64)
-    g00, g01, _, _, _ = metric(params[:, P], params[:, Q])
-    m0 = np.sqrt(g00)
-    tau = exponential(params[:, LOG_TAU])
-    columns = [params[:, X], params[:, Y], m0, g01 / m0, 1 / m0, tau, params[:, RADIUS]]
-    rows = np.zeros((len(params), 16), np.float32)
-    rows[:, : len(columns)] = np.stack(columns, axis=1)
-    return rows
-
-
-def exact_map(sites: Sites, k: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
-    """int32 [H*W, K]; -1 where there are fewer sites."""
-    ids = np.full((width * height, k), -1, np.int32)
-    pixels = np.arange(width * height)
-    for blend in blends(sites.params.astype(np.float64), width, k, pixels):
-        ids[blend.pixels, : blend.ids.shape[1]] = blend.ids
-    return ids
 
 
 class Case:
@@ -69,39 +48,14 @@ class Case:
 @cache
 def random_case(count: int = 300, k: int = 8) -> tuple[Sites, np.ndarray]:
     sites = random_sites(3, count, WIDTH, HEIGHT)
-    return sites, exact_map(sites, k)
-
-
-def logits_of(sites: Sites, ids: np.ndarray, width: int) -> np.ndarray:
-    """float32 [M, K], as the kernels compute them; -inf for no site."""
-    s = prepared(sites)[ids]
-    pixel = np.arange(len(ids), dtype=np.int32)[:, None]
-    dx = (pixel % width).astype(np.float32) + np.float32(0.5) - s[..., 0]
-    dy = (pixel // width).astype(np.float32) + np.float32(0.5) - s[..., 1]
-    u, v = s[..., 2] * dx + s[..., 3] * dy, s[..., 4] * dy
-    logit = s[..., 5] * (s[..., 6] - np.sqrt(u * u + v * v))
-    return np.where(ids >= 0, logit, -np.inf)
-
-
-def check_lists(sites: Sites, ids: np.ndarray, width: int = WIDTH) -> None:
-    """Sorted, ties to the lower id, no site twice, what is missing at the end."""
-    assert ids.min() >= -1
-    assert ids.max() < len(sites)
-    logit = logits_of(sites, ids, width)
-    first, second = logit[:, :-1], logit[:, 1:]
-    there = ids[:, 1:] >= 0
-    ahead = (first > second) | ((first == second) & (ids[:, :-1] < ids[:, 1:]))
-    assert ahead[there].all()
-    assert not (there & (ids[:, :-1] < 0)).any()
-    ordered = np.sort(ids, axis=1)
-    assert not ((np.diff(ordered, axis=1) == 0) & (ordered[:, 1:] >= 0)).any()
+    return sites, exact_map(sites, k, WIDTH, HEIGHT)
 
 
 def test_the_map_becomes_the_exact_one():
     sites, exact = random_case()
     case = Case(sites)
     wrong = [np.mean(case.start(passes=passes) != exact) for passes in (0, 7, 12)]
-    check_lists(sites, case.map.ids.get())
+    check_lists(sites, case.map.ids.get(), WIDTH)
     assert wrong[0] > wrong[1] > wrong[2]
     assert wrong[1] < 0.05
     assert wrong[2] < 0.005
@@ -112,7 +66,7 @@ def test_the_map_becomes_the_exact_one():
 
 def test_chance_finds_what_propagation_alone_does_not():
     sites = random_sites(3, 300, WIDTH, HEIGHT, radius=(0.0, 12.0))
-    exact = exact_map(sites, 8)
+    exact = exact_map(sites, 8, WIDTH, HEIGHT)
     with_chance, without = (Case(sites, injected=n).start(passes=16) != exact for n in (4, 0))
     assert with_chance.mean() < 0.6 * without.mean()
 
@@ -166,13 +120,13 @@ def test_sites_that_moved_are_followed():
     params = sites.params.copy()
     params[:, [X, Y]] += np.random.default_rng(0).normal(0, 2, (300, 2)).astype(np.float32)
     moved = Sites(params)
-    exact = exact_map(moved, 8)
+    exact = exact_map(moved, 8, WIDTH, HEIGHT)
     case.sites = case.cp.asarray(prepared(moved))
     before = np.mean(case.map.ids.get() != exact)
     after = np.mean(case.propagate(6) != exact)
     assert before > 0.3
     assert after < 0.02
-    check_lists(moved, case.map.ids.get())
+    check_lists(moved, case.map.ids.get(), WIDTH)
 
 
 def test_lists_follow_sites_that_are_dropped():
@@ -192,8 +146,8 @@ def test_lists_follow_sites_that_are_dropped():
     fewer = Sites(sites.params[kept])
     case.sites, case.count = case.cp.asarray(prepared(fewer)), 200
     ids = case.propagate(6)
-    check_lists(fewer, ids)
-    assert np.mean(ids == exact_map(fewer, 8)) > 0.97
+    check_lists(fewer, ids, WIDTH)
+    assert np.mean(ids == exact_map(fewer, 8, WIDTH, HEIGHT)) > 0.97
 
 
 def test_sites_that_are_added_are_found():

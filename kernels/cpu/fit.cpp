@@ -21,6 +21,7 @@ void Candidates::set(int square, const SquareLists& lists) {
   s.entries.assign(lists.entries, lists.entries + entries);
   s.entries.resize(entries + 16);  // vectors are read whole
   s.masks.assign(entries + 16, 0);
+  s.lanes.clear();
   std::copy_n(lists.offsets, kSquareTiles + 1, s.offsets);
 }
 
@@ -95,6 +96,11 @@ void Fit::refresh(float cut) {
   prepare(params_.data());
   visit_squares(kernels_, sites_, width_, height_, FilterOptions{k_, cut}, pool_, scratch_,
                 [&](int square, const SquareLists& lists) { lists_.set(square, lists); });
+  finish_lists();
+  mapped_ = false;
+}
+
+void Fit::finish_lists() {
   lists_.index_sites(count_);
   sums_.resize(static_cast<size_t>(lists_.rows.back()) * columns());
   masked_ = 0;
@@ -153,8 +159,10 @@ double Fit::gradient(int phase, const float* noise, uint64_t seed) {
   const bool fresh = !(masked_ & blocks);
   pool_.run(squares_x_ * squares_y_, [&](int square, int worker) {
     // A disturbance moves sites for this call only, so that what is near then says nothing.
-    uint8_t* masks = noise ? nullptr : lists_.squares[square].masks.data();
-    const GradientTask t{task(square, n_columns), phase, cut_, scale, masks, fresh};
+    Candidates::Square& lists = lists_.squares[square];
+    uint8_t* masks = noise || mapped_ ? nullptr : lists.masks.data();
+    const uint16_t* lanes = mapped_ ? lists.lanes.data() : nullptr;
+    const GradientTask t{task(square, n_columns), phase, cut_, scale, masks, fresh, lanes};
     square_loss_[square] = kernels_.gradient_square(t, &scratch_[worker]->work);
   });
   if (!noise) masked_ |= blocks;
@@ -212,6 +220,7 @@ void Fit::adam(const float* rates, float beta1, float beta2, float epsilon) {
 
 void Fit::statistics(float* out) {
   require_lists();
+  if (mapped_) throw std::logic_error("statistics need exact lists");
   prepare(params_.data());
   pool_.run(squares_x_ * squares_y_, [&](int square, int worker) {
     kernels_.statistics_square(task(square, 3), &scratch_[worker]->work);

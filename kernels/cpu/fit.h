@@ -10,7 +10,8 @@ namespace sad {
 struct Candidates {
   struct Square {
     std::vector<int32_t> ids, entries;
-    std::vector<uint8_t> masks;  // [entries], see GradientTask
+    std::vector<uint8_t> masks;   // [entries], see GradientTask
+    std::vector<uint16_t> lanes;  // [entries][kBlocks], see GradientTask; empty: none
     int32_t offsets[kSquareTiles + 1] = {0};
   };
   std::vector<Square> squares;
@@ -20,6 +21,8 @@ struct Candidates {
   void set(int square, const SquareLists& lists);
   void index_sites(int sites);
 };
+
+class TopKMap;
 
 class Fit {
  public:
@@ -34,7 +37,10 @@ class Fit {
   const std::vector<float>& gradients() const { return gradients_; }
 
   void set_params(const float* params);
+  // Exact lists of the present parameters.
   void refresh(float cut);
+  // Lists out of a map of these sites: a pixel is blended from those of its own list.
+  void follow(const TopKMap& map, float cut);
   // phase -1: all pixels; 0..3: one pixel of every 2x2. noise: half-widths per site and column of
   // a uniform disturbance at which the gradient is taken (null: none).
   double gradient(int phase, const float* noise, uint64_t seed);
@@ -43,13 +49,14 @@ class Fit {
   void set_rate(const float* prediction, const float* scale, const float* axes, float turn,
                 float price);
   void adam(const float* rates, float beta1, float beta2, float epsilon);
-  // out [count, 3]: mass, responsibility-weighted squared error, removal delta.
+  // out [count, 3]: mass, responsibility-weighted squared error, removal delta; by exact lists.
   void statistics(float* out);
   void keep(const int32_t* index, int count);
   void append(const float* params, int count);
 
  private:
   void require_lists() const;
+  void finish_lists();
   void prepare(const float* params);
   const float* disturb(const float* noise, uint64_t seed);
   SquareTask task(int square, int sums_columns);
@@ -61,6 +68,7 @@ class Fit {
   float cut_ = 7.0f;
   int steps_ = 0;
   bool lists_current_ = false;
+  bool mapped_ = false;         // the lists are those of a map
   unsigned masked_ = 0;         // bit b: the lists' masks are known for block b
   std::vector<float> target_;   // [squares][kSquareTiles][kBlocks][C][16]
   std::vector<float> weights_;  // [squares][kSquareTiles][kBlocks][16]; empty: all 1

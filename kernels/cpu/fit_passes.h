@@ -29,6 +29,7 @@ struct SquareMemory {
   int32_t* top;         // indices into logit of the sites in some pixel's top K
   int32_t* slot;        // [sites of the square], the place in sums or -1
   int32_t* owner;       // position of each slot
+  int32_t* lanes;       // of a block's sites: the pixels that may take them
 };
 
 SAD_INLINE SquareMemory lay_out(const SquareTask& t, int columns, int prefix, Scratch* scratch) {
@@ -41,7 +42,7 @@ SAD_INLINE SquareMemory lay_out(const SquareTask& t, int columns, int prefix, Sc
   constexpr size_t kSite = sizeof(PreparedSite) / sizeof(float);
   SquareMemory m;
   float* at =
-      scratch->need(all * (kSite + 1) + n * kLanes * (2 + columns + prefix) + n * (columns + 3));
+      scratch->need(all * (kSite + 1) + n * kLanes * (2 + columns + prefix) + n * (columns + 4));
   m.sites = reinterpret_cast<PreparedSite*>(at);
   m.logit = reinterpret_cast<F*>(at + all * kSite);
   m.distance = m.logit + n;
@@ -51,7 +52,8 @@ SAD_INLINE SquareMemory lay_out(const SquareTask& t, int columns, int prefix, Sc
   m.list = reinterpret_cast<int32_t*>(m.reduced + n * columns);
   m.top = m.list + n;
   m.owner = m.top + n;
-  m.slot = m.owner + n;
+  m.lanes = m.owner + n;
+  m.slot = m.lanes + n;
   for (size_t i = 0; i < all; ++i) {
     m.sites[i] = t.sites[t.lists.ids[i]];
     m.sites[i].tau *= kLog2E;
@@ -65,19 +67,22 @@ struct Selection {
   int count;             // of m.top
 };
 
-// Logits and distances of `count` sites at 16 pixels, and those that matter there.
+// Logits and distances of `count` sites at 16 pixels, and those that matter there. OWN: of m.lanes
+// alone, which are at most k of a pixel.
+template <bool OWN>
 SAD_INLINE Selection select_sites(const SquareMemory& m, const int32_t* list, int count,
                                   const LanePixels& px, int k, float cut) {
   const auto evaluate = [&](int i) __attribute__((always_inline)) {
     const PreparedSite& s = m.sites[list[i]];
     const F d = sad_distance(px.x - F(s.x), px.y - F(s.y), F(s.m0), F(s.m1), F(s.m2));
-    const F l = sad_logit(d, F(s.tau), F(s.radius));
+    F l = sad_logit(d, F(s.tau), F(s.radius));
+    if (OWN) l = select(lane_mask(static_cast<unsigned>(m.lanes[i])), l, F(-3e38f));
     m.distance[i] = d;
     m.logit[i] = l;
     return l;
   };
   Selection out;
-  if (count <= k) {
+  if (OWN || count <= k) {
     out.maximum = F(-3e38f);
     for (int i = 0; i < count; ++i) out.maximum = sad_max(out.maximum, evaluate(i));
     out.threshold = out.maximum - F(cut);
@@ -117,7 +122,7 @@ SAD_INLINE F pixel_weights(const SquareTask& t, int tile, int block) {
 
 // ---- Gradient -------------------------------------------------------------------------------
 
-template <int C>
+template <int C, bool OWN>
 SAD_INLINE float gradient_block(const GradientTask& t, const SquareMemory& m, int tile, int block,
                                 int x0, int y0, int* slots) {
   constexpr int kSums = 6 + C;
@@ -130,11 +135,22 @@ SAD_INLINE float gradient_block(const GradientTask& t, const SquareMemory& m, in
   int count = square.lists.offsets[tile + 1] - begin;
   const int32_t* list = square.lists.entries + begin;
   uint8_t* masks = t.masks ? t.masks + begin : nullptr;
-  if (masks && !t.fresh) {
+  if (OWN) {
+    const uint16_t* lanes = t.lanes + static_cast<size_t>(begin) * kBlocks + block;
+    int n = 0;
+    for (int i = 0; i < count; ++i) {
+      m.list[n] = list[i];
+      m.lanes[n] = lanes[i * kBlocks];
+      n += m.lanes[n] != 0;
+    }
+    if (n == 0) return 0.0f;  // no pixel of the tile knows any site
+    list = m.list;
+    count = n;
+  } else if (masks && !t.fresh) {
     count = append_marked(m.list, list, masks, static_cast<uint8_t>(1u << block), count);
     list = m.list;
   }
-  const Selection top = select_sites(m, list, count, px, square.k, kLog2E * t.cut);
+  const Selection top = select_sites<OWN>(m, list, count, px, square.k, kLog2E * t.cut);
   if (masks && t.fresh) {
     const F near = top.threshold - F(kLog2E * kMaskMargin);
     for (int i = 0; i < count; ++i)
@@ -187,7 +203,7 @@ SAD_INLINE float gradient_block(const GradientTask& t, const SquareMemory& m, in
   return reduce(loss * weight);
 }
 
-template <int C>
+template <int C, bool OWN>
 static double gradient_square_c(const GradientTask& t, Scratch* scratch) {
   constexpr int kSums = 6 + C;
   const SquareTask& square = t.square;
@@ -201,23 +217,28 @@ static double gradient_square_c(const GradientTask& t, Scratch* scratch) {
     if (x0 >= square.width || y0 >= square.height) continue;
     int slots = 0;
     for (int block = first; block < last; ++block)
-      loss += gradient_block<C>(t, m, tile, block, x0, y0, &slots);
+      loss += gradient_block<C, OWN>(t, m, tile, block, x0, y0, &slots);
     finish_tile(m, slots, kSums, square.sums);
   }
   return loss;
 }
 
-static double gradient_square(const GradientTask& t, Scratch* scratch) {
+template <bool OWN>
+static double gradient_square_of(const GradientTask& t, Scratch* scratch) {
   switch (t.square.channels) {
     case 1:
-      return gradient_square_c<1>(t, scratch);
+      return gradient_square_c<1, OWN>(t, scratch);
     case 2:
-      return gradient_square_c<2>(t, scratch);
+      return gradient_square_c<2, OWN>(t, scratch);
     case 3:
-      return gradient_square_c<3>(t, scratch);
+      return gradient_square_c<3, OWN>(t, scratch);
     default:
-      return gradient_square_c<4>(t, scratch);
+      return gradient_square_c<4, OWN>(t, scratch);
   }
+}
+
+static double gradient_square(const GradientTask& t, Scratch* scratch) {
+  return t.lanes ? gradient_square_of<true>(t, scratch) : gradient_square_of<false>(t, scratch);
 }
 
 // ---- Statistics and removal deltas ----------------------------------------------------------
@@ -232,7 +253,7 @@ SAD_INLINE void statistics_block(const SquareTask& t, const SquareMemory& m, int
   if (!any(px.inside)) return;
   const int32_t* list = t.lists.entries + t.lists.offsets[tile];
   const int count = t.lists.offsets[tile + 1] - t.lists.offsets[tile];
-  const Selection top = select_sites(m, list, count, px, t.k, kLog2E * kCut);
+  const Selection top = select_sites<false>(m, list, count, px, t.k, kLog2E * kCut);
   F total(0.0f), blend[C];
   for (int c = 0; c < C; ++c) blend[c] = F(0.0f);
   for (int a = 0; a < top.count; ++a) {

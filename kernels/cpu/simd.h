@@ -66,6 +66,7 @@ SAD_INLINE F gather(const float* base, const int32_t* index) {
   return F(_mm512_i32gather_ps(_mm512_loadu_si512(index), base, 4));
 }
 SAD_INLINE bool any(M m) { return m.v != 0; }
+SAD_INLINE M lane_mask(unsigned lanes) { return M{static_cast<__mmask16>(lanes)}; }
 // Lane i is a[i] + a[i + 4] + ..., added as ((0 + 8) + (4 + 12)).
 SAD_INLINE __m128 quarter(F a) {
   const __m256 h = _mm256_add_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));
@@ -130,6 +131,14 @@ SAD_INLINE F gather(const float* base, const int32_t* index) {
   return F(_mm256_i32gather_ps(base, i, 4), _mm256_i32gather_ps(base, j, 4));
 }
 SAD_INLINE bool any(M m) { return _mm256_movemask_ps(_mm256_or_ps(m.a, m.b)) != 0; }
+SAD_INLINE __m256 half_mask(int lanes) {
+  const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+  const __m256i set = _mm256_and_si256(_mm256_set1_epi32(lanes), bit);
+  return _mm256_castsi256_ps(_mm256_cmpeq_epi32(set, bit));
+}
+SAD_INLINE M lane_mask(unsigned lanes) {
+  return M{half_mask(static_cast<int>(lanes)), half_mask(static_cast<int>(lanes >> 8))};
+}
 SAD_INLINE __m128 quarter(F x) {
   const __m256 h = _mm256_add_ps(x.a, x.b);
   return _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));

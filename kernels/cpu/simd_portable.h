@@ -76,4 +76,8 @@ SAD_INLINE float reduce(F a) {
   const Floats4 q = (a.v[0] + a.v[2]) + (a.v[1] + a.v[3]);
   return (q[0] + q[2]) + (q[1] + q[3]);
 }
+SAD_INLINE M lane_mask(unsigned lanes) {
+  const Ints4 bit{1, 2, 4, 8};
+  SAD_QUARTERS(M, ((Ints4{} + static_cast<int32_t>(lanes >> (4 * i))) & bit) == bit);
+}
 #undef SAD_QUARTERS

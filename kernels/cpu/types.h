@@ -91,6 +91,8 @@ struct GradientTask {
   // with these lists. `fresh`: that is now; otherwise other entries are passed over.
   uint8_t* masks;  // null: neither written nor read
   bool fresh;
+  // Per list entry and block: the lanes whose pixels may take the site. Null: all may.
+  const uint16_t* lanes;  // [entries][kBlocks]
 };
 
 // Lists of a pixel's best kDescentList sites, sorted by logit.

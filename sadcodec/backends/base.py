@@ -15,6 +15,7 @@ from typing import Any, Protocol, SupportsFloat
 import numpy as np
 from numpy.typing import NDArray
 
+from sadcodec.backends.propagation import Propagation
 from sadcodec.backends.refiner import Refiner
 from sadcodec.errors import OptionError
 from sadcodec.sites import GEOMETRY_COLUMNS, Sites
@@ -30,6 +31,7 @@ __all__ = [
     "STATISTICS_CUT",
     "Backend",
     "FitSession",
+    "Propagation",
     "RateTerm",
     "Refiner",
     "Start",
@@ -155,7 +157,7 @@ class FitSession(Protocol):
         """
 
     def refresh(self, cut: float = DEFAULT_CUT) -> None:
-        """Rebuild candidate lists for the current parameters.
+        """Rebuild candidate lists for the current parameters; propagate, where there is a map.
 
         Parameters
         ----------
@@ -318,6 +320,7 @@ class Backend(Protocol):
         start: NDArray[np.float32] | Start,
         k: int = DEFAULT_K,
         weights: NDArray[np.float32] | None = None,
+        propagation: Propagation | None = None,
     ) -> FitSession:
         """Start fitting.
 
@@ -330,11 +333,16 @@ class Backend(Protocol):
         weights : float32 [H, W], >= 0 with mean 1, optional
             Of each pixel's squared error; 1 by default. Where a `Start` places sites does not
             depend on them.
+        propagation : Propagation, optional
+            Take the candidates of `gradient` from the paper's top-K map, which `refresh` keeps up
+            to date, other than exact lists. A site that no list names may then be missed. The CPU
+            blends a pixel from its own list, the CUDA backend from those of its tile.
 
         Raises
         ------
         OptionError
-            If k is out of range, the shapes do not fit together or the weights are no such.
+            If k is out of range, the shapes do not fit together, the weights are no such or the
+            backend has no such map.
         SiteError
             If the parameters are not a valid diagram.
         """

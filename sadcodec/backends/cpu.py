@@ -22,7 +22,9 @@ from sadcodec.backends.base import (
     RateTerm,
     Start,
 )
+from sadcodec.backends.cpu_propagate import CpuTopKMap
 from sadcodec.backends.initialize import placed
+from sadcodec.backends.propagation import Propagation
 from sadcodec.backends.quantization import (
     ColumnCost,
     Quantization,
@@ -58,6 +60,7 @@ class CpuFitSession:
         threads: int,
         isa: str = "",
         weights: Floats | None = None,
+        propagation: Propagation | None = None,
     ) -> None:
         _check(k)
         if target.ndim != 3 or params.ndim != 2 or params.shape[1] != 6 + target.shape[2]:
@@ -74,7 +77,13 @@ class CpuFitSession:
         self._columns = params.shape[1]
         self._cut = DEFAULT_CUT
         self._listed_cut = 0.0  # of the present lists; 0 when they must be rebuilt
-        self._evaluated = False
+        self._map: CpuTopKMap | None = None
+        if propagation is not None:
+            if propagation.overlap:
+                raise OptionError("cpu: a top-K map cannot be made beside the iterations")
+            self._map = CpuTopKMap(target.shape[1], target.shape[0], k, threads, propagation)
+        self._mapped = False  # the map has lists
+        self._map_serves = False  # and these are of the present sites
 
     def computing(self) -> AbstractContextManager[None]:
         """Return a context for work on arrays of the session: they are NumPy's."""
@@ -98,8 +107,26 @@ class CpuFitSession:
     def refresh(self, cut: float = DEFAULT_CUT) -> None:
         """Rebuild the candidate lists; see the protocol."""
         self._cut = cut
-        self._fit.refresh(cut)
-        self._listed_cut = cut
+        if self._map is not None:
+            params = self._fit.params
+            if self._mapped:
+                self._map.propagate(params)
+            else:
+                self._map.start(params)
+            self._mapped = self._map_serves = True
+        self._list()
+
+    def _list(self) -> None:
+        if self._map is None:
+            self._fit.refresh(self._cut)
+        else:
+            self._fit.follow(self._map.lists, self._cut)
+        self._listed_cut = self._cut
+
+    @property
+    def topk_map(self) -> NDArray[np.int32] | None:
+        """int32 [H*W, K]: a copy of the map's lists; None where the lists are exact."""
+        return None if self._map is None else self._map.ids
 
     def gradient(
         self, phase: int | None = None, noise: Floats | None = None, seed: int = 0
@@ -122,7 +149,10 @@ class CpuFitSession:
             if noise.shape != (self.site_count, self._columns):
                 raise OptionError(f"noise of shape {list(noise.shape)} is not that of the sites")
         if self._listed_cut == 0.0:
-            self.refresh(self._cut)
+            if self._map_serves:
+                self._list()  # the map is as it was: exact lists served the statistics
+            else:
+                self.refresh(self._cut)
         return self._fit.gradient(-1 if phase is None else phase, noise, seed)
 
     def set_rate(self, rate: RateTerm | None) -> None:
@@ -146,8 +176,9 @@ class CpuFitSession:
         self._fit.adam(steps, beta1, beta2, epsilon)
 
     def _statistics(self) -> Floats:
-        # Lists with a shorter cut would lack sites that matter once another is gone.
-        if self._listed_cut < STATISTICS_CUT:
+        # Lists with a shorter cut would lack sites that matter once another is gone, and those of a
+        # map too.
+        if self._listed_cut < STATISTICS_CUT or self._map is not None:
             self._fit.refresh(STATISTICS_CUT)
             self._listed_cut = 0.0
         return self._fit.statistics()
@@ -170,8 +201,10 @@ class CpuFitSession:
         kept = np.ascontiguousarray(index, np.int32)
         if kept.ndim != 1 or len(kept) == 0 or kept.min() < 0 or kept.max() >= self.site_count:
             raise OptionError(f"the sites to keep must be one or more of 0..{self.site_count - 1}")
+        if self._map is not None and self._mapped:
+            self._map.keep(kept, self.site_count)
         self._fit.keep(kept)
-        self._listed_cut = 0.0
+        self._listed_cut, self._map_serves = 0.0, False
 
     def append(self, params: Floats) -> None:
         """Add sites with zero moments."""
@@ -179,7 +212,7 @@ class CpuFitSession:
         if added.params.shape[1] != self._columns:
             raise OptionError("appended sites must have as many channels as the others")
         self._fit.append(added.params)
-        self._listed_cut = 0.0
+        self._listed_cut, self._map_serves = 0.0, False
 
 
 class CpuRefiner:
@@ -321,9 +354,14 @@ class CpuBackend:
         start: Floats | Start,
         k: int = DEFAULT_K,
         weights: Floats | None = None,
+        propagation: Propagation | None = None,
     ) -> CpuFitSession:
-        """Start fitting; see the protocol."""
-        return CpuFitSession(target, placed(target, start), k, self.threads, self.isa, weights)
+        """Start fitting; see the protocol.
+
+        With a top-K map a pixel is blended from the sites of its own list alone.
+        """
+        params = placed(target, start)
+        return CpuFitSession(target, params, k, self.threads, self.isa, weights, propagation)
 
     def refiner(
         self, target: Floats, k: int = DEFAULT_K, weights: Floats | None = None

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sadcodec.backends.base import DEFAULT_K, MAX_K, Start
-from sadcodec.backends.cuda_fit import CANDIDATES, CudaFitSession
+from sadcodec.backends.cuda_fit import CudaFitSession
 from sadcodec.backends.cuda_refine import CudaRefiner
 from sadcodec.backends.cuda_render import render
 from sadcodec.backends.launch import Launcher, Runtime
+from sadcodec.backends.propagation import Propagation
 from sadcodec.errors import OptionError
 from sadcodec.processors import default_threads
 from sadcodec.sites import Sites
@@ -33,20 +34,12 @@ class CudaBackend:
         The device, see `sadcodec.backends.cuda.open_runtime`.
     threads : int, optional
         Of the CPU, for what is done beside the device.
-    candidates : str
-        How a fit finds the sites of a pixel: "exact" by tiles, "propagated" by the paper's top-K
-        map, or "overlapped": the same on a stream beside the iterations.
     """
 
     name = "cuda"
 
-    def __init__(
-        self, runtime: Runtime, threads: int | None = None, candidates: str = "exact"
-    ) -> None:
-        if candidates not in CANDIDATES:
-            raise OptionError(f"candidates must be one of {', '.join(CANDIDATES)}")
+    def __init__(self, runtime: Runtime, threads: int | None = None) -> None:
         self.runtime = runtime
-        self.candidates = candidates
         self.threads = threads or default_threads()
 
     def _launcher(self, k: int, channels: int) -> Launcher:
@@ -72,10 +65,11 @@ class CudaBackend:
         start: Floats | Start,
         k: int = DEFAULT_K,
         weights: Floats | None = None,
+        propagation: Propagation | None = None,
     ) -> CudaFitSession:
         """Start fitting; see the protocol."""
         channels = target.shape[2] if target.ndim == 3 else 0
-        return CudaFitSession(self._launcher(k, channels), target, start, self.candidates, weights)
+        return CudaFitSession(self._launcher(k, channels), target, start, weights, propagation)
 
     def refiner(
         self, target: Floats, k: int = DEFAULT_K, weights: Floats | None = None

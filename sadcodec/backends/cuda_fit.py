@@ -44,18 +44,16 @@ from sadcodec.backends.cuda_map_lists import MapLists
 from sadcodec.backends.cuda_noise import DisturbedSites
 from sadcodec.backends.cuda_ragged import RESERVE
 from sadcodec.backends.launch import Kernel, Launcher
+from sadcodec.backends.propagation import Propagation
 from sadcodec.backends.weights import checked_weights
 from sadcodec.errors import BackendError, OptionError
 from sadcodec.sites import GEOMETRY_COLUMNS, Sites
 
-__all__ = ["CANDIDATES", "CudaFitSession"]
+__all__ = ["CudaFitSession"]
 
 Floats = NDArray[np.float32]
 P = ParamSpec("P")
 R = TypeVar("R")
-
-# Exact lists; the paper's top-K map; the same, propagated on a stream beside the iterations.
-CANDIDATES = ("exact", "propagated", "overlapped")
 
 # Entries of the tiles' lists, to foresee the memory: for each tile, and for each site. Measured
 # where fits begin and lists are longest, with 40 to 2 px a site: 33 to 301 entries of a tile.
@@ -97,10 +95,10 @@ class CudaFitSession:
         Compiled for the K and the channels of the session.
     target : float32 [H, W, C]
     start : float32 [N, 6 + C], or Start
-    candidates : str
-        Where the gradients' lists come from, one of `CANDIDATES`.
     weights : float32 [H, W], >= 0 with mean 1, optional
         Of the squared errors; 1 by default.
+    propagation : Propagation, optional
+        Take the gradients' lists from a top-K map.
     """
 
     def __init__(
@@ -108,8 +106,8 @@ class CudaFitSession:
         launcher: Launcher,
         target: Floats,
         start: Floats | Start,
-        candidates: str = "exact",
         weights: Floats | None = None,
+        propagation: Propagation | None = None,
     ) -> None:
         k = launcher.defines["SAD_K"]
         if not 1 <= k <= MAX_K:
@@ -149,9 +147,8 @@ class CudaFitSession:
             self._losses = cp.zeros(LOSS_SLOTS, np.uint64)
             region = (0, 0, width, height)
             self._lists: TileLists | MapLists = TileLists(launcher, region)
-            if candidates != "exact":
-                overlap = candidates == "overlapped"
-                self._lists = MapLists(launcher, width, height, overlap=overlap)
+            if propagation is not None:
+                self._lists = MapLists(launcher, width, height, propagation)
             self._wide_lists = TileLists(launcher, region)  # for the statistics, always exact
             self._rows = cp.empty((0, columns), np.float32)
             self._set_tables(cp.zeros((count, columns), np.float32), cp.zeros_like(self._params))

@@ -1,8 +1,8 @@
 """Tile lists out of the paper's top-K map, as another source of candidates than the exact ones.
 
-A tile lists the sites that the map's lists name at its pixels. The map takes a few passes at every
-build. With `overlap` these run on a stream of their own beside the iterations that follow, with
-the sites as they are now, and their outcome serves from the build after on.
+A tile lists the sites that the map's lists name at its pixels. The map takes its passes at every
+build. With `Propagation.overlap` these run on a stream of their own beside the iterations that
+follow, with the sites as they are now, and their outcome serves from the build after on.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ from sadcodec.backends.cuda_lists import TILE
 from sadcodec.backends.cuda_propagate import TopKMap
 from sadcodec.backends.cuda_ragged import Ragged
 from sadcodec.backends.launch import Launcher
+from sadcodec.backends.propagation import Propagation
 
-__all__ = ["PASSES", "MapLists"]
-
-PASSES = 2  # of propagation at a build: one misses 2 to 4 % of the weight early in a fit
+__all__ = ["MapLists"]
 
 
 class MapLists(Ragged):
@@ -30,19 +29,22 @@ class MapLists(Ragged):
     ----------
     launcher : Launcher
     width, height : int, px
-    overlap : bool
+    options : Propagation
     """
 
     _snapshot: Any = None  # held while the stream reads it
 
-    def __init__(self, launcher: Launcher, width: int, height: int, *, overlap: bool) -> None:
-        self._map = TopKMap(launcher, width, height, launcher.defines["SAD_K"])
+    def __init__(self, launcher: Launcher, width: int, height: int, options: Propagation) -> None:
+        self._options = options
+        self._map = TopKMap(
+            launcher, width, height, launcher.defines["SAD_K"], injected=options.injected
+        )
         super().__init__(launcher, self._map.tiles)
         self.tiles = self._map.tiles
         self.tiles_x = -(-width // TILE)
         self._sites = 0  # that the map knows of
         self._counted = 0  # that the last lists were made for
-        self._stream = launcher.cp.cuda.Stream(non_blocking=True) if overlap else None
+        self._stream = launcher.cp.cuda.Stream(non_blocking=True) if options.overlap else None
 
     def __del__(self) -> None:
         """Have the next use of the map's memory wait for its passes: CuPy lends it out at once."""
@@ -57,9 +59,9 @@ class MapLists(Ragged):
         count = len(sites)
         self.wait()
         if self._sites == 0:
-            self._map.start(sites, count)
+            self._map.start(sites, count, seed=self._options.seed)
         elif self._stream is None or count != self._sites:
-            self._map.propagate(sites, count, PASSES)
+            self._propagate(sites)
         self._sites = count
         self._map.count_tiles(self.counts)
         longer, self._counted = count > self._counted, count
@@ -75,7 +77,10 @@ class MapLists(Ragged):
         ready.record()
         with stream:
             stream.wait_event(ready)
-            self._map.propagate(self._snapshot, len(sites), PASSES)
+            self._propagate(self._snapshot)
+
+    def _propagate(self, sites: Any) -> None:
+        self._map.propagate(sites, len(sites), self._options.passes, self._options.seed)
 
     def wait(self) -> None:
         """Have what follows wait for the passes beside it; the host does not."""

@@ -13,17 +13,20 @@ from typing import Any
 import numpy as np
 
 from sadcodec.backends.launch import Array, Kernel, Launcher, Scalar
+from sadcodec.backends.propagation import (
+    ORDER_AGE,
+    START_PASSES,
+    Propagation,
+    first_passes,
+    jump_distance,
+)
 
-__all__ = ["INJECTED", "TopKMap"]
-
-INJECTED = 4  # sites drawn at random for each pixel and pass
+__all__ = ["TopKMap"]
 
 _FILE = "propagate.cu"
 _TILE = 8  # px
 _THREADS = 256
 _TILES_PER_BLOCK = 4
-_SETTLED = (4, 2, 1)  # px, distances of the passes after those from far to near
-_ORDER_AGE = 8  # calls of `propagate` until the sites are sorted along the curve anew
 _DEFINES = ("SAD_K",)
 
 _SITES = Array("sites", np.float32, "rows", 16)
@@ -137,7 +140,13 @@ class TopKMap:
     """
 
     def __init__(
-        self, launcher: Launcher, width: int, height: int, k: int, *, injected: int = INJECTED
+        self,
+        launcher: Launcher,
+        width: int,
+        height: int,
+        k: int,
+        *,
+        injected: int = Propagation.injected,
     ) -> None:
         self.width = width
         self.height = height
@@ -165,7 +174,7 @@ class TopKMap:
     @property
     def first_passes(self) -> int:
         """Passes until every distance from half the longer side to 1 px had its turn."""
-        return max(1, (max(self.width, self.height) - 1).bit_length())
+        return first_passes(self.width, self.height)
 
     def start(self, sites: Any, count: int, *, passes: int | None = None, seed: int = 0) -> None:
         """Fill the lists: with sites near the pixel along the curve, then by propagation.
@@ -195,7 +204,9 @@ class TopKMap:
                 **self._sizes,
             },
         )
-        self.propagate(sites, count, self.first_passes + 2 if passes is None else passes, seed)
+        self.propagate(
+            sites, count, self.first_passes + START_PASSES if passes is None else passes, seed
+        )
 
     def propagate(self, sites: Any, count: int, passes: int, seed: int = 0) -> None:
         """Bring the lists up to date with the sites.
@@ -209,7 +220,7 @@ class TopKMap:
         passes : int >= 0
         seed : int, 0..2^64 - 1
         """
-        if self._order is None or len(self._order) != count or self._calls >= _ORDER_AGE:
+        if self._order is None or len(self._order) != count or self._calls >= ORDER_AGE:
             self._sort(sites, count)
         self._calls += 1
         for _ in range(passes):
@@ -223,7 +234,7 @@ class TopKMap:
                     "old": self._maps[0],
                     "ids": self._maps[1],
                     "count": count,
-                    "distance": self._distance(),
+                    "distance": jump_distance(self._passes, self.first_passes),
                     "injected": self.injected,
                     "seed": seed,
                     "pass": self._passes,
@@ -269,11 +280,6 @@ class TopKMap:
     def _collect(self, kernel: Kernel, arrays: dict[str, Any]) -> None:
         arguments = {"map": self._maps[0], **arrays, "tiles": self.tiles, **self._sizes}
         self._launcher.launch(kernel, -(-self.tiles // _TILES_PER_BLOCK), arguments)
-
-    def _distance(self) -> int:
-        """How far the next pass looks, px."""
-        left = self.first_passes - 1 - self._passes
-        return 1 << left if left >= 0 else _SETTLED[(-1 - left) % len(_SETTLED)]
 
     def _sort(self, sites: Any, count: int) -> None:
         """Sort the sites along the curve."""

@@ -7,9 +7,11 @@ from numpy.typing import NDArray
 
 from sadcodec.backends.base import DEFAULT_K, Start
 from sadcodec.backends.initialize import placed
+from sadcodec.backends.propagation import Propagation
 from sadcodec.backends.reference import Floats, render
 from sadcodec.backends.reference_fit import ReferenceFitSession
 from sadcodec.backends.reference_refine import ReferenceRefiner
+from sadcodec.errors import OptionError
 from sadcodec.sites import Sites
 
 __all__ = ["ReferenceBackend"]
@@ -34,8 +36,11 @@ class ReferenceBackend:
         start: NDArray[np.float32] | Start,
         k: int = DEFAULT_K,
         weights: NDArray[np.float32] | None = None,
+        propagation: Propagation | None = None,
     ) -> ReferenceFitSession:
-        """Start fitting: see `Backend.fit_session`."""
+        """Start fitting: see `Backend.fit_session`; always by the exact top K."""
+        if propagation is not None:
+            raise OptionError("reference: it has no top-K map, only the exact top K")
         return ReferenceFitSession(target, placed(target, start), k, weights)
 
     def refiner(

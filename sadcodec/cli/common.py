@@ -21,6 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 BACKENDS = ("auto", "cpu", "cuda", "cuda:N", "reference")
 CODERS = ("range", "zstd")
 METRICS = ("psnr", "ssim")
+TOPK = ("exact", "propagate")
 
 
 class Finite(click.FloatRange):
@@ -197,6 +198,18 @@ def effort_option(command: F) -> F:
         metavar="E",
         help="Time spent on the search: 1 = draft, 3 = fast, 5 = normal, 7 = slow, "
         "9 = for the last tenth of a dB.",
+    )(command)
+
+
+def topk_option(command: F) -> F:
+    """``--topk``."""
+    return click.option(
+        "--topk",
+        type=click.Choice(TOPK),
+        default="exact",
+        show_default=True,
+        help="Research: how fitting finds a pixel's sites: exact, or propagate = the approximate "
+        "map of the paper. Decoding is always exact.",
     )(command)
 
 

@@ -68,6 +68,7 @@ _FAILED = 3  # exit status when some images failed
 @common.backend_option(common.ENCODING_BACKEND)
 @common.coder_option
 @common.groups_option
+@common.topk_option
 @click.option(
     "--strict",
     is_flag=True,
@@ -98,6 +99,7 @@ def encode(
     backend: str,
     coder: str,
     groups: int | None,
+    topk: str,
     strict: bool,
     force: bool,
     as_json: bool,
@@ -123,6 +125,7 @@ def encode(
         "seed": seed,
         "coder": coder,
         "groups": groups,
+        "topk": topk,
         "strict": strict,
     }
 

@@ -9,7 +9,7 @@ from typing import SupportsFloat
 import numpy as np
 from numpy.typing import NDArray
 
-from sadcodec.backends.base import Backend, FitSession, RateTerm, Start
+from sadcodec.backends.base import Backend, FitSession, Propagation, RateTerm, Start
 from sadcodec.fit.density import prune, split
 from sadcodec.fit.schedule import (
     BUDGET_AT,
@@ -98,7 +98,7 @@ def fit(
     dense = sites * 393216.0 / (width * height)
     power = float(np.interp(dense, [20_000, 50_000], [1.0, 0.6]))
     placing = Start(start, power=power, radius=options.radius, seed=options.seed)
-    session = backend.fit_session(target, placing, k, weights)
+    session = backend.fit_session(target, placing, k, weights, options.propagation)
     rates = learning_rates(width, height, sites, channels, radius=options.radius)
     rates *= np.float32(options.rate_scale)
     stale = unpriced = 0  # iterations until the next lists, and the next rate
@@ -113,7 +113,7 @@ def fit(
                 stale = unpriced = 0
         if stale == 0:
             session.refresh()
-            stale = options.list_interval
+            stale = options.refresh_interval
         stale -= 1
         sampled = options.subsample and done < FULL_FROM
         loss = session.gradient(_phase(i, width, height, session, sampled=sampled))
@@ -177,6 +177,7 @@ def fine_tune(
     k: int = 8,
     weights: Floats | None = None,
     seed: int = 0,
+    propagation: Propagation | None = None,
     progress: Progress | None = None,
 ) -> FitResult:
     """Prepare a diagram for rounding: go on fitting under uniform noise of the quantizer's size.
@@ -196,6 +197,8 @@ def fine_tune(
         Fit the radius as well.
     seed : int
         Of the noise.
+    propagation : Propagation, optional
+        As in `FitOptions`.
 
     Returns
     -------
@@ -203,12 +206,13 @@ def fine_tune(
         Its error is without noise.
     """
     height, width, channels = target.shape
-    session = backend.fit_session(target, params, k, weights)
+    session = backend.fit_session(target, params, k, weights, propagation)
     rates = learning_rates(width, height, len(params), channels, radius=radius)
+    interval = NOISE_LISTS if propagation is None else propagation.interval
     losses: list[SupportsFloat] = []
     for i in range(iterations):
         done = i / iterations
-        if i % NOISE_LISTS == 0:
+        if i % interval == 0:
             session.refresh(8.0)
         if i % NOISE_INTERVAL == 0:
             widths = noise(session.params)

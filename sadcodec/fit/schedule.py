@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from sadcodec.backends.base import Propagation
 from sadcodec.sites import COLOR, GEOMETRY_COLUMNS, LOG_TAU, RADIUS, P, Q, X, Y
 
 __all__ = ["FitOptions", "decay", "learning_rates", "pruned_count"]
@@ -45,6 +46,10 @@ class FitOptions:
         Iterations between pruning (or splitting) steps. What is pruned late has no time to close
         up, so short runs want several steps as well.
     seed : int
+    rate_scale : float, > 0
+        Factor on all learning rates.
+    propagation : Propagation, optional
+        Candidates from the paper's top-K map, renewed at its own interval; exact lists by default.
     """
 
     iterations: int = 500
@@ -57,6 +62,12 @@ class FitOptions:
     density_interval: int = 20
     seed: int = 0
     rate_scale: float = 1.0
+    propagation: Propagation | None = None
+
+    @property
+    def refresh_interval(self) -> int:
+        """Iterations between refreshes of whatever lists there are."""
+        return self.list_interval if self.propagation is None else self.propagation.interval
 
     def with_(self, **changes: object) -> FitOptions:
         """Return a copy with some fields changed."""

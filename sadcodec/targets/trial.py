@@ -34,7 +34,13 @@ def trial_sites(job: Job) -> int:
 def trial_psnr(job: Job, sites: int) -> float:
     """Return the PSNR in dB of a short fit of `sites` sites, at most 80."""
     job.report(0.0, "measuring")
-    options = FitOptions(iterations=TRIAL_ITERATIONS, dense_start=2.0, radius=False, seed=job.seed)
+    options = FitOptions(
+        iterations=TRIAL_ITERATIONS,
+        dense_start=2.0,
+        radius=False,
+        seed=job.seed,
+        propagation=job.propagation,
+    )
     mse = fit(job.backend, job.target, sites, options, k=job.header.k).mse
     return float(-10.0 * np.log10(max(mse, 1e-8)))
 

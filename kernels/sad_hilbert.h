@@ -1,6 +1,6 @@
-// The Hilbert curve of sadcodec/backends/initialize.py, on the device.
-#ifndef SAD_HILBERT_CUH_
-#define SAD_HILBERT_CUH_
+// The Hilbert curve of sadcodec/backends/initialize.py. Portable, as sad_core.h.
+#ifndef SAD_HILBERT_H_
+#define SAD_HILBERT_H_
 
 #include "sad_core.h"
 
@@ -9,7 +9,7 @@ namespace sad {
 // Place of the cell (x, y) on the curve of a square of 2^bits x 2^bits cells; of more than 16 bits,
 // the lowest 32 bits of the place. An aligned square of 2^n x 2^n cells is 4^n cells in a row, so
 // the lowest 2n bits are the place within it and the others that of the square.
-static __device__ __forceinline__ unsigned hilbert_place(unsigned x, unsigned y, int bits) {
+SAD_FN unsigned hilbert_place(unsigned x, unsigned y, int bits) {
   unsigned place = 0;
   for (int level = bits - 1; level >= 0; --level) {
     const unsigned rx = (x >> level) & 1u, ry = (y >> level) & 1u;
@@ -27,4 +27,4 @@ static __device__ __forceinline__ unsigned hilbert_place(unsigned x, unsigned y,
 }
 
 }  // namespace sad
-#endif  // SAD_HILBERT_CUH_
+#endif  // SAD_HILBERT_H_
