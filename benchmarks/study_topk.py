@@ -91,13 +91,17 @@ def map_cells(rows: Rows) -> list[str]:
 def along_table(rows: Rows) -> str:
     lines = []
     for iteration, moment in sorted(distinct(rows, "iteration", "moment"), key=_when):
-        for injected, passes in distinct(rows, "injected", "passes"):
+        for injected, passes in sorted(distinct(rows, "injected", "passes"), key=_setting):
             if moment == "before" and (injected, passes) != (PAPER.injected, PAPER.passes):
                 continue
             mine = of(rows, iteration=iteration, moment=moment, injected=injected, passes=passes)
             which = [str(iteration), moment, str(injected), str(passes)]
             lines.append(which + map_cells(mine))
     return markdown_table(["iteration", "renewal", "injected", "passes", *_MAP_HEADER], lines)
+
+
+def _setting(setting: tuple[int, int]) -> tuple[int, int]:
+    return setting[1], setting[0]
 
 
 def _when(at: tuple[int, str]) -> tuple[int, bool]:
@@ -257,8 +261,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         ("seeds", [0, 1, 2], "of the fits and of the maps"),
         ("probes", [8, 40, 100, 200], "iterations at which maps are compared"),
         ("injected", [0, 1, 2, 4, 8], "sites drawn at random for a pixel and pass"),
-        ("passes", [1, 2, 4], "at each renewal"),
-        ("intervals", [2, 4], "iterations between renewals, of fits"),
+        ("passes", [1, 2], "at each renewal"),
+        ("intervals", [2], "iterations between renewals, of fits"),
         ("ks", [4, 6, 8, 12, 16], "K of fits"),
     ):
         shown = ",".join(map(str, value))
@@ -272,11 +276,34 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--jobs", type=int, help="processes of one thread (default: processors)")
     parser.add_argument("--out", metavar="FILE", help="write every number as JSON")
+    parser.add_argument(
+        "--from", dest="measured", metavar="FILE", help="print the tables of such a file again"
+    )
     return parser.parse_args(arguments)
+
+
+def show(report: dict[str, Any]) -> None:
+    """Print what was measured of what, and the tables."""
+    case, rows = report["case"], [row for part in MEASURES for row in report.get(part, [])]
+    names = ", ".join(name for (name,) in distinct(rows, "image"))
+    pace = "" if case["rate_scale"] == 1.0 else f", learning rates x {case['rate_scale']:g}"
+    seeds = len(distinct(rows, "seed"))
+    counts = f"{case['sites']} sites, {case['iterations']} iterations, {seeds} seeds{pace}"
+    print(f"{names}; {counts}.\n")
+    for title, table in tables(report):
+        print(f"{title}\n\n{table}\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
+    if options.measured is not None:
+        try:
+            report = json.loads(Path(options.measured).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            print(f"study_topk: {options.measured}: {error}", file=sys.stderr)
+            return 1
+        show(report)
+        return 0
     paths = options.images or sorted(str(path) for path in DATA.glob("*.png"))
     lists = {name: tuple(getattr(options, name)) for name in ("probes", "injected", "passes", "ks")}
     jobs = options.jobs or default_threads()
@@ -306,13 +333,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.out is not None:
         Path(options.out).parent.mkdir(parents=True, exist_ok=True)
         Path(options.out).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    names = ", ".join(Path(path).name for path in paths)
-    seeds = len(options.seeds)
-    pace = "" if options.rate_scale == 1.0 else f", learning rates x {options.rate_scale:g}"
-    counts = f"{options.sites} sites, {options.iterations} iterations, {seeds} seeds{pace}"
-    print(f"{names}; {counts}.\n")
-    for title, table in tables(rows):
-        print(f"{title}\n\n{table}\n")
+    show(report)
     return 0
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -90,79 +90,95 @@ class Case:
 # ---- A map beside the exact lists ---------------------------------------------------------------
 
 
-def logits(params: Floats, ids: Ids, first: int, width: int) -> Floats:
-    """Return float32 [M, K], of the lists of pixels first, first + 1, ...; -inf for no site."""
-    row = params[np.maximum(ids, 0)]
-    pixel = np.arange(first, first + len(ids))[:, None]
-    dx = (pixel % width + 0.5).astype(np.float32) - row[..., X]
-    dy = (pixel // width + 0.5).astype(np.float32) - row[..., Y]
-    a = np.hypot(row[..., P], row[..., Q])
-    s = np.where(a > 1e-6, np.sinh(a) / np.maximum(a, np.float32(1e-6)), np.float32(1))
-    along = dx * dx + dy * dy
-    across = row[..., P] * (dx * dx - dy * dy) + 2 * row[..., Q] * dx * dy
-    d = np.sqrt(np.maximum(np.cosh(a) * along + s * across, 0))
-    out = np.exp(row[..., LOG_TAU]) * (row[..., RADIUS] - d)
-    return np.where(ids >= 0, out, -np.inf).astype(np.float32)
+class Weights:
+    """Softmax weights of given lists, and the picture they make; float32."""
+
+    def __init__(self, params: Floats, width: int) -> None:
+        p, q = params[:, P].astype(np.float64), params[:, Q].astype(np.float64)
+        a = np.hypot(p, q)
+        s = np.where(a > 1e-6, np.sinh(a) / np.maximum(a, 1e-6), 1.0)
+        squares = [np.cosh(a) + s * p, 2 * s * q, np.cosh(a) - s * p]
+        columns = [params[:, X], params[:, Y], *squares, np.exp(params[:, LOG_TAU])]
+        self._sites = np.stack([*columns, params[:, RADIUS]]).astype(np.float32)
+        self._colors = np.ascontiguousarray(params[:, COLOR:])
+        self._width = width
+
+    def of(self, ids: Ids, first: int) -> Floats:
+        """Return float32 [M, K], of the lists of pixels first, first + 1, ...; 0 for no site."""
+        x, y, xx, xy, yy, tau, radius = (column[ids] for column in self._sites)  # -1: another site
+        pixel = np.arange(first, first + len(ids))[:, None]
+        dx = (pixel % self._width + 0.5).astype(np.float32) - x
+        dy = (pixel // self._width + 0.5).astype(np.float32) - y
+        logit = tau * (radius - np.sqrt(np.maximum((xx * dx + xy * dy) * dx + yy * dy * dy, 0)))
+        logit[ids < 0] = -np.inf
+        weights = np.exp(logit - np.maximum(logit.max(axis=1, keepdims=True), np.float32(-1e30)))
+        return weights / np.maximum(weights.sum(axis=1, keepdims=True), np.float32(1e-30))
+
+    def blend(self, ids: Ids, weights: Floats) -> Floats:
+        """Return float32 [M, C], clamped to 0..1."""
+        return np.clip(np.einsum("mk,mkc->mc", weights, self._colors[ids]), 0, 1)
 
 
-def softmax(values: Floats) -> Floats:
-    """Return weights along the last axis."""
-    weights = np.exp(values - np.maximum(values.max(axis=1, keepdims=True), np.float32(-1e30)))
-    return weights / np.maximum(weights.sum(axis=1, keepdims=True), np.float32(1e-30))
+class Exact:
+    """The exact lists of some sites, and the picture that they make."""
 
+    def __init__(self, params: Floats, target: Floats, ids: Ids) -> None:
+        self.ids = ids
+        self._target = target.reshape(-1, target.shape[2])
+        self._weights = Weights(params, target.shape[1])
+        self._parts = []
+        for first in range(0, len(ids), _PART):
+            part = ids[first : first + _PART]
+            weights = self._weights.of(part, first)
+            self._parts.append((first, part, weights, self._weights.blend(part, weights)))
 
-def compare(params: Floats, target: Floats, exact: Ids, ids: Ids) -> Row:
-    """Compare a map's lists with the exact ones of the same sites.
+    def compare(self, ids: Ids) -> Row:
+        """Compare a map's lists with these.
 
-    Returns
-    -------
-    dict
-        `differs`: share of the pixels whose lists are not the same sites; `best_missed`: of those
-        whose best site is in no place of it; `missed`: softmax weight of the exact top K that the
-        list lacks, its mean, 99.9 % quantile and maximum; `psnr_db` of the exact picture and of the
-        map's against the image, and of one against the other.
-    """
-    width, channels = target.shape[1], target.shape[2]
-    wanted = target.reshape(-1, channels)
-    missed = np.empty(len(exact), np.float32)
-    differs = best = 0
-    errors = np.zeros(3)
-    for first in range(0, len(exact), _PART):
-        a, b = exact[first : first + _PART], ids[first : first + _PART]
-        found = (a[:, :, None] == b[:, None, :]).any(axis=2)
-        absent = ~found & (a >= 0)
-        differs += int(np.count_nonzero(absent.any(axis=1)))
-        best += int(np.count_nonzero(absent[:, 0]))
-        weights = softmax(logits(params, a, first, width))
-        missed[first : first + _PART] = np.minimum(np.sum(weights, axis=1, where=absent), 1)
-        colors = params[:, COLOR:]
-        drawn = [
-            np.clip(np.einsum("mk,mkc->mc", w, colors[np.maximum(i, 0)]), 0, 1)
-            for w, i in ((weights, a), (softmax(logits(params, b, first, width)), b))
-        ]
-        goal = wanted[first : first + _PART]
-        for j, difference in enumerate((drawn[0] - goal, drawn[1] - goal, drawn[0] - drawn[1])):
-            errors[j] += np.sum(difference.astype(np.float64) ** 2)
-    psnr = -10 * np.log10(np.maximum(errors / wanted.size, 1e-12))
-    return {
-        "differs": differs / len(exact),
-        "best_missed": best / len(exact),
-        "missed": float(missed.mean()),
-        "missed_999": float(np.quantile(missed, 0.999)),
-        "missed_most": float(missed.max()),
-        "exact_psnr_db": float(psnr[0]),
-        "psnr_change_db": float(psnr[1] - psnr[0]),
-        "psnr_between_db": float(psnr[2]),
-    }
+        Returns
+        -------
+        dict
+            `differs`: share of the pixels whose lists are not the same sites; `best_missed`: of
+            those whose best site is in no place of it; `missed`: softmax weight of the exact top K
+            that the list lacks, its mean, 99.9 % quantile and maximum; PSNR of the exact picture
+            against the image, by how much it is higher with the map's, and between both.
+        """
+        missed = np.empty(len(ids), np.float32)
+        differs = best = 0
+        errors = np.zeros(3)
+        for first, exact, weights, picture in self._parts:
+            part = ids[first : first + _PART]
+            found = (exact[:, :, None] == part[:, None, :]).any(axis=2)
+            absent = ~found & (exact >= 0)
+            differs += int(np.count_nonzero(absent.any(axis=1)))
+            best += int(np.count_nonzero(absent[:, 0]))
+            lost = np.minimum(np.sum(weights, axis=1, where=absent), 1)
+            missed[first : first + _PART] = lost
+            other = self._weights.blend(part, self._weights.of(part, first))
+            goal = self._target[first : first + _PART]
+            for j, difference in enumerate((picture - goal, other - goal, picture - other)):
+                errors[j] += np.sum(difference.astype(np.float64) ** 2)
+        psnr = -10 * np.log10(np.maximum(errors / self._target.size, 1e-12))
+        return {
+            "differs": differs / len(ids),
+            "best_missed": best / len(ids),
+            "missed": float(missed.mean()),
+            "missed_999": float(np.quantile(missed, 0.999)),
+            "missed_most": float(missed.max()),
+            "exact_psnr_db": float(psnr[0]),
+            "psnr_change_db": float(psnr[1] - psnr[0]),
+            "psnr_between_db": float(psnr[2]),
+        }
 
 
 class Probe:
     """Compares maps with the exact lists of one set of sites."""
 
     def __init__(self, target: Floats, params: Floats, k: int, threads: int) -> None:
-        self.target, self.params = target, params
+        self.params = params
         height, width, channels = target.shape
-        self.exact = _core.exact_lists(params, width, height, k, threads)
+        ids = _core.exact_lists(params, width, height, k, threads)
+        self._exact = Exact(params, target, ids)
         self._fit = _core.Fit(target, params, k, threads)
         self._fit.refresh(DEFAULT_CUT)
         # In units of the steps that Adam takes: columns have other units.
@@ -175,14 +191,14 @@ class Probe:
         return self._fit.gradients * self._units
 
     def row(self, lists: CpuTopKMap) -> Row:
-        """Return what `compare` does, and angles between gradients in degrees."""
+        """Return what `Exact.compare` does, and angles between gradients in degrees."""
         lists.lists.set_sites(self.params)  # no pass: some may have gone since the last one
         self._fit.follow(lists.lists, DEFAULT_CUT)
         gradient = self._take()
         angles = {"all": angle(self._gradient, gradient)}
         for name, columns in COLUMNS.items():
             angles[name] = angle(self._gradient[:, columns], gradient[:, columns])
-        return compare(self.params, self.target, self.exact, lists.ids) | {"angle": angles}
+        return self._exact.compare(lists.ids) | {"angle": angles}
 
 
 def angle(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
@@ -215,8 +231,11 @@ class _Followed:
         self._stale = Propagation.interval
 
     def _probe(self, moment: str, iteration: int) -> None:
+        paper = Propagation()
         probe = Probe(self._target, self._session.params, DEFAULT_K, self._case.threads)
         for (injected, passes), lists in self._maps.items():
+            if moment == "before" and (injected not in (0, paper.injected) or passes > 1):
+                continue
             at = {"iteration": iteration, "moment": moment, "sites": len(probe.params)}
             setting = {"injected": injected, "passes": passes}
             self.rows.append({**at, **setting, **probe.row(lists)})
@@ -293,15 +312,15 @@ def fits(case: Case) -> Iterator[Row]:
     tried: list[tuple[int, Propagation | None]] = []
     for k in case.ks:
         tried += [(k, None), (k, paper)]
-    changes: list[dict[str, int]] = [{"injected": n} for n in case.injected]
+    changes: list[dict[str, int]] = [{"injected": 0}]
     changes += [{"passes": n} for n in case.passes] + [{"interval": n} for n in case.intervals]
     tried += [(DEFAULT_K, None), *((DEFAULT_K, replace(paper, **change)) for change in changes)]
     backend = CpuBackend(case.threads)
     height, width, _ = image.shape
     for k, propagation in dict.fromkeys(tried):
-        start = perf_counter()
+        start = process_time()
         result = fit(backend, target, case.count(image), case.options(propagation), k=k)
-        seconds = perf_counter() - start
+        seconds = process_time() - start
         drawn = backend.render(Sites(result.params), width, height, k)
         white = float(np.iinfo(image.dtype).max)
         picture = np.rint(np.clip(drawn, 0, 1) * white).astype(image.dtype)

@@ -44,6 +44,8 @@ def test_tables(
     assert shown.err == ""
     titles = [line for line in shown.out.splitlines() if line.endswith(":")]
     assert [title.split(" ")[0] for title in titles] == ["Maps", "Angle", "Maps", "Fits", "Fits"]
+    assert module("study_topk").main(["--from", str(out)]) == 0
+    assert capsys.readouterr().out == shown.out
     report = json.loads(out.read_text())
     assert report["case"]["sites"] == 60
 
@@ -51,7 +53,7 @@ def test_tables(
     moments = {(8, "before"), (8, "after"), (24, "before"), (24, "after")}
     assert {(row["iteration"], row["moment"]) for row in rows} == moments
     assert {(row["injected"], row["passes"]) for row in rows} == {(0, 1), (4, 1), (4, 2)}
-    assert len(rows) == 2 * 4 * 3
+    assert len(rows) == 2 * 2 * (2 + 3)
     for row in rows + report["coverage"]:
         assert 0 <= row["best_missed"] <= row["differs"] <= 1
         assert 0 <= row["missed"] <= row["missed_most"] <= 1
@@ -80,7 +82,7 @@ def probe_case(module: Load) -> tuple[ModuleType, np.ndarray, np.ndarray, np.nda
 
 def test_exact_lists_miss_nothing(probe_case) -> None:
     measures, params, target, ids = probe_case
-    row = measures.compare(params, target, ids, ids[:, ::-1])  # in any order
+    row = measures.Exact(params, target, ids).compare(ids[:, ::-1])  # in any order
     assert row["differs"] == row["best_missed"] == row["missed_most"] == 0
     assert abs(row["psnr_change_db"]) < 1e-4
     lists = CpuTopKMap(40, 32, 8, 1, Propagation(injected=8))
@@ -98,13 +100,13 @@ def test_a_missing_site_is_missed_by_its_weight(probe_case) -> None:
         weights[blend.pixels] = blend.weights[:, 1]
     wrong = ids.copy()
     wrong[::2, 1] = -1
-    row = measures.compare(params, target, ids, wrong)
+    row = measures.Exact(params, target, ids).compare(wrong)
     assert row["differs"] == pytest.approx(0.5)
     assert row["best_missed"] == 0
     assert row["missed"] == pytest.approx(weights[::2].sum() / len(ids), rel=1e-3)
     assert row["missed_most"] == pytest.approx(weights[::2].max(), rel=1e-3)
     wrong[0, 0] = -1
-    assert measures.compare(params, target, ids, wrong)["best_missed"] == 1 / len(ids)
+    assert measures.Exact(params, target, ids).compare(wrong)["best_missed"] == 1 / len(ids)
 
 
 def test_angles(module: Load) -> None:

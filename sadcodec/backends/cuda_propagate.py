@@ -3,7 +3,7 @@
 Each pixel holds a list of K sites. A pass merges it with the lists of the four pixels at some
 distance, with a site near the best one along a Hilbert curve, and with sites drawn at random
 (Iinbor, Dou and Matusik, arXiv 2604.21984). The lists are not exact, other than those of
-`cuda_lists.py`; docs/GPU.md says how often they differ. kernels/propagate.cu does the work.
+`cuda_lists.py`; docs/STUDY.md says how often they differ. kernels/propagate.cu does the work.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Each pixel keeps a list of K sites. A pass merges it with the lists of the four pixels at some
 distance, with a site near the best one along a Hilbert curve, and with sites drawn at random
 (Iinbor, Dou and Matusik, arXiv 2604.21984). The lists are not exact, as those of tiles are;
-docs/GPU.md says how often they differ. kernels/sad_propagate.h defines a pass.
+docs/STUDY.md says how often they differ. kernels/sad_propagate.h defines a pass.
 """
 
 from __future__ import annotations
