@@ -27,6 +27,7 @@ from sadcodec.bitstream import (
 )
 from sadcodec.effort import DEFAULT_EFFORT, effort_for
 from sadcodec.errors import DamageWarning, InputError, LimitError, OptionError, TargetError
+from sadcodec.fit.schedule import RECIPES
 from sadcodec.objective import METRICS
 from sadcodec.processors import default_threads
 from sadcodec.quantize import code_values
@@ -49,6 +50,7 @@ __all__ = [
 DEFAULT_QUALITY = 75.0
 MAX_PIXELS = 1 << 28  # of a decode, unless the caller allows more
 MAX_ENCODE_PIXELS = 1 << 26
+PAPER_BACKENDS = ("auto", "cpu", "reference")  # of the recipe paper; auto is the CPU
 
 # Rate from which other codecs keep more of photographs (docs/RATE_DISTORTION.md), and the smallest
 # image of which that is worth saying.
@@ -86,6 +88,8 @@ class EncodeReport:
     backend : str
     warning : str or None
         Why a target was not met, or that other codecs do better at such a rate.
+    recipe : str
+        Of the fit: "default" or "paper".
     """
 
     bytes: int
@@ -101,6 +105,7 @@ class EncodeReport:
     metric: str
     backend: str
     warning: str | None = None
+    recipe: str = "default"
 
 
 def check_image(image: Image) -> Image:
@@ -130,6 +135,19 @@ def _target(given: dict[str, float | None]) -> tuple[str, float]:
     if not low <= value <= high or (value == 0.0 and name != "quality"):
         raise OptionError(f"{name} is {value}, which is out of range")
     return name, float(value)
+
+
+def _check_recipe(recipe: str, kind: str, backend: str) -> str:
+    """Return the name of the backend that the recipe runs on."""
+    if recipe not in RECIPES:
+        raise OptionError(f"recipe must be one of {', '.join(RECIPES)}, not {recipe!r}")
+    if recipe == "default":
+        return backend
+    if kind != "sites":
+        raise OptionError("the recipe paper needs a number of sites, which it is solved for")
+    if backend not in PAPER_BACKENDS:
+        raise OptionError(f"the recipe paper runs on the backend cpu, not on {backend}")
+    return "cpu" if backend == "auto" else backend
 
 
 def _rising(progress: Progress | None) -> Progress | None:
@@ -197,13 +215,14 @@ def encode_with_report(
     psnr: float | None = None,
     sites: int | None = None,
     metric: str = "psnr",
+    recipe: str = "default",
     effort: int = DEFAULT_EFFORT,
     seed: int = 0,
     threads: int | None = None,
     backend: str = "auto",
     coder: str = "range",
     groups: int | None = None,
-    topk: str = "exact",
+    topk: str | None = None,
     strict: bool = False,
     progress: Progress | None = None,
 ) -> tuple[bytes, EncodeReport]:
@@ -227,8 +246,10 @@ def encode_with_report(
         raise OptionError(f"groups must be 1..{MAX_GROUPS}, not {groups}")
     if not 0 <= seed < 1 << 32:
         raise OptionError(f"seed must be 0..2^32 - 1, not {seed}")
+    engine = _engine(_check_recipe(recipe, kind, backend), threads, "encode")
+    if topk is None:
+        topk = "propagate" if recipe == "paper" and engine.name == "cpu" else "exact"
     propagation = propagation_of(topk, seed)
-    engine = _engine(backend, threads, "encode")
     height, width, channels = image.shape
     white = np.iinfo(image.dtype).max
     header = Header(
@@ -253,6 +274,7 @@ def encode_with_report(
         seed=seed,
         metric=metric,
         propagation=propagation,
+        recipe=recipe,
         progress=_rising(progress),
     )
     encoding = _run(job, kind, value)
@@ -272,7 +294,7 @@ def encode_with_report(
         psnr=_psnr(image, decoded),
         fit_psnr=_psnr(image, fitted),
         sites=len(symbols),
-        iterations=job.effort.iterations,
+        iterations=job.iterations,
         seconds=perf_counter() - start,
         fit_seconds=encoding.fit_seconds,
         target=kind,
@@ -280,6 +302,7 @@ def encode_with_report(
         metric=metric,
         backend=engine.name,
         warning=encoding.warning or _advice(8.0 * len(data) / (width * height), width * height),
+        recipe=recipe,
     )
     return data, report
 
@@ -310,6 +333,9 @@ def encode(image: Image, **options: Any) -> bytes:
     metric : str
         What is optimized: "psnr", or "ssim", which spends the bytes on structure where contrast is
         low and costs PSNR. A `psnr` target stays one of PSNR.
+    recipe : str
+        How the sites are fitted: "default", or "paper", the authors' schedule of 4000 iterations,
+        for research: with a `sites` target, on the CPU.
     effort : int, 1..9
     seed : int, 0..2^32 - 1
     threads : int, optional
@@ -323,9 +349,10 @@ def encode(image: Image, **options: Any) -> bytes:
         Parts of the picture that are coded alone: damage to a file then costs one of them
         (`decode` with `repair`). Each takes 60 to 400 bytes. By default one; of the coder "range",
         from 131,072 sites on, one for every 65,536 sites.
-    topk : str
+    topk : str, optional
         How the fits find the sites of a pixel: "exact", or "propagate" for the approximate map of
-        the paper, for research. Decoding is exact either way.
+        the paper, for research: its default with the recipe "paper" on the CPU. Decoding is exact
+        either way.
     strict : bool
         Raise an error where the target cannot be met, instead of returning the nearest file.
     progress : callable(share, message), optional

@@ -14,6 +14,7 @@ from sadcodec.bitstream import Header
 from sadcodec.effort import Effort
 from sadcodec.fill import fill, fills
 from sadcodec.fit.loop import fine_tune, fit
+from sadcodec.fit.paper.schedule import ITERATIONS as PAPER_ITERATIONS
 from sadcodec.fit.schedule import FitOptions
 from sadcodec.objective import Objective, objective_for
 from sadcodec.quantize import quantize
@@ -72,6 +73,8 @@ class Job:
         What is optimized, one of `sadcodec.objective.METRICS`. Targets of PSNR are not.
     propagation : Propagation, optional
         Fit by the paper's top-K map; by exact lists otherwise.
+    recipe : str
+        Of the fit, one of `sadcodec.fit.schedule.RECIPES`.
     """
 
     backend: Backend
@@ -81,12 +84,18 @@ class Job:
     seed: int = 0
     metric: str = "psnr"
     propagation: Propagation | None = None
+    recipe: str = "default"
     progress: Callable[[float, str], None] | None = None
 
     @property
     def pixels(self) -> int:
         """Width x height."""
         return self.header.width * self.header.height
+
+    @property
+    def iterations(self) -> int:
+        """Of the fit."""
+        return PAPER_ITERATIONS if self.recipe == "paper" else self.effort.iterations
 
     def objective(self, params: Floats | None = None) -> Objective:
         """Return what to fit to, for SSIM given the diagram that there is, float32 [N, 6 + C]."""
@@ -161,7 +170,8 @@ def fit_and_tune(
         return rate_term(params, mse, rounded, threads)
 
     options = FitOptions(
-        iterations=job.effort.iterations,
+        recipe=job.recipe,
+        iterations=job.iterations,
         dense_start=job.effort.dense_start,
         density_interval=job.effort.density_interval,
         radius=radius,
@@ -177,7 +187,7 @@ def fit_and_tune(
         k=header.k,
         weights=objective.weights,
         budget=budget if size is not None or spare > 1.0 else None,
-        rate=rate,
+        rate=rate if job.recipe == "default" else None,
         progress=lambda share: job.report(0.05 + 0.5 * share, "fitting"),
     )
     seconds = perf_counter() - start

@@ -89,6 +89,8 @@ void Fit::set_params(const float* params) {
   masked_ = 0;  // what was near before says nothing now
 }
 
+void Fit::move(const float* params) { std::copy_n(params, params_.size(), params_.begin()); }
+
 void Fit::prepare(const float* params) { prepare_sites(params, count_, channels_, pool_, &sites_); }
 
 void Fit::refresh(float cut) {

@@ -33,10 +33,13 @@ class Fit {
   int count() const { return count_; }
   int channels() const { return channels_; }
   int columns() const { return kColor + channels_; }
+  int k() const { return k_; }
   const std::vector<float>& params() const { return params_; }
   const std::vector<float>& gradients() const { return gradients_; }
 
   void set_params(const float* params);
+  // As set_params, for parameters a step away: what the lists say of them holds, as after adam.
+  void move(const float* params);
   // Exact lists of the present parameters.
   void refresh(float cut);
   // Lists out of a map of these sites: a pixel is blended from those of its own list.
@@ -51,6 +54,10 @@ class Fit {
   void adam(const float* rates, float beta1, float beta2, float epsilon);
   // out [count, 3]: mass, responsibility-weighted squared error, removal delta; by exact lists.
   void statistics(float* out);
+  // out [count, kMoments]: mass, and the moments of the error about the site.
+  void error_moments(double* out);
+  // out [count, k]: the sites of largest logit at the pixel that a site lies in, -1 where fewer.
+  void neighbours(int32_t* out);
   void keep(const int32_t* index, int count);
   void append(const float* params, int count);
 

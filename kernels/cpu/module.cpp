@@ -216,6 +216,33 @@ NB_MODULE(_core, m) {
                      "params must keep their shape");
              f.set_params(params.data());
            })
+      .def("move",
+           [](sad::Fit& f, const FloatTable& params) {
+             require(params.shape(0) == static_cast<size_t>(f.count()) &&
+                         params.shape(1) == static_cast<size_t>(f.columns()),
+                     "params must keep their shape");
+             f.move(params.data());
+           })
+      .def("error_moments",
+           [](sad::Fit& f) {
+             const auto rows = static_cast<size_t>(f.count());
+             std::vector<double> out(rows * sad::kMoments);
+             {
+               nb::gil_scoped_release release;
+               f.error_moments(out.data());
+             }
+             return to_numpy(std::move(out), {rows, size_t{sad::kMoments}});
+           })
+      .def("neighbours",
+           [](sad::Fit& f) {
+             const auto rows = static_cast<size_t>(f.count()), k = static_cast<size_t>(f.k());
+             std::vector<int32_t> out(rows * k);
+             {
+               nb::gil_scoped_release release;
+               f.neighbours(out.data());
+             }
+             return to_numpy(std::move(out), {rows, k});
+           })
       .def("refresh", &sad::Fit::refresh, nb::arg("cut"), nb::call_guard<nb::gil_scoped_release>())
       .def("follow", &sad::Fit::follow, nb::arg("lists"), nb::arg("cut"),
            nb::call_guard<nb::gil_scoped_release>())

@@ -1,5 +1,6 @@
 // Compiled once per instruction set, with SAD_ISA naming it (see CMakeLists.txt).
 #include "candidates.h"
+#include "fit_moments.h"
 #include "fit_passes.h"
 #include "passes.h"
 
@@ -14,8 +15,9 @@ namespace SAD_ISA {
 
 extern const Kernels kTable;
 const Kernels kTable = {
-    SAD_STRING(SAD_ISA), filter_super, visit_unit,   render_tile,   visit_squares, gradient_square,
-    statistics_square,   list_tile,    weigh_pixels, descent_setup, descent_error, descent_color,
+    SAD_STRING(SAD_ISA), filter_super,      visit_unit,     render_tile, visit_squares,
+    gradient_square,     statistics_square, moments_square, list_tile,   weigh_pixels,
+    descent_setup,       descent_error,     descent_color,
 };
 
 }  // namespace SAD_ISA

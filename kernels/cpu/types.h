@@ -19,6 +19,8 @@ constexpr int kTilePixels = kTile * kTile;
 constexpr int kSquareTiles = (kSquare / kTile) * (kSquare / kTile);
 constexpr int kBlocks = 8;        // 4 compact 4x4 blocks, then 4 phases of one pixel in 2x2
 constexpr int kDescentList = 12;  // sites a pixel keeps during the integer descent
+// Per site: mass, then its error, and the error times dx, dy, dx^2, dx dy, dy^2 from the site.
+constexpr int kMoments = 7;
 
 // Radius of what pads site columns: a logit under that of any site.
 constexpr float kNowhere = -1e30f;
@@ -130,6 +132,8 @@ struct Kernels {
   double (*gradient_square)(const GradientTask& task, Scratch* scratch);
   // Sums [count][3]: mass, responsibility-weighted squared error, removal delta.
   void (*statistics_square)(const SquareTask& task, Scratch* scratch);
+  // Sums [count][kMoments]. cut: as of the lists.
+  void (*moments_square)(const SquareTask& task, float cut, Scratch* scratch);
   void (*list_tile)(const PreparedSite* sites, int x0, int y0, int width, int height,
                     const int32_t* ids, int count, DescentLists lists, Scratch* scratch);
   // Weights [count][k] of the pixels first, first + 1, ...: the softmax of their k best logits.

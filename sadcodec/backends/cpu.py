@@ -50,7 +50,7 @@ def _check(k: int, width: int = 1, height: int = 1) -> None:
 
 
 class CpuFitSession:
-    """`sadcodec.backends.base.FitSession` over the C++ core."""
+    """`sadcodec.backends.open_session.OpenFitSession` over the C++ core."""
 
     def __init__(
         self,
@@ -148,11 +148,7 @@ class CpuFitSession:
             noise = np.ascontiguousarray(noise, np.float32)
             if noise.shape != (self.site_count, self._columns):
                 raise OptionError(f"noise of shape {list(noise.shape)} is not that of the sites")
-        if self._listed_cut == 0.0:
-            if self._map_serves:
-                self._list()  # the map is as it was: exact lists served the statistics
-            else:
-                self.refresh(self._cut)
+        self._require_lists()
         return self._fit.gradient(-1 if phase is None else phase, noise, seed)
 
     def set_rate(self, rate: RateTerm | None) -> None:
@@ -174,6 +170,30 @@ class CpuFitSession:
         if steps.shape != (self._columns,):
             raise OptionError(f"Adam needs {self._columns} rates, one a column")
         self._fit.adam(steps, beta1, beta2, epsilon)
+
+    def move(self, params: Floats) -> None:
+        """Set all parameters to values a step away; see `OpenFitSession`."""
+        moved = Sites(np.ascontiguousarray(params, np.float32)).params  # checks values
+        if moved.shape != (self.site_count, self._columns):
+            raise OptionError(f"parameters of shape {list(moved.shape)} are not those of the sites")
+        self._fit.move(moved)
+
+    def error_moments(self) -> NDArray[np.float64]:
+        """Return the moments of each site's error; see `OpenFitSession`."""
+        self._require_lists()
+        return self._fit.error_moments()
+
+    def neighbours(self) -> NDArray[np.int32]:
+        """Return the sites next to each site; see `OpenFitSession`."""
+        self._require_lists()
+        return self._fit.neighbours()
+
+    def _require_lists(self) -> None:
+        if self._listed_cut == 0.0:
+            if self._map_serves:
+                self._list()  # the map is as it was: exact lists served the statistics
+            else:
+                self.refresh(self._cut)
 
     def _statistics(self) -> Floats:
         # Lists with a shorter cut would lack sites that matter once another is gone, and those of a

@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 from sadcodec.backends.base import Start
 from sadcodec.sites import COLOR, GEOMETRY_COLUMNS, LOG_TAU, RADIUS, P, Q, X, Y
 
-__all__ = ["BLUR", "FLOOR", "blur_weights", "draws", "hilbert_order", "initialize", "placed"]
+__all__ = [
+    "BLUR",
+    "FLOOR",
+    "blur_weights",
+    "draws",
+    "hilbert_order",
+    "initialize",
+    "placed",
+    "sobel",
+]
 
 Floats = NDArray[np.float32]
 
@@ -60,7 +69,7 @@ def _blur(image: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
     return image
 
 
-def _gradients(image: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def sobel(image: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Sobel derivatives of [H, W], per px."""
     p = np.pad(image, 1, mode="edge")
     gx = (
@@ -124,7 +133,7 @@ def initialize(
     """
     height, width, channels = target.shape
     luma = target.mean(axis=2, dtype=np.float64)
-    gx, gy = _gradients(luma)
+    gx, gy = sobel(luma)
     density = (_blur(np.hypot(gx, gy), BLUR) + FLOOR) ** power
     density *= count / density.sum()
 

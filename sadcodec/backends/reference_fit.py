@@ -17,6 +17,7 @@ from sadcodec.backends.base import (
     STATISTICS_CUT,
     RateTerm,
 )
+from sadcodec.backends.open_session import MOMENTS
 from sadcodec.backends.reference import blends, check_k, gradients
 from sadcodec.backends.weights import checked_weights
 from sadcodec.errors import OptionError
@@ -35,7 +36,14 @@ from sadcodec.sites import (
     Y,
 )
 
-__all__ = ["ReferenceFitSession", "rate_gradient", "removal_deltas", "statistics"]
+__all__ = [
+    "ReferenceFitSession",
+    "error_moments",
+    "neighbours",
+    "rate_gradient",
+    "removal_deltas",
+    "statistics",
+]
 
 Floats = NDArray[np.float64]
 
@@ -109,6 +117,60 @@ def removal_deltas(
     return delta
 
 
+def error_moments(
+    params: Floats, target: Floats, k: int = DEFAULT_K, weights: Floats | None = None
+) -> Floats:
+    """Return each site's mass and the moments of its error (see `OpenFitSession`).
+
+    Parameters
+    ----------
+    params : float64 [N, 6 + C]
+    target : float64 [H, W, C]
+    k : int
+    weights : float64 [H, W], optional
+        Of the squared errors.
+
+    Returns
+    -------
+    float64 [N, 7]
+    """
+    out = np.zeros((len(params), MOMENTS))
+    wanted = target.reshape(-1, target.shape[2])
+    weight = np.ones(len(wanted)) if weights is None else weights.ravel()
+    for blend in blends(params, target.shape[1], k, np.arange(len(wanted))):
+        squared = np.sum((blend.value - wanted[blend.pixels]) ** 2, axis=1)
+        e = blend.weights * (weight[blend.pixels] * squared)[:, None]
+        dx = blend.points[:, 0, None] - params[blend.ids, X]
+        dy = blend.points[:, 1, None] - params[blend.ids, Y]
+        columns = (blend.weights, e, e * dx, e * dy, e * dx * dx, e * dx * dy, e * dy * dy)
+        np.add.at(out, blend.ids, np.stack(columns, axis=-1))
+    return out
+
+
+def neighbours(params: Floats, width: int, height: int, k: int = DEFAULT_K) -> NDArray[np.int32]:
+    """Return the K sites of largest logit at each site's pixel (see `OpenFitSession`).
+
+    Parameters
+    ----------
+    params : float64 [N, 6 + C]
+    width, height : int, px
+    k : int
+
+    Returns
+    -------
+    int32 [N, K]
+    """
+    column = np.clip(params[:, X].astype(np.int64), 0, width - 1)
+    row = np.clip(params[:, Y].astype(np.int64), 0, height - 1)
+    out = np.full((len(params), k), -1, np.int32)
+    first = 0
+    for blend in blends(params, width, k, row * width + column):
+        last = first + len(blend.ids)
+        out[first:last, : blend.ids.shape[1]] = blend.ids
+        first = last
+    return out
+
+
 def rate_gradient(params: Floats, rate: RateTerm) -> tuple[float, Floats]:
     """Return what the sites cost, in bits but for a constant, and its derivatives.
 
@@ -168,7 +230,7 @@ def _disturbed(params: Floats, noise: NDArray[np.float32], seed: int) -> Floats:
 
 
 class ReferenceFitSession:
-    """`FitSession` over the functions of this module; float64 inside, exact top K every time."""
+    """`OpenFitSession` over the functions of this module; float64, exact top K every time."""
 
     def __init__(
         self,
@@ -279,6 +341,22 @@ class ReferenceFitSession:
     def removal_deltas(self) -> Floats:
         """Return the rise of the squared error without each site, float64 [N]."""
         return removal_deltas(self._params, self._target, self._k, self._weights)
+
+    def move(self, params: NDArray[np.float32]) -> None:
+        """Set all parameters."""
+        moved = Sites(np.ascontiguousarray(params)).params
+        if moved.shape != self._params.shape:
+            raise OptionError(f"parameters of shape {list(moved.shape)} are not those of the sites")
+        self._params = moved.astype(np.float64)
+
+    def error_moments(self) -> Floats:
+        """Return the moments of each site's error, float64 [N, 7]."""
+        return error_moments(self._params, self._target, self._k, self._weights)
+
+    def neighbours(self) -> NDArray[np.int32]:
+        """Return the sites next to each site, int32 [N, K]."""
+        height, width, _ = self._target.shape
+        return neighbours(self._params, width, height, self._k)
 
     def rows(self, index: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
         """Return the parameters of some sites, rounded."""

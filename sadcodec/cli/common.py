@@ -22,6 +22,7 @@ BACKENDS = ("auto", "cpu", "cuda", "cuda:N", "reference")
 CODERS = ("range", "zstd")
 METRICS = ("psnr", "ssim")
 TOPK = ("exact", "propagate")
+RECIPES = ("default", "paper")
 
 
 class Finite(click.FloatRange):
@@ -206,10 +207,10 @@ def topk_option(command: F) -> F:
     return click.option(
         "--topk",
         type=click.Choice(TOPK),
-        default="exact",
-        show_default=True,
+        default=None,
         help="Research: how fitting finds a pixel's sites: exact, or propagate = the approximate "
-        "map of the paper. Decoding is always exact.",
+        "map of the paper. Default: exact; propagate with --recipe paper. Decoding is always "
+        "exact.",
     )(command)
 
 
@@ -222,6 +223,18 @@ def metric_option(command: F) -> F:
         show_default=True,
         help="What is optimized: psnr = the squared error, ssim = structural similarity: more "
         "texture where contrast is low, for a lower PSNR.",
+    )(command)
+
+
+def recipe_option(command: F) -> F:
+    """``--recipe``."""
+    return click.option(
+        "--recipe",
+        type=click.Choice(RECIPES),
+        default="default",
+        show_default=True,
+        help="Research: how the sites are fitted. paper = the authors' schedule of 4000 "
+        "iterations, minutes instead of seconds; with --sites, on the CPU.",
     )(command)
 
 

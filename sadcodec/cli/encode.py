@@ -62,6 +62,7 @@ _FAILED = 3  # exit status when some images failed
     help="Number of sites. Anchors for 768 x 512: 1500 = about 0.13 bpp, 5000 = 0.43, 12000 = 1.",
 )
 @common.metric_option
+@common.recipe_option
 @common.effort_option
 @common.seed_option
 @common.threads_option
@@ -93,13 +94,14 @@ def encode(
     psnr: float | None,
     sites: int | None,
     metric: str,
+    recipe: str,
     effort: int,
     seed: int,
     threads: int | None,
     backend: str,
     coder: str,
     groups: int | None,
-    topk: str,
+    topk: str | None,
     strict: bool,
     force: bool,
     as_json: bool,
@@ -118,9 +120,12 @@ def encode(
         raise click.UsageError(
             f"{' and '.join('--' + name for name in given)} exclude each other: give one target."
         )
+    if recipe == "paper":
+        backend = _backend_of_paper(sites, backend)
     options: dict[str, Any] = {
         **goals,
         "metric": metric,
+        "recipe": recipe,
         "effort": effort,
         "seed": seed,
         "coder": coder,
@@ -174,6 +179,15 @@ def encode(
                     {"input": source, "output": target, "error": outcome.cause}, False
                 )
     return status
+
+
+def _backend_of_paper(sites: int | None, backend: str) -> str:
+    """Return the backend that ``--recipe paper`` runs on, if it goes with the other options."""
+    if sites is None:
+        raise click.UsageError("--recipe paper needs --sites, which its schedule is solved for.")
+    if backend.startswith("cuda"):
+        raise click.UsageError("--recipe paper runs on the CPU, not with --backend cuda.")
+    return "cpu" if backend == "auto" else backend
 
 
 def _record(source: str, target: str, coded: Coded, options: dict[str, Any]) -> dict[str, Any]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import SupportsFloat
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sadcodec.backends.base import Backend, FitSession, Propagation, RateTerm, Start
+from sadcodec.errors import OptionError
 from sadcodec.fit.density import prune, split
+from sadcodec.fit.paper.loop import fit_paper
+from sadcodec.fit.result import FitResult
 from sadcodec.fit.schedule import (
     BUDGET_AT,
     FULL_FROM,
@@ -38,14 +40,6 @@ Rate = Callable[[Floats, float], RateTerm]
 
 BETA1, BETA2 = 0.9, 0.95
 _PHASES = (0, 3, 1, 2)  # diagonal first, so that two iterations already see both rows and columns
-
-
-@dataclass
-class FitResult:
-    """Fitted parameters float32 [N, 6 + C] and their mean squared error over all pixels."""
-
-    params: Floats
-    mse: float
 
 
 def start_count(width: int, height: int, sites: int, options: FitOptions) -> int:
@@ -92,7 +86,26 @@ def fit(
     Returns
     -------
     FitResult
+
+    Raises
+    ------
+    OptionError
+        If the recipe is the paper's, and there is a budget or a rate, or the backend cannot run it.
     """
+    if options.recipe == "paper":
+        if budget is not None or rate is not None:
+            raise OptionError("the recipe paper fits a given number of sites, for the error alone")
+        return fit_paper(
+            backend,
+            target,
+            sites,
+            iterations=options.iterations,
+            k=k,
+            weights=weights,
+            seed=options.seed,
+            propagation=options.propagation,
+            progress=progress,
+        )
     height, width, channels = target.shape
     start = start_count(width, height, sites, options)
     dense = sites * 393216.0 / (width * height)

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from sadcodec.backends.base import Propagation
 from sadcodec.sites import COLOR, GEOMETRY_COLUMNS, LOG_TAU, RADIUS, P, Q, X, Y
 
-__all__ = ["FitOptions", "decay", "learning_rates", "pruned_count"]
+__all__ = ["RECIPES", "FitOptions", "decay", "learning_rates", "pruned_count"]
 
+RECIPES = ("default", "paper")
 SMALL, LARGE = 20_000, 50_000  # site counts between which the peak rates are interpolated
 
 
@@ -26,6 +27,9 @@ class FitOptions:
 
     Attributes
     ----------
+    recipe : str
+        One of `RECIPES`. "paper" is the authors' (`sadcodec.fit.paper`), which takes the iterations
+        and the seed from here and has constants for all else.
     iterations : int, >= 1
     start_ratio : float, >= 0
         Sites at the start, as a multiple of the budget. Above 1 they are pruned to the budget;
@@ -52,6 +56,7 @@ class FitOptions:
         Candidates from the paper's top-K map, renewed at its own interval; exact lists by default.
     """
 
+    recipe: str = "default"
     iterations: int = 500
     start_ratio: float = 0.0
     dense_start: float = 3.0

@@ -1,0 +1,414 @@
+"""The authors' recipe: each piece against plain code for the same, then whole fits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from backends_under_test import ON_CPU, backend_named
+from conftest import load
+from diagrams import random_sites, smooth_target
+
+from sadcodec import rate
+from sadcodec.backends import get_backend
+from sadcodec.backends.reference import gradients
+from sadcodec.codec import encode_with_report
+from sadcodec.errors import OptionError
+from sadcodec.fit.loop import fit
+from sadcodec.fit.paper.density import halves, scores
+from sadcodec.fit.paper.loop import fit_paper
+from sadcodec.fit.paper.optimizer import (
+    COLORS,
+    A,
+    Neighbours,
+    PaperAdam,
+    U,
+    V,
+    from_params,
+    to_params,
+)
+from sadcodec.fit.paper.schedule import plan, start_count
+from sadcodec.fit.paper.start import THRESHOLD, luma_gradient, place, r2_points
+from sadcodec.fit.schedule import FitOptions
+from sadcodec.sites import COLOR, LOG_TAU, RADIUS, P, Q, X, Y
+
+
+@pytest.fixture(scope="module")
+def target() -> np.ndarray:
+    """float32 [64, 96, 3]: the rim of a cup, a handle and wood grain."""
+    return load("coffee.png")[96:160, 96:192].astype(np.float32) / 255
+
+
+@pytest.fixture(scope="module")
+def cpu():
+    return get_backend("cpu", 1)
+
+
+def psnr(mse: float) -> float:
+    return float(-10 * np.log10(mse))
+
+
+# ---- Start --------------------------------------------------------------------------------------
+
+
+def test_r2_points_are_the_sequence():
+    g = 1.0
+    for _ in range(60):
+        g = (1.0 + g) ** (1 / 3)  # to the root of g^3 = g + 1
+    x, y = 0.5, 0.5
+    points = r2_points(0, 500)
+    for n in range(500):
+        assert np.allclose(points[n], [x, y], atol=1e-9)
+        x, y = (x + 1 / g) % 1.0, (y + 1 / g**2) % 1.0
+    assert np.array_equal(r2_points(123, 7), points[123:130])
+    # Low discrepancy: as many in each of 25 cells.
+    cells = np.histogram2d(points[:, 0], points[:, 1], bins=5, range=[[0, 1], [0, 1]])[0]
+    assert (np.abs(cells - 20) <= 3).all()
+
+
+def sobel_of_luma(target: np.ndarray, row: int, column: int) -> float:
+    height, width, _ = target.shape
+    total = np.zeros(2)
+    for j in (-1, 0, 1):
+        for i in (-1, 0, 1):
+            pixel = target[min(max(row + j, 0), height - 1), min(max(column + i, 0), width - 1)]
+            luma = 0.299 * pixel[0] + 0.587 * pixel[1] + 0.114 * pixel[2]
+            total += luma * np.array([i * (2 - abs(j)), j * (2 - abs(i))])
+    return float(np.hypot(*total)) / 4
+
+
+def test_sites_start_at_the_points_with_a_gradient():
+    target = load("drawing.png")[96:112, 200:224].astype(np.float32) / 255
+    height, width, _ = target.shape
+    params = place(target, 30)
+    n = 0
+    for site in params:
+        while True:
+            x, y = r2_points(n, 1)[0] * (width - 1, height - 1)
+            n += 1
+            strength = sobel_of_luma(target, int(y), int(x))
+            if strength > THRESHOLD:
+                break
+        assert np.allclose(site[[X, Y]], [x + 0.5, y + 0.5], atol=1e-4)
+        assert site[LOG_TAU] == pytest.approx(5 - np.log(width) + 2 * strength**0.25, abs=1e-4)
+        assert site[RADIUS] == 4.0
+        assert not site[[P, Q]].any()
+        assert np.array_equal(site[COLOR:], target[int(y), int(x)])
+    assert n > 40  # some were refused
+    assert not np.array_equal(params, place(target, 30, seed=1))
+    assert np.array_equal(place(target, 30, seed=1), place(target, 30, seed=1))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_flat_images_have_sites_too(channels):
+    params = place(np.full((20, 30, channels), 0.25, np.float32), 50)
+    assert np.allclose(params[:, [X, Y]], r2_points(0, 50) * (29, 19) + 0.5, atol=1e-4)
+    assert (params[:, COLOR:] == 0.25).all()
+
+
+def test_the_gradient_is_of_luma_without_alpha():
+    target = smooth_target(3, 9, 8, 4)
+    gx, gy = luma_gradient(target)
+    for row in range(8):
+        for column in range(9):
+            expected = sobel_of_luma(target, row, column)
+            assert np.hypot(gx, gy)[row, column] == pytest.approx(expected, abs=1e-6)
+    assert np.array_equal(luma_gradient(target[:, :, :2])[0], luma_gradient(target[:, :, :1])[0])
+
+
+# ---- Schedule -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("splitting", [True, False])
+@pytest.mark.parametrize(
+    ("start", "sites", "iterations"),
+    [(128_000, 5000, 4000), (128_000, 50_000, 4000), (128_000, 1, 4000), (128_000, 127_999, 4000),
+     (900, 100, 4000), (2000, 150, 300), (2000, 2000, 4000), (5, 3, 200)],
+)  # fmt: skip
+def test_the_solved_fractions_end_at_the_sites(start, sites, iterations, splitting):
+    steps = plan(start, sites, iterations, splitting=splitting)
+    count, splits, prunes = start, 0, 0
+    for i in range(iterations):
+        splits, prunes = steps.splits.get(i, 0), steps.prunes.get(i, 0)
+        assert 0 <= splits <= count
+        count += splits
+        assert 0 <= prunes < count
+        count -= prunes
+    assert count == steps.final == sites
+    if splitting:
+        assert steps.split_share == pytest.approx(steps.prune_share * 0.01 / 0.033)
+    else:
+        assert not any(steps.splits.values())
+    if start - sites > 100:
+        assert any(steps.splits.values()) == splitting
+
+
+def test_steps_come_when_the_authors_have_them():
+    steps = plan(128_000, 5000, splitting=True)
+    assert sorted(steps.splits) == list(range(20, 3001, 20))
+    assert sorted(steps.prunes) == list(range(120, 3000, 40))
+    # What is split and pruned is the solved share of what there is, all along.
+    count = 128_000
+    for i in range(2960):
+        if i in steps.splits:
+            assert steps.splits[i] == int(count * steps.split_share)
+            count += steps.splits[i]
+        if i in steps.prunes:
+            assert steps.prunes[i] == int(count * steps.prune_share)
+            count -= steps.prunes[i]
+    # A shorter run has them closer together.
+    short = plan(2000, 150, 400, splitting=True)
+    assert sorted(short.splits) == list(range(5, 301, 5))
+    assert sorted(short.prunes) == list(range(10, 300, 10))
+    assert plan(100, 50, 10).final == 100  # too short for a single step
+    assert start_count(768, 512, 5000) == 128_000
+    assert start_count(96, 64, 150) == 2048
+    assert start_count(96, 64, 3000) == 3000
+
+
+# ---- Optimizer ----------------------------------------------------------------------------------
+
+
+def paper_values(count: int, channels: int = 3, seed: int = 2) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    values = from_params(random_sites(seed, count, 16, 12, channels).params)
+    values[A] = rng.uniform(-1.5, 1.5, count)
+    angle = rng.uniform(0, 2 * np.pi, count)
+    values[U], values[V] = np.cos(angle), np.sin(angle)
+    return values
+
+
+def test_the_authors_parameters_and_ours_are_the_same_metric():
+    params = random_sites(2, 50, 16, 12).params
+    assert np.allclose(to_params(from_params(params)), params, atol=1e-5)
+    values = paper_values(50)
+    ours = to_params(values).astype(np.float64)
+    a, length = values[A].astype(np.float64), np.hypot(ours[:, P], ours[:, Q])
+    shape = np.sinh(length) / length
+    g00 = np.cosh(length) + shape * ours[:, P]
+    g01 = shape * ours[:, Q]
+    along = np.exp(a) * values[U] ** 2 + np.exp(-a) * values[V] ** 2
+    assert np.allclose(g00, along, rtol=1e-4)
+    assert np.allclose(g01, (np.exp(a) - np.exp(-a)) * values[U] * values[V], atol=1e-4)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_derivatives_are_those_by_the_authors_parameters(channels):
+    target = smooth_target(3, 16, 12, channels).astype(np.float64)
+    values = paper_values(6, channels)
+    adam = PaperAdam(to_params(values), 16, 12)
+    adam.values = values
+
+    def loss(at: np.ndarray) -> float:  # squared error summed over channels, in float64
+        u, v, a = at[U] / np.hypot(at[U], at[V]), at[V] / np.hypot(at[U], at[V]), at[A]
+        params = np.empty((6, 6 + channels))
+        params[:, :P], params[:, COLOR:] = at[:U].T, at[COLORS:].T
+        params[:, P], params[:, Q] = a * (u * u - v * v), 2 * a * u * v
+        return channels * gradients(params, target, 8)[0]
+
+    by_params = gradients(to_params(values).astype(np.float64), target, 8)[1]
+    found = adam.gradient(by_params.astype(np.float32))
+    for row in range(len(values)):
+        for site in range(6):
+            step = np.zeros_like(values, dtype=np.float64)
+            step[row, site] = 1e-5
+            numeric = (loss(values + step) - loss(values - step)) / 2e-5
+            assert found[row, site] == pytest.approx(numeric, rel=2e-3, abs=2e-7)
+
+
+def test_steps_are_adams_with_the_authors_rates():
+    values = paper_values(5)
+    adam = PaperAdam(to_params(values), 16, 12)
+    adam.values = values.copy()
+    rng = np.random.default_rng(7)
+    plain = values.astype(np.float64)
+    groups = [([X, Y], 0.025), ([LOG_TAU], 0.01), ([RADIUS], 0.01), ([U, V], 0.0025), ([A], 0.025)]
+    groups += [([COLORS + c], 0.01) for c in range(3)]
+    first, second = np.zeros_like(plain), np.zeros((len(groups), 5))
+    for t in range(1, 6):
+        g = rng.normal(0, 1e-6, plain.shape)
+        adam.step(g.astype(np.float32))
+        for site in range(5):
+            for j, (rows, rate_) in enumerate(groups):
+                first[rows, site] = 0.9 * first[rows, site] + 0.1 * g[rows, site]
+                squared = (g[rows, site] ** 2).sum()
+                second[j, site] = 0.999 * second[j, site] + 0.001 * squared
+                root = np.sqrt(second[j, site] / (1 - 0.999**t))
+                plain[rows, site] -= rate_ * first[rows, site] / (1 - 0.9**t) / (root + 1e-8)
+            plain[[U, V], site] /= np.hypot(plain[U, site], plain[V, site])
+            for row, low, high in ((X, 0.5, 15.5), (Y, 0.5, 11.5), (RADIUS, 1, 512), (A, -4, 4)):
+                plain[row, site] = min(max(plain[row, site], low), high)
+            plain[COLORS:, site] = np.clip(plain[COLORS:, site], 0, 1)
+        assert np.allclose(adam.values, plain, atol=2e-5)
+    assert np.abs(adam.values - values).max() > 0.01
+    adam.keep(np.array([3, 1]))
+    adam.append(values[:, :1])
+    before = adam.values.copy()
+    adam.step(np.zeros_like(before))
+    moved = np.abs(adam.values - before).max(axis=0)
+    assert (moved[:2] > 1e-3).all()  # moments stay with their sites
+    assert moved[2] < 1e-6
+
+
+def test_steps_stay_within_the_bounds():
+    adam = PaperAdam(to_params(paper_values(40)), 16, 12)
+    for sign in (1, -1):
+        adam.values[[X, Y, LOG_TAU, RADIUS, A]] -= sign * 600
+        adam.values[COLORS:] -= sign
+        adam.step(np.full_like(adam.values, sign))
+        low = sign > 0
+        assert (adam.values[X] == (0.5 if low else 15.5)).all()
+        assert (adam.values[Y] == (0.5 if low else 11.5)).all()
+        assert (adam.values[RADIUS] == (1 if low else 512)).all()
+        assert (adam.values[LOG_TAU] == (-8 if low else 8)).all()
+        assert (adam.values[A] == (-4 if low else 4)).all()
+        assert (adam.values[COLORS:] == (0 if low else 1)).all()
+        assert np.allclose(np.hypot(adam.values[U], adam.values[V]), 1)
+
+
+def test_gradients_are_smoothed_by_jacobi_passes():
+    rng = np.random.default_rng(3)
+    ids = rng.integers(-1, 20, (20, 5)).astype(np.int32)
+    ids[:, 0] = np.arange(20)  # a site is among its own
+    values = rng.normal(size=20).astype(np.float32)
+    plain = values.astype(np.float64)
+    for _ in range(4):
+        before = plain.copy()
+        for i in range(20):
+            others = [j for j in ids[i] if j not in (-1, i)]
+            total = sum(before[j] for j in others)
+            plain[i] = (values[i] + 0.05 * total) / (1 + 0.05 * len(others))
+    assert np.allclose(Neighbours(ids).smoothed(values, 0.05), plain, atol=1e-6)
+    assert np.array_equal(Neighbours(ids).smoothed(values, 0.0), values)
+    alike = np.full(20, 0.5, np.float32)
+    assert np.allclose(Neighbours(ids).smoothed(alike, 0.05), 0.5)
+
+
+# ---- Density ------------------------------------------------------------------------------------
+
+
+def test_the_score_is_error_over_a_power_of_the_mass():
+    moments = np.zeros((3, 7))
+    moments[:, 0], moments[:, 1] = (16.0, 200.0, 0.9), (0.3, 0.5, 9.0)
+    assert scores(moments) == pytest.approx([0.3 / 16**0.7, 0.5 / 200**0.7, 0.0])
+
+
+def moments_of(error: np.ndarray, x: float, y: float, mass: float) -> np.ndarray:
+    """Moments of a site at (x, y) that answers for all of an error image [H, W]."""
+    dy, dx = np.mgrid[: error.shape[0], : error.shape[1]] + 0.5
+    dx, dy = dx - x, dy - y
+    return np.array([[mass, *((error * f).sum() for f in (1, dx, dy, dx * dx, dx * dy, dy * dy))]])
+
+
+def test_halves_lie_along_the_error():
+    target = np.random.default_rng(1).uniform(0, 1, (60, 80, 3)).astype(np.float32)
+    error = np.zeros((60, 80))
+    for n in range(20):
+        error[20 + n // 2, 30 + n] = 0.1  # a line with a slope of 1 to 2, its middle at (40, 25)
+    parent = from_params(random_sites(1, 1, 80, 60).params)
+    parent[[X, Y], 0] = 38.0, 30.0
+    found = halves(parent, moments_of(error, 38, 30, 100.0), target, luma_gradient(target))
+    assert found.shape == (10, 2)
+    points = np.argwhere(error)[:, ::-1] + 0.5
+    values, vectors = np.linalg.eigh(np.cov(points.T, bias=True))
+    axis = vectors[:, 1]
+    assert np.allclose(np.abs(found[[U, V]].T @ axis), 1, atol=1e-5)
+    center = 0.4 * np.array([38, 30]) + 0.6 * points.mean(axis=0)
+    assert np.allclose(found[[X, Y]].mean(axis=1), center, atol=1e-4)
+    assert np.allclose(np.abs((found[[X, Y], 0] - center) @ axis), 5, atol=1e-4)  # sqrt(100) / 2
+    assert np.allclose(found[A], max(-0.5 * np.log(values[1] / values[0]), -2), atol=1e-4)
+    assert np.allclose(found[LOG_TAU], parent[LOG_TAU] - 0.25)
+    assert np.allclose(found[RADIUS], 0.85 * parent[RADIUS])
+    for half in found.T:
+        assert np.array_equal(half[COLORS:], target[int(half[Y]), int(half[X])])
+
+
+def test_halves_of_a_site_without_error_lie_along_the_gradient():
+    target = np.zeros((60, 80, 1), np.float32)
+    target[30:] = 1.0
+    parents = from_params(random_sites(1, 2, 80, 60, 1).params)
+    parents[[X, Y]] = [[40.0, 5.0], [30.0, 10.0]]  # on the edge, and far from it
+    moments = np.zeros((2, 7))
+    moments[:, 0] = 4.0, 1e6
+    found = halves(parents, moments, target, luma_gradient(target))
+    assert np.allclose(found[[X, Y]][:, [0, 2]], [[40, 40], [31.5, 28.5]], atol=1e-4)
+    assert np.allclose(found[[U, V]][:, 1], parents[[U, V]][:, 1], atol=1e-6)
+    assert np.allclose(found[A], 0.8 * np.tile(parents[A], 2))
+    # Half of 1000 px is too far, and the image ends before.
+    assert (found[X] >= 0.5).all()
+    assert (found[Y] >= 0.5).all()
+
+
+# ---- Fits ---------------------------------------------------------------------------------------
+
+
+def test_a_fit_ends_with_its_sites_and_a_good_picture(cpu, target):
+    counts: list[int] = []
+    result = fit_paper(
+        cpu, target, 200, iterations=200, watch=lambda _, params: counts.append(len(params))
+    )
+    assert len(result.params) == 200
+    assert (len(counts), counts[0], counts[-1]) == (200, 2048, 200)
+    assert set(counts[151:]) == {200}
+    assert (np.diff(counts) > 0).any()
+    assert (np.diff(counts) < 0).any()
+    assert psnr(result.mse) > 28.0
+    session = cpu.fit_session(target, result.params)
+    assert float(session.gradient()) == pytest.approx(result.mse, rel=1e-3)
+
+
+def test_a_recipe_of_the_fit(target):
+    options = FitOptions(recipe="paper", iterations=60, seed=3)
+    one = fit(get_backend("cpu", 1), target, 150, options)
+    two = fit(get_backend("cpu", 2), target, 150, options)
+    assert np.array_equal(one.params, two.params)
+    other = fit(get_backend("cpu", 2), target, 150, options.with_(seed=4))
+    assert not np.array_equal(one.params, other.params)
+    with pytest.raises(OptionError, match="number of sites"):
+        fit(get_backend("cpu"), target, 150, options, budget=lambda *_: 10)
+    with pytest.raises(OptionError, match="backend cpu"):
+        fit(backend_named(ON_CPU), target[:16, :16], 5, options)
+
+
+def test_the_reference_fits_alike(target):
+    small = np.ascontiguousarray(target[:24, :32])
+    paths: list[list[np.ndarray]] = []
+    for name in ("cpu", "reference"):
+        path: list[np.ndarray] = []
+        fit_paper(
+            *(get_backend(name, 1), small, 200),
+            iterations=12,
+            splitting=True,
+            watch=lambda _, params, path=path: path.append(params),
+        )
+        paths.append(path)
+    assert [len(params) for params in paths[0]] == [len(params) for params in paths[1]]
+    assert len(paths[0][0]) == 256
+    for one, other in zip(*(path[:5] for path in paths)):  # until sites are split and pruned
+        # Where there is next to no gradient, its sign is chance, and Adam's step as long.
+        assert (np.abs(one - other) > 2e-3).mean() < 0.05
+    assert not np.allclose(paths[0][0], paths[0][4], atol=2e-2)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 7), (3, 2)])
+def test_tiny_images(cpu, height, width):
+    target = smooth_target(2, width, height, 3)
+    result = fit_paper(cpu, target, 4, iterations=30)
+    assert len(result.params) == min(4, height * width)
+
+
+def test_encoding_with_the_recipe(monkeypatch, target):
+    monkeypatch.setattr(rate, "PAPER_ITERATIONS", 200)
+    image = np.round(target * 255).astype(np.uint8)
+    data, report = encode_with_report(image, sites=120, recipe="paper", effort=1, threads=1)
+    assert (report.sites, report.iterations, report.recipe) == (120, 200, "paper")
+    assert report.backend == "cpu"
+    assert report.bytes == len(data)
+    assert report.psnr > 25
+    _, plain = encode_with_report(image, sites=120, effort=1, threads=1)
+    assert (plain.recipe, plain.iterations) == ("default", 52)
+    assert plain.fit_psnr != report.fit_psnr
+    for options in ({"bpp": 0.5}, {"sites": 9, "backend": "cuda"}, {}):
+        with pytest.raises(OptionError, match="recipe paper"):
+            encode_with_report(image, recipe="paper", **options)
+    with pytest.raises(OptionError, match="recipe must be"):
+        encode_with_report(image, recipe="ours")
