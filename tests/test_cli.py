@@ -65,8 +65,25 @@ def test_encode_hands_every_option_on(sad: Sad, codec: Codec) -> None:
     del call["image"], call["progress"]
     none = dict.fromkeys(("quality", "size", "psnr", "sites"))
     rest = {"effort": 7, "threads": 2, "seed": 9, "backend": "cpu", "coder": "zstd"}
-    rest |= {"metric": "ssim", "groups": 3, "topk": "propagate", "strict": True}
+    rest |= {
+        "metric": "ssim",
+        "recipe": "default",
+        "groups": 3,
+        "topk": "propagate",
+        "strict": True,
+    }
     assert call == {"bpp": 0.5, **none, **rest}
+
+
+def test_the_recipe_paper_needs_sites_and_the_cpu(sad: Sad, codec: Codec) -> None:
+    for options in (["--bpp=1"], [], ["--sites=9", "--backend=cuda"]):
+        result = sad("encode", "in.png", "-o", "out.sad", "--recipe=paper", *options)
+        assert result.status == 2
+        assert "--recipe paper" in result.err
+    assert codec.calls == []
+    assert sad("encode", "in.png", "-o", "out.sad", "--recipe=paper", "--sites=9").status == 0
+    assert codec.calls[0]["recipe"] == "paper"
+    assert codec.calls[0]["backend"] == "cpu"
 
 
 def test_without_output_the_file_lies_beside_the_input(sad: Sad) -> None:
