@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -26,6 +27,7 @@ from timing import DATA, machine, markdown_table, numbers, read, shares
 
 from sadcodec import metrics
 from sadcodec.backends.cpu import CpuBackend
+from sadcodec.backends.propagation import propagation_of
 from sadcodec.effort import effort_for
 from sadcodec.errors import InputError, SadError
 from sadcodec.fit.loop import fit
@@ -35,8 +37,12 @@ from sadcodec.progress import ProgressBar
 from sadcodec.quantize import code_values
 from sadcodec.sites import Sites
 
-# What differs from the recipe that `sad encode --recipe paper` runs.
-VARIANTS: dict[str, dict[str, Any]] = {"paper": {}, "paper, no splits": {"splitting": False}}
+# "paper" is what `sad encode --recipe paper` runs.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "paper": {"topk": "propagate"},
+    "paper, exact top-K": {"topk": "exact"},
+    "paper, splitting": {"topk": "propagate", "splitting": True},
+}
 CHECKPOINTS = (0.125, 0.25, 0.5, 0.75)  # of a run of the authors' schedule
 
 
@@ -82,12 +88,14 @@ def measured(task: Fit) -> dict[str, Any]:
             passed.append((iteration, params.copy(), process_time() - begun))
 
     if task.variant:
+        variant = VARIANTS[task.variant]
         found = fit_paper(
             *(backend, target, task.sites),
             iterations=task.iterations,
             seed=task.seed,
+            propagation=propagation_of(variant["topk"], task.seed),
+            splitting=variant.get("splitting", False),
             watch=watch,
-            **VARIANTS[task.variant],
         )
     else:
         effort = effort_for(task.effort)
@@ -311,7 +319,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     Path(options.out).parent.mkdir(parents=True, exist_ok=True)
                     text = json.dumps(report, indent=1) + "\n"
                     Path(options.out).write_text(text, encoding="utf-8")
-    except (OSError, SadError) as error:
+    except (OSError, SadError, BrokenProcessPool) as error:
         print(f"study_recipe: {error}", file=sys.stderr)
         return 1
     for title, table in TABLES.items():

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from backends_under_test import ON_CPU, backend_named
+from backends_under_test import backend_named
 from diagrams import random_sites, smooth_target
 
 from sadcodec.backends import get_backend
+from sadcodec.backends.cpu import CpuFitSession
+from sadcodec.backends.cuda_fit import CudaFitSession
 from sadcodec.backends.open_session import OpenFitSession
+from sadcodec.backends.propagation import Propagation
 from sadcodec.backends.reference import render
 from sadcodec.backends.reference_fit import error_moments, neighbours
 from sadcodec.errors import OptionError, SadError
@@ -29,9 +32,9 @@ def start(name: str, channels: int = 3, count: int = 60, *, cut: float = WIDE_CU
 
 
 def test_a_gpu_has_no_open_sessions():
-    target = smooth_target(3, 16, 16, 3)
-    session = backend_named(ON_CPU).fit_session(target, random_sites(4, 5, 16, 16).params, 8)
-    assert not isinstance(session, OpenFitSession)
+    for name in ("move", "error_moments", "neighbours"):
+        assert hasattr(CpuFitSession, name)
+        assert not hasattr(CudaFitSession, name)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
@@ -114,6 +117,18 @@ def test_lists_are_made_where_there_are_none(name):
     assert session.error_moments().shape == (20, 7)
     session.append(params[20:])
     assert session.neighbours().shape == (60, 8)
+
+
+def test_a_map_serves_moments_and_neighbours():
+    target, params = smooth_target(5, 64, 48, 3), random_sites(6, 400, 64, 48).params
+    exact = backend_named("cpu").fit_session(target, params)
+    mapped = backend_named("cpu").fit_session(target, params, propagation=Propagation())
+    mapped.refresh()
+    mapped.gradient()
+    expected, found = exact.error_moments(), mapped.error_moments()
+    assert np.abs(found - expected).max() < 0.1 * np.abs(expected).max()
+    present = mapped.neighbours() >= 0
+    assert (mapped.neighbours() == exact.neighbours())[present].mean() > 0.9
 
 
 def test_threads_do_not_change_moments_and_neighbours():

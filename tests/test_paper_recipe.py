@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from backends_under_test import ON_CPU, backend_named
 from conftest import load
 from diagrams import random_sites, smooth_target
 
 from sadcodec import rate
 from sadcodec.backends import get_backend
+from sadcodec.backends.propagation import Propagation
 from sadcodec.backends.reference import gradients
 from sadcodec.codec import encode_with_report
 from sadcodec.errors import OptionError
 from sadcodec.fit.loop import fit
 from sadcodec.fit.paper.density import halves, scores
-from sadcodec.fit.paper.loop import fit_paper
+from sadcodec.fit.paper.loop import fit_paper, open_session
 from sadcodec.fit.paper.optimizer import (
     COLORS,
     A,
@@ -341,23 +341,31 @@ def test_halves_of_a_site_without_error_lie_along_the_gradient():
 # ---- Fits ---------------------------------------------------------------------------------------
 
 
-def test_a_fit_ends_with_its_sites_and_a_good_picture(cpu, target):
+@pytest.mark.parametrize(
+    ("splitting", "propagation"),
+    [(False, None), (True, None), (False, Propagation()), (True, Propagation())],
+)
+def test_a_fit_ends_with_its_sites_and_a_good_picture(cpu, target, splitting, propagation):
     counts: list[int] = []
     result = fit_paper(
-        cpu, target, 200, iterations=200, watch=lambda _, params: counts.append(len(params))
+        *(cpu, target, 200),
+        iterations=200,
+        propagation=propagation,
+        splitting=splitting,
+        watch=lambda _, params: counts.append(len(params)),
     )
     assert len(result.params) == 200
     assert (len(counts), counts[0], counts[-1]) == (200, 2048, 200)
     assert set(counts[151:]) == {200}
-    assert (np.diff(counts) > 0).any()
+    assert (np.diff(counts) > 0).any() == splitting
     assert (np.diff(counts) < 0).any()
-    assert psnr(result.mse) > 28.0
+    assert psnr(result.mse) > 27.0
     session = cpu.fit_session(target, result.params)
-    assert float(session.gradient()) == pytest.approx(result.mse, rel=1e-3)
+    assert float(session.gradient()) == pytest.approx(result.mse, rel=0.05)
 
 
 def test_a_recipe_of_the_fit(target):
-    options = FitOptions(recipe="paper", iterations=60, seed=3)
+    options = FitOptions(recipe="paper", iterations=60, seed=3, propagation=Propagation(seed=3))
     one = fit(get_backend("cpu", 1), target, 150, options)
     two = fit(get_backend("cpu", 2), target, 150, options)
     assert np.array_equal(one.params, two.params)
@@ -366,7 +374,7 @@ def test_a_recipe_of_the_fit(target):
     with pytest.raises(OptionError, match="number of sites"):
         fit(get_backend("cpu"), target, 150, options, budget=lambda *_: 10)
     with pytest.raises(OptionError, match="backend cpu"):
-        fit(backend_named(ON_CPU), target[:16, :16], 5, options)
+        open_session(object(), "cuda")
 
 
 def test_the_reference_fits_alike(target):

@@ -101,10 +101,10 @@ void Fit::neighbours(int32_t* out) {
         const auto& square =
             lists_.squares[by / kBlocksOfSquare * squares_x_ + bx / kBlocksOfSquare];
         const int tile = by % kBlocksOfSquare / 2 * kSide + bx % kBlocksOfSquare / 2;
-        const uint8_t bit = masked ? 1u << (by % 2 * 2 + bx % 2) : 0u;
+        const uint8_t bit = 1u << (by % 2 * 2 + bx % 2);
         near.clear();
         for (int e = square.offsets[tile]; e < square.offsets[tile + 1]; ++e)
-          if ((square.masks[e] & bit) == bit)
+          if (!masked || (square.masks[e] & bit))
             near.add(sites_.data(), square.ids[square.entries[e]]);
         listed = block;
       }
