@@ -14,6 +14,9 @@ DEMO_PNG := demo/coffee.png
 KERNELS := $(shell find kernels -type f)
 FORMATTED := $(filter %.h %.cpp %.cu %.cuh,$(KERNELS)) $(wildcard tests/cuda_host/*.h)
 
+# One test process for each core; a few suffice, and each compiles kernels of its own.
+PARALLEL := --numprocesses auto --maxprocesses 8 --dist worksteal
+
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -45,10 +48,10 @@ demo: $(READY) ## encode a photograph of data/, decode it, print bytes, bpp and 
 	@echo "compare $(DEMO_IMAGE) and $(DEMO_PNG)"
 
 test: $(READY) ## run the tests
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q $(PARALLEL)
 
 check-kernels: $(READY) ## compile the CUDA kernels, run them on the CPU; needs no GPU
-	@$(BIN)/python -m pytest -q -k cuda
+	@$(BIN)/python -m pytest -q $(PARALLEL) -k cuda
 
 test-gpu: $(READY) ## run the tests that need a GPU
 	@$(BIN)/python -m pytest -q -m gpu tests
