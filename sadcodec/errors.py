@@ -39,6 +39,10 @@ class BackendError(SadError):
     """A backend or an optional library that is not available on this machine, or that failed."""
 
 
+class ClusterError(SadError):
+    """A Dask cluster that cannot be reached, lacks what it needs, or failed."""
+
+
 class SiteError(SadError):
     """Site parameters of the wrong shape, type or range."""
 

@@ -51,13 +51,14 @@ ALLOWED: dict[str, set[str]] = {
         *("sites", "bitstream", "backends", "quantize", "processors", "views", "codec"),
     },
     "__init__": {"errors", "sites", "codec", "exchange"},
+    "cluster": {"__init__", "errors", "backends", "pool"},
     "evaluate": {
         *("__init__", "errors", "codec", "bitstream", "image_io", "files", "metrics", "progress"),
         *("pool", "views", "diagram"),
     },
     "cli": {
         *("__init__", "errors", "codec", "bitstream", "evaluate", "image_io", "files", "progress"),
-        *("pool", "exchange", "site_list"),
+        *("pool", "cluster", "exchange", "site_list"),
     },
     "__main__": {"cli"},
 }
@@ -165,6 +166,12 @@ def test_the_bitstream_needs_no_package_that_computes_with_floats():
 def test_only_the_cuda_backend_imports_cupy():
     importers = {f.source for f in IMPORTS if f.target.split(".")[0] in {"cupy", "cupyx"}}
     assert importers <= {"backends/cuda.py"}
+
+
+def test_only_the_cluster_imports_dask():
+    dask = {"cloudpickle", "dask", "distributed", "tornado"}
+    importers = {(f.source, f.lazy) for f in IMPORTS if f.target.split(".")[0] in dask}
+    assert importers == {("cluster.py", True)}
 
 
 def test_the_reference_is_imported_only_when_asked_for():

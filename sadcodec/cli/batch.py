@@ -13,7 +13,7 @@ from sadcodec.errors import OutputError, SadError
 from sadcodec.progress import ProgressBar
 
 if TYPE_CHECKING:
-    from sadcodec.pool import Share
+    from sadcodec.pool import Executor, Share
 
 # Of the formats that image_io reads; in a folder, other files are passed over.
 _SUFFIXES = (
@@ -63,11 +63,12 @@ Progress = Callable[[float, str], None]
 
 @dataclass(frozen=True)
 class Machine:
-    """What a batch may use: the arguments of `sadcodec.pool.shares`."""
+    """What a batch may use: the arguments of `sadcodec.pool.Executor.shares`, and where."""
 
     jobs: int
     backend: str
     threads: int | None
+    executor: Executor | None = None
 
 
 def sources_of(arguments: Sequence[str]) -> list[str]:
@@ -133,11 +134,15 @@ def encode_one(
     backend: str,
     threads: int | None,
     progress: Progress | None,
+    content: bytes | None = None,
 ) -> Coded:
-    """Read and encode one image; raises what reading and `encode_with_report` raise."""
+    """Read and encode one image; raises what reading and `encode_with_report` raise.
+
+    The content of its file may be known.
+    """
     from sadcodec import codec, image_io  # here: only now is it worth the time to load them
 
-    image = image_io.decode_image(files.read_input(source))
+    image = image_io.decode_image(files.read_input(source) if content is None else content)
     data, report = codec.encode_with_report(
         image, **options, backend=backend, threads=threads, progress=progress
     )
@@ -179,10 +184,14 @@ def encode_all(
         except OutputError as error:
             outcomes[index] = Failed(common.shown(target), str(error))
     left = [index for index in range(len(sources)) if index not in outcomes]
-    workers = pool.shares(machine.jobs, len(left), machine.backend, machine.threads)
-    tasks = [(sources[index], options) for index in left]
-    # A single one works in this process, with a bar that moves within an image.
-    results = (_in_turn if len(workers) == 1 else _side_by_side)(tasks, workers, bar)
+    executor = pool.LocalPool() if machine.executor is None else machine.executor
+    workers = executor.shares(machine.jobs, len(left), machine.backend, machine.threads)
+    tasks = _Tasks([sources[index] for index in left], options, executor.remote)
+    if machine.executor is None and len(workers) == 1:
+        # A single one works in this process, with a bar that moves within an image.
+        results = _in_turn(tasks, workers[0], bar)
+    else:
+        results = _side_by_side(tasks, workers, executor, bar)
     following = 0
     for task, result in results:
         index = left[task]
@@ -201,38 +210,73 @@ def encode_all(
         yield index, outcomes[index]
 
 
-def _in_turn(
-    tasks: Sequence[Any], workers: Sequence[Share], bar: ProgressBar
-) -> Iterator[tuple[int, Outcome]]:
+@dataclass(frozen=True)
+class _Task:
+    """An image to encode, with the content of its file where the worker cannot read it."""
+
+    source: str
+    options: dict[str, Any]
+    content: bytes | Failed | None = None
+
+
+class _Tasks(Sequence[_Task]):
+    """Tasks made when they are asked for: so many images are not in memory at once."""
+
+    def __init__(self, sources: Sequence[str], options: dict[str, Any], remote: bool) -> None:
+        self.sources = sources
+        self._options = options
+        self._remote = remote
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def __getitem__(self, index: Any) -> Any:
+        source = self.sources[index]
+        return _Task(source, self._options, _content(source) if self._remote else None)
+
+
+def _content(source: str) -> bytes | Failed:
+    try:
+        return files.read_input(source)
+    except SadError as error:
+        return _failed(source, error)
+
+
+def _in_turn(tasks: _Tasks, share: Share, bar: ProgressBar) -> Iterator[tuple[int, Outcome]]:
     for index, task in enumerate(tasks):
-        name = common.shown(task[0])
+        name = common.shown(task.source)
 
         def report(fraction: float, message: str, index: int = index, name: str = name) -> None:
             bar((index + fraction) / len(tasks), f"{name}: {message}")
 
-        yield index, _encode(task, workers[0], report)
+        yield index, _encode(task, share, report)
 
 
 def _side_by_side(
-    tasks: Sequence[Any], workers: Sequence[Share], bar: ProgressBar
+    tasks: _Tasks, workers: Sequence[Share], executor: Executor, bar: ProgressBar
 ) -> Iterator[tuple[int, Outcome]]:
     from sadcodec import pool
 
     bar(0.0, f"{len(tasks)} images, {len(workers)} at a time")
-    for done, (index, result) in enumerate(pool.run(_encode, tasks, workers), 1):
-        name = common.shown(tasks[index][0])
+    for done, (index, result) in enumerate(executor.run(_encode, tasks, workers), 1):
+        name = common.shown(tasks.sources[index])
         bar(done / len(tasks), name)
         yield index, Failed(name, result.cause) if isinstance(result, pool.Died) else result
 
 
-def _encode(
-    task: tuple[str, dict[str, Any]], share: Share, progress: Progress | None = None
-) -> Outcome:
+def _encode(task: _Task, share: Share, progress: Progress | None = None) -> Outcome:
     """Encode one image; whatever is wrong with it becomes the outcome."""
-    source, options = task
+    if isinstance(task.content, Failed):
+        return task.content
     try:
-        return encode_one(source, options, share.backend, share.threads, progress)
-    except SadError as error:
-        return Failed(common.shown(source), str(error) or type(error).__name__)
-    except MemoryError:
+        return encode_one(
+            task.source, task.options, share.backend, share.threads, progress, task.content
+        )
+    except (SadError, MemoryError) as error:
+        return _failed(task.source, error)
+
+
+def _failed(source: str, error: Exception) -> Failed:
+    if isinstance(error, MemoryError):
         return Failed(common.shown(source), "not enough memory")
+    return Failed(common.shown(source), str(error) or type(error).__name__)

@@ -29,6 +29,7 @@ _FAILED = 3  # exit status when some images failed
     help="Encode every IN, and every image in an IN that is a folder, to DIR/NAME.sad.",
 )
 @common.jobs_option
+@common.scheduler_option
 @click.option(
     "-q",
     "--quality",
@@ -88,6 +89,7 @@ def encode(
     output: str | None,
     out_dir: str | None,
     jobs: int,
+    scheduler: str | None,
     quality: float | None,
     bpp: float | None,
     size: int | None,
@@ -143,9 +145,10 @@ def encode(
         else:
             common.note(_sentence(target, coded.report), quiet)
 
+    common.check_scheduler(scheduler)
     if out_dir is None:
-        if len(sources) > 1 or jobs > 1:
-            raise click.UsageError("Several images, and --jobs, need --out-dir.")
+        if len(sources) > 1 or jobs > 1 or scheduler is not None:
+            raise click.UsageError("Several images, --jobs and --scheduler need --out-dir.")
         source = sources[0]
         target = output if output is not None else common.output_beside(source, ".sad")
         with common.blame(target, "stdout"):
@@ -162,11 +165,13 @@ def encode(
         raise click.UsageError("--out-dir goes with names of files, without --output and -.")
     paths = batch.sources_of(sources)
     targets = batch.targets_of(paths, out_dir)
-    common.load_backend(backend, "encode", quiet)
-    batch.make_folder(out_dir)
     status = 0
-    with ProgressBar(enabled=False if quiet else None) as bar:
-        machine = batch.Machine(jobs, backend, threads)
+    with (
+        common.executor(scheduler, backend, quiet) as executor,
+        ProgressBar(enabled=False if quiet else None) as bar,
+    ):
+        batch.make_folder(out_dir)
+        machine = batch.Machine(jobs, backend, threads, executor)
         for index, outcome in batch.encode_all(paths, targets, options, machine, force, bar):
             source, target = paths[index], targets[index]
             if isinstance(outcome, batch.Coded):

@@ -117,6 +117,7 @@ def _rate_range(
     "in turn, on the CPU with an equal share of the threads (--threads: with so many each). Only "
     "the times depend on it.",
 )
+@common.scheduler_option
 @click.option(
     "-o",
     "--out",
@@ -193,6 +194,7 @@ def evaluate(
     threads: int | None,
     backend: str,
     jobs: int,
+    scheduler: str | None,
     out: str | None,
     resume: bool,
     keep: str | None,
@@ -221,6 +223,7 @@ def evaluate(
     output = Output(out, keep, force, resume)
     drawings = Plots(plots, force or resume, quiet)
     _check_output_options(output)
+    common.check_scheduler(scheduler)
     _check_source(sources, saved)
     others = _peers(peers)
     printer = _Printer(out, as_json)
@@ -240,9 +243,10 @@ def evaluate(
         _check_output(output)
         drawings.check()
         drawings.expect(tasks)
-        common.load_backend(backend, "encode", quiet)
         receive = drawings.receive if drawings.wants_files else None
-        rows = run(tasks, Machine(jobs, backend, threads), output, quiet, printer.add, receive)
+        with common.executor(scheduler, backend, quiet) as executor:
+            machine = Machine(jobs, backend, threads, executor)
+            rows = run(tasks, machine, output, quiet, printer.add, receive)
     if saved or not output.appends:
         _write(output, rows)
     if not (as_json or out == files.STANDARD or (quiet and out is not None)):
@@ -251,7 +255,8 @@ def evaluate(
         lines = (table.markdown if markdown else table.summary)(rows, others, bd_ranges)
         with common.blame(files.STANDARD, "stdout"):
             files.write_stdout(lines.encode() + b"\n")
-    drawings.write(rows, others, bd_ranges, backend, threads)
+    # This machine may lack the backend of a cluster's workers.
+    drawings.write(rows, others, bd_ranges, "auto" if scheduler else backend, threads)
     return _FAILED if any(row.error for row in rows) else 0
 
 
