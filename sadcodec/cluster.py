@@ -86,6 +86,7 @@ class Cluster:
         self._connecting = CONNECTING if connecting is None else connecting
         self._patience = patience
         self._alone_since: float | None = None
+        self._lost = _LOST
         self._open = contextlib.ExitStack()
         self._client: Any = None
 
@@ -94,15 +95,12 @@ class Cluster:
         with contextlib.ExitStack() as stack:
             stack.enter_context(_quiet())
             _probe(self._address, self._connecting)
-            with warnings.catch_warnings():
-                # On versions of packages that are not ours; those that matter are checked.
-                warnings.simplefilter("ignore")
-                try:
-                    self._client = distributed.Client(
-                        self._address, timeout=self._connecting, set_as_default=False
-                    )
-                except (OSError, ImportError) as error:
-                    raise ClusterError(_first(error)) from error
+            try:
+                self._client = distributed.Client(
+                    self._address, timeout=self._connecting, set_as_default=False
+                )
+            except (OSError, ImportError) as error:
+                raise ClusterError(_first(error)) from error
             stack.callback(self._close)
             self._open = stack.pop_all()
         return self
@@ -133,6 +131,7 @@ class Cluster:
         ClusterError
             If no worker comes, or one lacks this version of this package, or the backend.
         """
+        self._compare()
         while not self._threads():
             time.sleep(0.1)
         # Of the standard library, so that a worker without this package can answer as well.
@@ -146,6 +145,16 @@ class Cluster:
         for worker, found in self._ask(_load, backend):
             if isinstance(found, Exception):
                 raise ClusterError(f"the worker {worker}: {_first(found)}")
+
+    def _compare(self) -> None:
+        """Note another version of Dask, which may go well, and may end in a lost connection."""
+        try:
+            found = self._client.get_versions()
+        except (OSError, concurrent.futures.CancelledError) as error:
+            raise ClusterError(self._lost) from error
+        here, there = (found[who]["packages"]["distributed"] for who in ("client", "scheduler"))
+        if here != there:
+            self._lost = f"{_LOST}; it has distributed {there}, not {here}"
 
     def shares(
         self,
@@ -217,7 +226,10 @@ class Cluster:
                     pass
                 else:
                     future = under_way.pop(index)
-                    yield index, pickle.loads(data) if error is None else _died(future, error)  # noqa: S301
+                    if error is not None:
+                        yield index, _died(future, error, self._lost)
+                    else:
+                        yield index, pickle.loads(data)  # noqa: S301
                 if time.monotonic() > looked + _TICK:
                     limit, looked = self._limit(limit), time.monotonic()
         finally:
@@ -253,7 +265,7 @@ class Cluster:
         try:
             threads = dict(self._client.nthreads())
         except (OSError, concurrent.futures.CancelledError) as error:
-            raise ClusterError(_LOST) from error
+            raise ClusterError(self._lost) from error
         if threads:
             self._alone_since = None
             return threads
@@ -269,7 +281,7 @@ class Cluster:
         try:
             found = self._client.run(function, *arguments, on_error="return")
         except (OSError, concurrent.futures.CancelledError) as error:
-            raise ClusterError(_LOST) from error
+            raise ClusterError(self._lost) from error
         return sorted(found.items())
 
 
@@ -277,10 +289,13 @@ _Answer = tuple[int, bytes, BaseException | None]
 _LOST = "the connection to the scheduler was lost"
 
 
-def _died(future: Any, error: BaseException) -> Died:
+def _died(future: Any, error: BaseException, lost: str) -> Died:
     """Return what an error stands for if that is the death of workers; raise it otherwise."""
     if future.status != "error":  # not the task's own: its result could not be had
-        raise ClusterError(_LOST) from error
+        reason = getattr(error, "reason", "")
+        if reason in ("", "unknown", "scheduler-connection-lost"):
+            raise ClusterError(lost) from error
+        raise ClusterError(f"the work was cancelled: {reason}") from error
     if isinstance(error, _distributed().KilledWorker):
         deaths = error.allowed_failures + 1
         return Died("its worker died" if deaths == 1 else f"{deaths} workers died doing it")
@@ -372,13 +387,17 @@ def _first(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Dask's client from logging: what matters becomes an error."""
+    """Keep Dask's client from logging and warning: what matters becomes an error."""
+    from distributed.versions import VersionMismatchWarning
+
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     before = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL + 1)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", VersionMismatchWarning)
+            yield
     finally:
         for logger, level in zip(loggers, before, strict=True):
             logger.setLevel(level)
