@@ -87,6 +87,7 @@ class Cluster:
         self._patience = patience
         self._alone_since: float | None = None
         self._lost = _LOST
+        self._seen: dict[str, int] = {}  # number of threads by worker
         self._open = contextlib.ExitStack()
         self._client: Any = None
 
@@ -256,16 +257,27 @@ class Cluster:
         return future
 
     def _limit(self, before: int) -> int:
-        """Return how many tasks may be under way; as before while there is no worker."""
-        threads = self._threads()
+        """Return how many tasks may be under way; as before while there is no worker.
+
+        Goes by the last look, and starts another: a scheduler that is gone is not waited for.
+        """
+        threads = self._judged(self._seen)
+        self._client.loop.add_callback(self._look)
         return sum(threads.values()) + len(threads) if threads else before
+
+    async def _look(self) -> None:
+        with contextlib.suppress(OSError, concurrent.futures.CancelledError):
+            self._seen = dict(await self._client.nthreads(asynchronous=True))
 
     def _threads(self) -> dict[str, int]:
         """Return the workers' numbers of threads; an error if there has been none for too long."""
         try:
-            threads = dict(self._client.nthreads())
+            self._seen = dict(self._client.nthreads())
         except (OSError, concurrent.futures.CancelledError) as error:
             raise ClusterError(self._lost) from error
+        return self._judged(self._seen)
+
+    def _judged(self, threads: dict[str, int]) -> dict[str, int]:
         if threads:
             self._alone_since = None
             return threads
