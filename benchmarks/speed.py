@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter
@@ -142,7 +142,7 @@ def passes(image: np.ndarray, sites: int, options: argparse.Namespace) -> dict[s
     return found
 
 
-def fits(path: str, image: np.ndarray, options: argparse.Namespace) -> dict[str, Any]:
+def fits(path: str, image: np.ndarray, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     """Fit without quantization: time, PSNR and SSIM of the picture in code values."""
     height, width, _ = image.shape
     backend = CpuBackend(options.threads)
@@ -151,7 +151,7 @@ def fits(path: str, image: np.ndarray, options: argparse.Namespace) -> dict[str,
         backend,
         shares(image),
         min(options.sites, width * height),
-        replace(FitOptions(), iterations=options.iterations),
+        replace(FitOptions(), iterations=options.iterations, seed=seed),
     )
     seconds = perf_counter() - start
     picture = backend.render(Sites(result.params), width, height)
@@ -164,6 +164,7 @@ def fits(path: str, image: np.ndarray, options: argparse.Namespace) -> dict[str,
         "image": os.path.basename(path),
         "sites": len(result.params),
         "iterations": options.iterations,
+        "seed": seed,
         "seconds": seconds,
         "psnr_db": metrics.psnr(image, decoded),
         "ssim": similarity,
@@ -200,23 +201,37 @@ def pass_table(measured: dict[int, dict[str, Times]]) -> str:
 
 
 def fit_table(rows: Sequence[dict[str, Any]]) -> str:
-    lines = [
-        (
-            row["image"],
-            str(row["sites"]),
-            str(row["iterations"]),
-            f"{row['seconds']:.2f}",
-            f"{row['psnr_db']:.2f}",
-            "-" if row["ssim"] is None else f"{row['ssim']:.4f}",
-        )
-        for row in rows
-    ]
-    if len(rows) > 1:
-        similar = [row["ssim"] for row in rows if row["ssim"] is not None]
-        means = [statistics.mean(row[name] for row in rows) for name in ("seconds", "psnr_db")]
-        ssim = f"{statistics.mean(similar):.4f}" if similar else "-"
-        lines.append(("mean", "", "", f"{means[0]:.2f}", f"{means[1]:.2f}", ssim))
-    return table(("image", "sites", "iterations", "fit s", "PSNR", "SSIM"), lines)
+    """Every fit; the mean over the images for each seed; the deviation of these means."""
+    seeds = sorted({row["seed"] for row in rows})
+    lines = [fit_line(row["image"], row) for row in rows]
+    means = [mean_fit([row for row in rows if row["seed"] == seed]) for seed in seeds]
+    if len(rows) > len(seeds):
+        lines += [fit_line("mean", each) for each in means]
+    if len(seeds) > 1:
+        lines.append(fit_line("deviation of the seeds", mean_fit(means, statistics.stdev), 1))
+    return table(("image", "sites", "iterations", "seed", "fit s", "PSNR", "SSIM"), lines)
+
+
+def mean_fit(
+    rows: Sequence[dict[str, Any]], of: Callable[[list[float]], float] = statistics.mean
+) -> dict[str, Any]:
+    """Return what was measured, averaged over rows that know it."""
+    found: dict[str, Any] = {name: rows[0][name] for name in ("sites", "iterations")}
+    found["seed"] = rows[0]["seed"] if of is statistics.mean else ""
+    for name in ("seconds", "psnr_db", "ssim"):
+        known = [row[name] for row in rows if row[name] is not None]
+        found[name] = of(known) if len(known) == len(rows) else None
+    return found
+
+
+def fit_line(name: str, row: dict[str, Any], further: int = 0) -> tuple[str, ...]:
+    """Return the cells of a line, numbers with so many further decimals."""
+    decimals = {"seconds": 2, "psnr_db": 2, "ssim": 4}
+    cells = (
+        "-" if row[key] is None else f"{row[key]:.{count + further}f}"
+        for key, count in decimals.items()
+    )
+    return (name, str(row["sites"]), str(row["iterations"]), str(row["seed"]), *cells)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -243,6 +258,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--sites", type=int, help="only fit this many sites to each image, without coding them"
     )
+    parser.add_argument("--seeds", type=int, default=1, help="of the fits of --sites (default 1)")
     parser.add_argument(
         "--iterations",
         type=int,
@@ -260,7 +276,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         images = {path: read(path) for path in paths}
         if options.sites:
-            report["fits"] = [fits(path, image, options) for path, image in images.items()]
+            report["fits"] = [
+                fits(path, image, seed, options)
+                for seed in range(options.seeds)
+                for path, image in images.items()
+            ]
         else:
             rows = [files(path, image, options) for path, image in images.items()]
             report["files"] = [row for each in rows for row in each]

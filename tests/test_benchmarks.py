@@ -62,9 +62,14 @@ def test_files_and_passes(folder: Path) -> None:
 
 
 def test_tables(folder: Path) -> None:
-    done = run(folder, "photo.png", "--sites", "200", "--iterations", "20")
+    done = run(folder, "photo.png", "--sites", "200", "--iterations", "20", "--seeds", "2")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "photo.png    200          20" in done.stdout
+    lines = [line.split() for line in done.stdout.splitlines()]
+    first, second = (line for line in lines if line and line[0] == "photo.png")
+    assert first[1:4] == ["200", "20", "0"]
+    assert second[1:4] == ["200", "20", "1"]
+    deviation = abs(float(first[5]) - float(second[5])) / 2**0.5  # of two PSNRs
+    assert abs(float(lines[-1][-2]) - deviation) < 0.01
     options = ["--effort", "1", "--decodes", "1", "--commands", "0", "--passes", "40"]
     done = run(folder, "photo.png", *options, "--repeats", "1")
     assert done.returncode == 0
