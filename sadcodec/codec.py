@@ -1,8 +1,7 @@
-"""Encode and decode: composes fitting, quantization, bitstream and backends."""
+"""Encode: composes fitting, quantization, bitstream and backends; decoding is beside it."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
@@ -12,24 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sadcodec import bitstream
-from sadcodec.backends import get_backend
-from sadcodec.backends.base import DEFAULT_K, Backend
+from sadcodec.backends.base import DEFAULT_K
 from sadcodec.backends.propagation import propagation_of
 from sadcodec.bitstream import (
     AUTOMATIC_GROUPS,
     CODERS,
     MAX_GROUPS,
-    FileInfo,
     Header,
-    Limits,
     QuantizerParameters,
-    Repair,
 )
+from sadcodec.decoding import decode, decode_with_report, info
 from sadcodec.effort import DEFAULT_EFFORT, effort_for
-from sadcodec.errors import DamageWarning, InputError, LimitError, OptionError, TargetError
+from sadcodec.engine import engine_for, load_backend
+from sadcodec.errors import InputError, LimitError, OptionError, TargetError
 from sadcodec.fit.schedule import RECIPES
 from sadcodec.objective import METRICS
-from sadcodec.processors import default_threads
 from sadcodec.quantize import code_values
 from sadcodec.rate import Encoding, Job, encode_to_sites, encode_to_size
 from sadcodec.refine import draw
@@ -48,7 +44,6 @@ __all__ = [
 ]
 
 DEFAULT_QUALITY = 75.0
-MAX_PIXELS = 1 << 28  # of a decode, unless the caller allows more
 MAX_ENCODE_PIXELS = 1 << 26
 PAPER_BACKENDS = ("auto", "cpu", "reference")  # of the recipe paper; auto is the CPU
 
@@ -176,36 +171,6 @@ def _run(job: Job, kind: str, value: float) -> Encoding:
     return encode_to_quality(job, value)
 
 
-def load_backend(name: str = "auto", task: str = "encode") -> str:
-    """Load a backend ahead of its use, to find out what is missing before any image is read.
-
-    Parameters
-    ----------
-    name : str
-        As for `encode` and `decode`.
-    task : str
-        What it is for, "encode" or "decode".
-
-    Returns
-    -------
-    str
-        The name of the backend: "auto" has become what it stands for.
-
-    Raises
-    ------
-    OptionError
-        If there is no backend of this name.
-    BackendError
-        If it cannot be loaded: one line with the cause.
-    """
-    return _engine(name, None, task).name
-
-
-def _engine(name: str, threads: int | None, task: str) -> Backend:
-    # Loading CuPy takes longer than drawing a photograph of 768 x 512 px does on the CPU.
-    return get_backend("cpu" if name == "auto" and task == "decode" else name, threads)
-
-
 def encode_with_report(
     image: Image,
     *,
@@ -246,7 +211,7 @@ def encode_with_report(
         raise OptionError(f"groups must be 1..{MAX_GROUPS}, not {groups}")
     if not 0 <= seed < 1 << 32:
         raise OptionError(f"seed must be 0..2^32 - 1, not {seed}")
-    engine = _engine(_check_recipe(recipe, kind, backend), threads, "encode")
+    engine = engine_for(_check_recipe(recipe, kind, backend), threads, "encode")
     if topk is None:
         topk = "propagate" if recipe == "paper" and engine.name == "cpu" else "exact"
     propagation = propagation_of(topk, seed)
@@ -388,94 +353,3 @@ def _psnr(a: Image, b: Image) -> float:
     difference = a.astype(np.float64) - b
     mse = float(np.mean(difference * difference))
     return float("inf") if mse == 0.0 else 10.0 * float(np.log10(peak * peak / mse))
-
-
-def decode(
-    data: bytes,
-    *,
-    backend: str = "auto",
-    threads: int | None = None,
-    max_pixels: int | None = None,
-    repair: bool = False,
-) -> Image:
-    """Decode the bytes of a ``.sad`` file.
-
-    Parameters
-    ----------
-    data : bytes
-        Or another object with the buffer interface.
-    backend : str
-        As for `encode`, but "auto" is the CPU: it draws a photograph before CuPy is loaded.
-        All agree to within 1 code value.
-    threads : int, optional
-    max_pixels : int, optional
-        Largest width x height to accept; 2^28 by default.
-    repair : bool
-        Of a damaged file, draw the groups of sites that are whole; `decode_with_report` also says
-        what is missing. Other files give the same picture as without.
-
-    Returns
-    -------
-    uint8 or uint16 [H, W, C]
-
-    Raises
-    ------
-    BitstreamError
-        If the file is damaged, cut short or of an unknown version; with `repair`, if its header is
-        damaged or no group of sites is left.
-    LimitError
-        If it is larger than the limits.
-    BackendError
-        If the backend is not available.
-
-    Warns
-    -----
-    DamageWarning
-        With `repair`, for every line of the report's `messages`.
-    """
-    options: dict[str, Any] = {"backend": backend, "threads": threads, "max_pixels": max_pixels}
-    picture, report = decode_with_report(data, repair=repair, **options)
-    for line in report.messages():
-        warnings.warn(line, DamageWarning, stacklevel=2)
-    return picture
-
-
-def decode_with_report(
-    data: bytes,
-    *,
-    backend: str = "auto",
-    threads: int | None = None,
-    max_pixels: int | None = None,
-    repair: bool = False,
-) -> tuple[Image, Repair]:
-    """Decode the bytes of a ``.sad`` file; like `decode`, with a report instead of warnings.
-
-    Returns
-    -------
-    picture : uint8 or uint16 [H, W, C]
-    report : sadcodec.bitstream.Repair
-        Damage to the file, and the runs of sites that are lost with the boxes of the picture where
-        they lay. Without `repair` there is none.
-    """
-    engine = _engine(backend, threads, "decode")
-    limits = Limits(max_pixels=MAX_PIXELS if max_pixels is None else max_pixels)
-    content, workers = as_bytes(data), threads or default_threads()
-    if repair:
-        header, symbols, report = bitstream.salvage(content, limits, workers)
-    else:
-        header, symbols = bitstream.read(content, limits, workers)
-        report = Repair(len(symbols), (), ())
-    return draw(engine, header, symbols), report
-
-
-def info(data: bytes) -> FileInfo:
-    """Return what a ``.sad`` file holds, all checksums checked; see `bitstream.inspect`."""
-    return bitstream.inspect(as_bytes(data))
-
-
-def as_bytes(data: Any) -> bytes:
-    """Return anything that has the buffer interface as bytes."""
-    try:
-        return bytes(memoryview(data))
-    except TypeError:
-        raise InputError(f"the content of a file is bytes, not {type(data).__name__}") from None

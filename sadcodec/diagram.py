@@ -12,7 +12,7 @@ from sadcodec import bitstream, views
 from sadcodec.backends import get_backend
 from sadcodec.backends.base import Backend
 from sadcodec.bitstream import Limits
-from sadcodec.codec import MAX_PIXELS, as_bytes
+from sadcodec.decoding import MAX_PIXELS, as_bytes
 from sadcodec.processors import default_threads
 from sadcodec.quantize import code_values, dequantize
 from sadcodec.sites import Sites

@@ -10,7 +10,8 @@ import numpy as np
 from sadcodec import bitstream
 from sadcodec.backends import get_backend
 from sadcodec.bitstream import CODERS, Header, QuantizerParameters
-from sadcodec.codec import Image, Progress, as_bytes, check_image
+from sadcodec.codec import Image, Progress, check_image
+from sadcodec.decoding import as_bytes
 from sadcodec.effort import DEFAULT_EFFORT, effort_for
 from sadcodec.errors import InputError, OptionError
 from sadcodec.fill import fill, fills

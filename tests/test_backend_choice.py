@@ -14,6 +14,7 @@ import pytest
 from sadcodec import backends, cli, codec
 from sadcodec.backends import BACKENDS, cuda, get_backend, resolve_backend
 from sadcodec.cli import common
+from sadcodec.engine import engine_for
 from sadcodec.errors import BackendError, BackendWarning, OptionError
 
 ON_THE_CPU = ("cpu", "reference")
@@ -106,9 +107,9 @@ def test_cupy_without_a_gpu_is_told_once(gpus):
 
 def test_decoding_takes_the_gpu_only_when_told_to(gpus, monkeypatch):
     gpus(1)
-    assert codec._engine("auto", None, "decode").name == "cpu"
-    assert codec._engine("auto", None, "encode") == (0, None)
-    assert codec._engine("cuda", 2, "decode") == (0, 2)
+    assert engine_for("auto", None, "decode").name == "cpu"
+    assert engine_for("auto", None, "encode") == (0, None)
+    assert engine_for("cuda", 2, "decode") == (0, 2)
     image = np.zeros((8, 8), np.uint8)
     data = codec.encode(image, sites=4, effort=1, backend="cpu")
     gpus(0)

@@ -39,16 +39,18 @@ ALLOWED: dict[str, set[str]] = {
         *("objective", "rate_term", "fill"),
     },
     "targets": {"fit", "refine", "rate"},
+    "engine": {"backends"},
+    "decoding": {"errors", "bitstream", "processors", "refine", "engine"},
     "codec": {
         *("errors", "sites", "bitstream", "backends", "quantize", "fit", "image_io", "metrics"),
-        *("effort", "processors", "objective", "refine", "rate", "targets"),
+        *("effort", "processors", "objective", "refine", "rate", "targets", "engine", "decoding"),
     },
     "exchange": {
         *("errors", "sites", "bitstream", "backends", "quantize", "metrics", "site_list"),
-        *("effort", "processors", "refine", "fill", "rate", "codec"),
+        *("effort", "processors", "refine", "fill", "rate", "decoding", "codec"),
     },
     "diagram": {
-        *("sites", "bitstream", "backends", "quantize", "processors", "views", "codec"),
+        *("sites", "bitstream", "backends", "quantize", "processors", "views", "decoding"),
     },
     "__init__": {"errors", "sites", "codec", "exchange"},
     "cluster": {"__init__", "errors", "backends", "pool"},

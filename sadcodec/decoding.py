@@ -1,0 +1,112 @@
+"""Decode: from the bytes of a file to the picture."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from numpy.typing import NDArray
+
+from sadcodec import bitstream
+from sadcodec.bitstream import FileInfo, Limits, Repair
+from sadcodec.engine import engine_for
+from sadcodec.errors import DamageWarning, InputError
+from sadcodec.processors import default_threads
+from sadcodec.refine import draw
+
+__all__ = ["MAX_PIXELS", "as_bytes", "decode", "decode_with_report", "info"]
+
+MAX_PIXELS = 1 << 28  # of a decode, unless the caller allows more
+
+Image = NDArray[Any]
+
+
+def decode(
+    data: bytes,
+    *,
+    backend: str = "auto",
+    threads: int | None = None,
+    max_pixels: int | None = None,
+    repair: bool = False,
+) -> Image:
+    """Decode the bytes of a ``.sad`` file.
+
+    Parameters
+    ----------
+    data : bytes
+        Or another object with the buffer interface.
+    backend : str
+        As for `encode`, but "auto" is the CPU: it draws a photograph before CuPy is loaded.
+        All agree to within 1 code value.
+    threads : int, optional
+    max_pixels : int, optional
+        Largest width x height to accept; 2^28 by default.
+    repair : bool
+        Of a damaged file, draw the groups of sites that are whole; `decode_with_report` also says
+        what is missing. Other files give the same picture as without.
+
+    Returns
+    -------
+    uint8 or uint16 [H, W, C]
+
+    Raises
+    ------
+    BitstreamError
+        If the file is damaged, cut short or of an unknown version; with `repair`, if its header is
+        damaged or no group of sites is left.
+    LimitError
+        If it is larger than the limits.
+    BackendError
+        If the backend is not available.
+
+    Warns
+    -----
+    DamageWarning
+        With `repair`, for every line of the report's `messages`.
+    """
+    options: dict[str, Any] = {"backend": backend, "threads": threads, "max_pixels": max_pixels}
+    picture, report = decode_with_report(data, repair=repair, **options)
+    for line in report.messages():
+        warnings.warn(line, DamageWarning, stacklevel=2)
+    return picture
+
+
+def decode_with_report(
+    data: bytes,
+    *,
+    backend: str = "auto",
+    threads: int | None = None,
+    max_pixels: int | None = None,
+    repair: bool = False,
+) -> tuple[Image, Repair]:
+    """Decode the bytes of a ``.sad`` file; like `decode`, with a report instead of warnings.
+
+    Returns
+    -------
+    picture : uint8 or uint16 [H, W, C]
+    report : sadcodec.bitstream.Repair
+        Damage to the file, and the runs of sites that are lost with the boxes of the picture where
+        they lay. Without `repair` there is none.
+    """
+    engine = engine_for(backend, threads, "decode")
+    limits = Limits(max_pixels=MAX_PIXELS if max_pixels is None else max_pixels)
+    content, workers = as_bytes(data), threads or default_threads()
+    if repair:
+        header, symbols, report = bitstream.salvage(content, limits, workers)
+    else:
+        header, symbols = bitstream.read(content, limits, workers)
+        report = Repair(len(symbols), (), ())
+    return draw(engine, header, symbols), report
+
+
+def info(data: bytes) -> FileInfo:
+    """Return what a ``.sad`` file holds, all checksums checked; see `bitstream.inspect`."""
+    return bitstream.inspect(as_bytes(data))
+
+
+def as_bytes(data: Any) -> bytes:
+    """Return anything that has the buffer interface as bytes."""
+    try:
+        return bytes(memoryview(data))
+    except TypeError:
+        raise InputError(f"the content of a file is bytes, not {type(data).__name__}") from None
