@@ -20,7 +20,7 @@ PARALLEL := --numprocesses auto --maxprocesses 8 --dist worksteal
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test check-kernels golden test-damage test-gpu lint format bench bench-rd bench-gpu \
+.PHONY: help venv demo test check-kernels golden test-damage test-threads test-gpu lint format bench bench-rd bench-gpu \
   figure clean
 
 help: ## list the targets
@@ -73,6 +73,9 @@ golden: $(READY) ## write the files of tests/golden that are missing; none is ma
 
 test-damage: $(READY) ## every truncation and changed byte of all golden files; some minutes
 	@PYTHONPATH=tests $(BIN)/python tests/exhaustive_damage.py
+
+test-threads: $(READY) ## stress tests of threads on a build with ThreadSanitizer; some minutes
+	@sh tests/thread_sanitizer.sh $(CURDIR)/$(BIN)/python
 
 bench: $(READY) ## measure encode, decode and the passes of one iteration
 	@$(BIN)/python benchmarks/speed.py

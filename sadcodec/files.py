@@ -1,7 +1,8 @@
 """Bytes in and out of files, standard input and standard output.
 
 A file is written beside its target under a hidden name and then moved over it: whatever goes wrong,
-the target is either what it was before or complete. ``-`` stands for standard input or output.
+the target is either what it was before or complete (docs/FILES.md). ``-`` stands for standard input
+or output.
 """
 
 from __future__ import annotations
@@ -14,14 +15,25 @@ import stat
 import sys
 from typing import TYPE_CHECKING, cast
 
-from sadcodec.errors import InputError, OutputError
+from sadcodec.errors import InputError, LimitError, OutputError
 
 if TYPE_CHECKING:
     import io
 
 STANDARD = "-"
+MAX_STREAM = 1 << 30  # bytes of a pipe or device, which may have no end
 
+_STDOUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+_PIECE = 1 << 20
 _TOKEN = 6  # random bytes in the name of a temporary file
+
+
+def output_name(path: str) -> str:
+    """Return a path, or ``-`` for the system's own names of standard output.
+
+    Written to by such a name, a file that the shell opened would be replaced by another one.
+    """
+    return STANDARD if path in _STDOUT else path
 
 
 def read_input(path: str) -> bytes:
@@ -30,20 +42,38 @@ def read_input(path: str) -> bytes:
     Raises
     ------
     InputError
-        If it is missing, a folder, or unreadable.
+        If it is missing, a folder, or unreadable, or was written to meanwhile.
+    LimitError
+        If it is a pipe or a device, and gives more than `MAX_STREAM` bytes.
     """
     try:
         if path == STANDARD:
             if sys.stdin is None:
                 raise InputError("standard input is closed")
-            stream = cast("io.BufferedReader", sys.stdin.buffer)
-            # In pieces: a Ctrl-C that falls between two of the system's reads would wait for the
-            # end of one big read().
-            return b"".join(iter(lambda: stream.read1(1 << 20), b""))
+            return _read_stream(cast("io.BufferedReader", sys.stdin.buffer))
         with open(path, "rb") as file:
-            return file.read()
+            before = os.fstat(file.fileno())
+            if not stat.S_ISREG(before.st_mode):
+                return _read_stream(file)
+            data = file.read()
+            after = os.fstat(file.fileno())
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise InputError(_cause(error)) from error
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise InputError("changed while it was read")
+    return data
+
+
+def _read_stream(stream: io.BufferedReader) -> bytes:
+    # In pieces: a Ctrl-C that falls between two of the system's reads would wait for the end of
+    # one big read().
+    pieces, left = [], MAX_STREAM
+    while piece := stream.read1(_PIECE):
+        pieces.append(piece)
+        left -= len(piece)
+        if left < 0:
+            raise LimitError(f"gives more than {MAX_STREAM} bytes")
+    return b"".join(pieces)
 
 
 def check_output(path: str, *, force: bool = False, source: str | None = None) -> None:
@@ -61,8 +91,8 @@ def check_output(path: str, *, force: bool = False, source: str | None = None) -
     Raises
     ------
     OutputError
-        If the target is a folder, exists already or is the source, or if its folder is missing
-        or read-only.
+        If the target is a folder, exists already, is write-protected or is the source, or if its
+        folder is missing or read-only.
     """
     if path == STANDARD:
         if sys.stdout is None:
@@ -73,11 +103,7 @@ def check_output(path: str, *, force: bool = False, source: str | None = None) -
     try:
         status = _status(path)
         if status is None:
-            folder = os.path.dirname(os.path.realpath(path))
-            if not stat.S_ISDIR(os.stat(folder).st_mode):
-                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-            if not os.access(folder, os.W_OK | os.X_OK):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            _check_folder(path)
             return
         if stat.S_ISDIR(status.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -87,8 +113,27 @@ def check_output(path: str, *, force: bool = False, source: str | None = None) -
             raise OutputError("is the input file; choose another name")
         if not force:
             raise OutputError("exists already (--force replaces it)")
+        _check_folder(path)
+        _check_replaceable(path)
     except (OSError, ValueError) as error:
         raise OutputError(_cause(error)) from error
+
+
+def _check_folder(path: str) -> None:
+    folder = os.path.dirname(os.path.realpath(path))
+    if not stat.S_ISDIR(os.stat(folder).st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    _check_access(folder, os.W_OK | os.X_OK)
+
+
+def _check_replaceable(path: str) -> None:
+    # Moving a file over it would ask for the folder's permission only.
+    _check_access(path, os.W_OK)
+
+
+def _check_access(path: str, mode: int) -> None:
+    if not os.access(path, mode):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def write_output(path: str, data: bytes, *, force: bool = False) -> None:
@@ -97,7 +142,8 @@ def write_output(path: str, data: bytes, *, force: bool = False) -> None:
     Parameters
     ----------
     path : str
-        Target, or ``-``. A symbolic link is followed; devices and pipes are written in place.
+        Target, or ``-``. A symbolic link is followed; devices and pipes are written in place. A
+        file that is replaced keeps its permission bits.
     data : bytes
         The whole content.
     force : bool
@@ -120,7 +166,10 @@ def write_output(path: str, data: bytes, *, force: bool = False) -> None:
             with open(path, "wb") as file:
                 file.write(data)
         else:
-            _write_beside(os.path.realpath(path), data, force)
+            if status is not None and force:
+                _check_replaceable(path)
+            mode = stat.S_IMODE(status.st_mode) if status is not None else None
+            _write_beside(os.path.realpath(path), data, force, mode)
     except FileExistsError as error:
         raise OutputError("exists already (--force replaces it)") from error
     except (OSError, ValueError) as error:
@@ -168,16 +217,19 @@ def _temporary_name(name: str) -> tuple[str, str]:
     return f".{name[:40]}.", ".part"
 
 
-def _write_beside(target: str, data: bytes, force: bool) -> None:
+def _write_beside(target: str, data: bytes, force: bool, mode: int | None) -> None:
     folder, name = os.path.split(target)
     temporary = os.path.join(folder, secrets.token_hex(_TOKEN).join(_temporary_name(name)))
-    handle = os.open(
-        temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666
-    )
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
+        # Nobody else may read what will replace a file that nobody else could read.
+        handle = os.open(temporary, flags, 0o666 if mode is None else 0o600)
         with open(handle, "wb") as file:
             file.write(data)
             file.flush()
+            if mode is not None and hasattr(os, "fchmod"):
+                with contextlib.suppress(OSError):  # file systems without permission bits
+                    os.fchmod(file.fileno(), mode & 0o777)
             os.fsync(file.fileno())
         if not force and _link(temporary, target):
             return

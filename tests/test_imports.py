@@ -19,9 +19,10 @@ ALLOWED: dict[str, set[str]] = {
     "sites": {"errors"},
     "site_list": {"errors", "sites"},
     "files": {"errors"},
+    "quiet": set(),
     "processors": set(),
     "progress": set(),
-    "image_io": {"errors"},
+    "image_io": {"errors", "quiet"},
     "metrics": {"errors"},
     "bitstream": {"errors", "_coder"},
     "backends": {"errors", "sites", "processors", "_core"},
@@ -56,7 +57,7 @@ ALLOWED: dict[str, set[str]] = {
     "cluster": {"__init__", "errors", "backends", "pool"},
     "evaluate": {
         *("__init__", "errors", "codec", "bitstream", "image_io", "files", "metrics", "progress"),
-        *("pool", "views", "diagram"),
+        *("pool", "views", "diagram", "quiet"),
     },
     "cli": {
         *("__init__", "errors", "codec", "bitstream", "evaluate", "image_io", "files", "progress"),

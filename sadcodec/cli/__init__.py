@@ -1,7 +1,7 @@
 """The command ``sad``: Click commands, nothing else.
 
 Exit status: 0 done, 1 a one-line error, 2 wrong usage, 3 some of several images failed,
-130 interrupted.
+130 interrupted, 143 and 129 ended by SIGTERM and SIGHUP.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import NoReturn
 import click
 
 from sadcodec import __version__
+from sadcodec.cli import signals
 from sadcodec.cli.common import one_line
 from sadcodec.cli.decode import decode
 from sadcodec.cli.encode import encode
@@ -42,9 +43,12 @@ for _command in (encode, decode, info, evaluate, export_sites, import_sites):
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit; errors become one line on standard error."""
     try:
-        status = sad.main(arguments, prog_name="sad", standalone_mode=False)
-    except click.exceptions.Abort:  # what Click makes of KeyboardInterrupt
+        with signals.raised():
+            status = sad.main(arguments, prog_name="sad", standalone_mode=False)
+    except (click.exceptions.Abort, KeyboardInterrupt):  # Abort: what Click makes of the other
         sys.exit(_INTERRUPTED)
+    except signals.Ended as end:
+        sys.exit(end.status)
     except click.ClickException as error:
         with contextlib.suppress(OSError):  # nobody to tell
             error.show()

@@ -8,7 +8,7 @@ import math
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -190,6 +190,18 @@ def check_scheduler(scheduler: str | None) -> None:
 def shown(path: str, standard: str = "stdin") -> str:
     """A file as people are told of it."""
     return standard if path == files.STANDARD else click.format_filename(path)
+
+
+def output_name(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """Click's callback for the name of an output; ``/dev/stdout`` is ``-``."""
+    return None if value is None else files.output_name(value)
+
+
+def check_output(path: str, sources: Sequence[str], *, force: bool) -> None:
+    """Refuse an output that cannot be written or is one of several sources; a Failure names it."""
+    with blame(path, "stdout"):
+        for source in sources or (None,):
+            files.check_output(path, force=force, source=source)
 
 
 def output_beside(path: str, suffix: str) -> str:

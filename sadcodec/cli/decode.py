@@ -17,6 +17,7 @@ from sadcodec.cli import common
 @click.option(
     "-o",
     "--output",
+    callback=common.output_name,
     metavar="OUT",
     help="Format by suffix: png, pgm, ppm, pam, pnm, tif, jpg, webp, bmp. "
     "Default: IN with the suffix .png, beside it; - for - (PNG).",

@@ -20,6 +20,7 @@ _FAILED = 3  # exit status when some images failed
 @click.option(
     "-o",
     "--output",
+    callback=common.output_name,
     metavar="OUT.sad",
     help="Default: IN with the suffix .sad, beside it; - for -.",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -121,6 +122,7 @@ def _rate_range(
 @click.option(
     "-o",
     "--out",
+    callback=common.output_name,
     metavar="FILE",
     help="Write one row per coded file, as they are measured: FILE.tsv, FILE.jsonl (JSON lines), "
     "else CSV; - for CSV on stdout, without table.",
@@ -228,8 +230,8 @@ def evaluate(
     others = _peers(peers)
     printer = _Printer(out, as_json)
     if saved:
-        _check_output(output)
-        drawings.check()
+        _check_output(output, ())
+        drawings.check(())
         rows = _saved(saved)
         if bd_ranges and not peers and not {row.codec for row in rows} - {"sad"}:
             raise click.UsageError("--bd-range needs --peers, or rows of other codecs.")
@@ -240,8 +242,9 @@ def evaluate(
 
         options = Options(metric, effort, seed, backend, metrics)
         tasks = _plan(sources, kind, values, options, codecs, repeats)
-        _check_output(output)
-        drawings.check()
+        paths = list(dict.fromkeys(task.path for task in tasks))
+        _check_output(output, paths)
+        drawings.check(paths)
         drawings.expect(tasks)
         receive = drawings.receive if drawings.wants_files else None
         with common.executor(scheduler, backend, quiet) as executor:
@@ -329,11 +332,10 @@ def _plan(
         raise common.Failure(str(error)) from error
 
 
-def _check_output(output: Output) -> None:
-    """Refuse a file that cannot be written before any work."""
+def _check_output(output: Output, paths: Sequence[str]) -> None:
+    """Refuse a file that cannot be written, or is one of the images, before any work."""
     if output.out is not None and output.out != files.STANDARD:  # a CSV may well go to a terminal
-        with common.blame(output.out):
-            files.check_output(output.out, force=output.force or output.resume)
+        common.check_output(output.out, paths, force=output.force or output.resume)
 
 
 def _write(output: Output, rows: list[Row]) -> None:

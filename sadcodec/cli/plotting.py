@@ -51,13 +51,16 @@ class Plots:
                 names = ", ".join("." + kind for kind in KINDS)
                 raise click.UsageError(f"--plot {click.format_filename(path)} is none of {names}.")
 
-    def check(self) -> None:
-        """Refuse what cannot be drawn or written before any work; Failure with its cause."""
+    def check(self, sources: Sequence[str]) -> None:
+        """Refuse what cannot be drawn or written before any work; Failure with its cause.
+
+        The sources are the images that are coded: none of them is replaced.
+        """
         for path in self._paths:
             from sadcodec.evaluate.plot import check_matplotlib
 
+            common.check_output(path, sources, force=self._force)
             with common.blame(path):
-                files.check_output(path, force=self._force)
                 check_matplotlib()
 
     def expect(self, tasks: Sequence[Task]) -> None:

@@ -19,6 +19,7 @@ _THEIR_K = 8  # sites that the authors' code blends at a pixel
 @click.option(
     "-o",
     "--output",
+    callback=common.output_name,
     metavar="OUT.txt",
     help="Default: IN_sites.txt, beside it; - for -.",
 )
@@ -57,6 +58,7 @@ def export_sites(source: str, output: str | None, force: bool, quiet: bool) -> N
 @click.option(
     "-o",
     "--output",
+    callback=common.output_name,
     metavar="OUT.sad",
     help="Default: SITES with the suffix .sad, beside it; - for -.",
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from sadcodec import metrics
 from sadcodec.errors import BackendError, InputError, OptionError
 from sadcodec.evaluate import ssimulacra2
+from sadcodec.quiet import without_warnings
 
 __all__ = ["MEASURES", "check_measure", "measure"]
 
@@ -125,8 +125,7 @@ def _lpips_network() -> Callable[[Values, Values], float]:
     if not Path(torch.hub.get_dir(), "checkpoints", weights).is_file():
         hint = f"python -c \"import lpips; lpips.LPIPS(net='{_NET}')\" downloads them"
         raise BackendError(f"LPIPS needs the weights of AlexNet: {hint}")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # lpips uses what torchvision calls deprecated
+    with without_warnings():  # lpips uses what torchvision calls deprecated
         network = lpips.LPIPS(net=_NET, verbose=False).eval()
 
     def distance(a: Values, b: Values) -> float:

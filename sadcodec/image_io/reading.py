@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sadcodec.errors import InputError, LimitError, SadError
 from sadcodec.image_io import png, pnm
+from sadcodec.quiet import without_warnings
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -69,8 +69,7 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         raise InputError("PNM in plain text with more than 8 bits is not supported")
     header = png.check(data) if data.startswith(png.SIGNATURE) else None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of oddities that are no reason to stop
+        with without_warnings("PIL"):  # of oddities that are no reason to stop
             return _decode_with_pillow(data, header, max_pixels)
     except SadError:
         raise

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import io
 import time
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sadcodec.errors import BackendError, InputError
+from sadcodec.quiet import without_warnings
 
 __all__ = ["FORMATS", "Format", "Setting"]
 
@@ -70,8 +70,7 @@ class Format:
         """Raise BackendError if this installation cannot write it."""
         from PIL import features
 
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of features that an older Pillow does not know
+        with without_warnings():  # of features that an older Pillow does not know
             present = features.check(self.feature)
         if not present:
             hint = "pip install --upgrade 'sadcodec[peers]'"
@@ -148,8 +147,7 @@ class Format:
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Pillow warns of large images
+            with without_warnings("PIL"):  # of large images
                 yield
         except MemoryError:
             raise
