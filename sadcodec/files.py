@@ -182,7 +182,12 @@ def write_stdout(data: bytes) -> None:
         raise OutputError("standard output is closed")
     try:
         sys.stdout.flush()
-        sys.stdout.buffer.write(data)
+        left = memoryview(data)
+        while left:  # unbuffered (python -u), a write may take a part and say so only by its number
+            taken = sys.stdout.buffer.write(left)
+            if taken is None:
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+            left = left[taken:]
         sys.stdout.buffer.flush()
     except OSError as error:
         # The rest in the buffer would fail again, noisily, when the interpreter flushes it at exit.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import shutil
@@ -16,9 +17,10 @@ from pathlib import Path
 import killed_encodes
 import numpy as np
 import pytest
+from symbol_samples import sample
 
 import sadcodec
-from sadcodec import cli, files, image_io
+from sadcodec import bitstream, cli, files, image_io
 from sadcodec.errors import InputError, LimitError, OutputError
 
 unix = pytest.mark.skipif(os.name == "nt", reason="signals, pipes and permissions as on Unix")
@@ -261,6 +263,41 @@ def test_standard_output_by_name_is_not_replaced(folder: Path) -> None:
         with open("out", "wb") as out:
             subprocess.run(["sh", "-c", command], stdout=out, check=True, env=environment())
         assert Path("out").read_bytes() == b"a\n" + picture() + b"z\n"
+
+
+@unix
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_goes_away_half_way(folder: Path, unbuffered: str) -> None:
+    """The pipe takes a part of the picture, whatever Python keeps in buffers."""
+    Path("large.sad").write_bytes(bitstream.write(*sample(500, width=300, height=250)))
+    command = [sys.executable, "-m", "sadcodec", "decode", "large.sad", "-o", "-", "--quiet"]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment() | {"PYTHONUNBUFFERED": unbuffered},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert os.read(process.stdout.fileno(), 10).startswith(b"\x89PNG")
+        process.stdout.close()
+        assert (process.wait(_WAIT), process.stderr.read()) == (1, b"")
+
+
+@unix
+def test_standard_output_that_takes_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with os.fdopen(reading, "rb") as reader, os.fdopen(writing, "wb", buffering=0) as raw:
+        stdout = io.TextIOWrapper(raw, write_through=True)
+        monkeypatch.setattr(sys, "stdout", stdout)
+        files.write_stdout(b"whole")
+        assert reader.read1(99) == b"whole"
+        monkeypatch.setattr(os, "dup2", lambda *_: None)  # what is in a buffer is not lost here
+        with pytest.raises(OutputError, match="temporarily unavailable"):
+            files.write_stdout(bytes(1 << 20))
+        monkeypatch.undo()
+        stdout.detach()
 
 
 def test_no_input_is_ever_the_output(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
