@@ -192,6 +192,8 @@ def test_spread_moves_no_more_than_needed():
     assert plot.spread([], 1.0) == []
     assert plot.spread([3.0, 1.0, 9.0], 1.0) == [3.0, 1.0, 9.0]
     assert plot.spread([2.0, 2.0, 2.0], 0.5) == pytest.approx([1.5, 2.0, 2.5])
+    assert plot.spread([2.0, 1.9, 0.0], 0.5, (0.0, 2.0)) == pytest.approx([2.0, 1.5, 0.0])
+    assert plot.spread([0.0, 0.1, 0.2], 0.5, (0.0, 9.0)) == pytest.approx([0.0, 0.5, 1.0])
     rng = np.random.default_rng(0)
     positions = rng.uniform(0, 1, 20).tolist()
     moved = plot.spread(positions, 0.06)

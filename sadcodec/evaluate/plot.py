@@ -116,13 +116,17 @@ def draw(panels: Sequence[Panel], kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def spread(positions: Sequence[float], gap: float) -> list[float]:
+def spread(
+    positions: Sequence[float], gap: float, within: tuple[float, float] | None = None
+) -> list[float]:
     """Move positions apart to at least a gap, in their order, with the least change.
 
     Parameters
     ----------
     positions : sequence of float
     gap : float, >= 0
+    within : (lowest, highest), optional
+        Where all of them are to be, as long as there is room.
 
     Returns
     -------
@@ -145,6 +149,9 @@ def spread(positions: Sequence[float], gap: float) -> list[float]:
             groups[-1][1] += count
     moved = [0.0] * len(positions)
     starts = [total / count for total, count in groups for _ in range(int(count))]
+    if within is not None:  # the optimum between bounds is that without them, clipped
+        low, high = within[0], within[1] - gap * (len(starts) - 1)
+        starts = [max(min(start, high), low) for start in starts]
     for place, (index, start) in enumerate(zip(order, starts, strict=True)):
         moved[index] = start + place * gap
     return moved
@@ -241,7 +248,8 @@ def _label(axes: Axes, lines: Sequence[Line], colors: dict[str, str]) -> None:
     height = axes.get_position().height * axes.figure.get_size_inches()[1]
     gap = _LINE_HEIGHT * _TEXT / 72 / height
     outside = [index for index, end in enumerate(ends) if end[0] >= _LABELLED_AT_THE_EDGE]
-    heights = dict(zip(outside, spread([float(ends[i][1]) for i in outside], gap), strict=True))
+    places = spread([float(ends[i][1]) for i in outside], gap, (0.0, 1.0))
+    heights = dict(zip(outside, places, strict=True))
     for index, (line, end) in enumerate(zip(lines, ends, strict=True)):
         style: dict[str, Any] = {"color": colors[line.name]}
         style |= {"weight": "bold" if line.ours else "normal"}
