@@ -9,8 +9,18 @@ Ints: TypeAlias = NDArray[np.int32]
 def isa() -> str: ...
 def isas() -> list[str]: ...
 def render(
-    params: Floats, width: int, height: int, k: int, exact: bool, threads: int, isa: str = ""
+    params: Floats,
+    width: int,
+    height: int,
+    k: int,
+    exact: bool,
+    threads: int,
+    isa: str = "",
+    max_work: int = 0,
 ) -> Floats: ...
+
+class TooMuchWork(Exception): ...  # noqa: N818
+
 def exact_lists(
     params: Floats, width: int, height: int, k: int, threads: int, isa: str = ""
 ) -> Ints: ...

@@ -10,6 +10,16 @@
 
 namespace sad::coder {
 
+// What a hostile file can state, and why no product of it overflows. Symbols are checked against
+// their limits as they are decoded, before anything is computed from them; coefficients and header
+// fields before that. The largest intermediate results in 63 bits (widths in bits):
+//   position counts     24 sites, 37 keys of half a node: 61
+//   log_tau prediction  20 coefficient, 30 mean in Q16, 3 terms: 52
+//   step classes        8 gain, 30 step x excess in Q16, 17 log2(e): 55
+//   colour metric       44 form of offsets cut to 13, 16 ratio of tau^2, cut to 8 octaves: 60
+//   colour regression   16 weights, 20 + 20 step of the first axis, 2: 58
+// Residuals have 35 bits in the zstd profile and 25 in the range profile, and are added once. Loops
+// run over sites, neighbours (12) or bits; recursion is at most 8 deep (BoxTree) and 3 (models).
 constexpr int64_t kMaxSites = int64_t(1) << 24;
 constexpr int64_t kMaxGrid = int64_t(1)
                              << 19;  // cells along one axis: keeps squared distances under 2^39

@@ -87,13 +87,23 @@ static int filter_positions(const SiteColumns& in, Rectangle at, FilterOptions o
   return m;
 }
 
-// Columns of the sites of `in` that can matter in the rectangle, in the order of `in`.
-static void filter(const SiteColumns& in, Rectangle at, FilterOptions options, Scratch* memory,
-                   Scratch* work, SiteColumns* out) {
+SAD_INLINE bool spend(FilterOptions options, int64_t evaluations) {
+  return !options.budget || options.budget->spend(options.budget, evaluations);
+}
+
+// Columns of the sites of `in` that can matter in the rectangle, in the order of `in`. False: the
+// budget does not suffice, or there are more than `most` of them.
+static bool filter(const SiteColumns& in, Rectangle at, FilterOptions options, int most,
+                   Scratch* memory, Scratch* work, SiteColumns* out) {
+  if (!spend(options, in.count)) return false;
   const int room = padded(in.count) + kLanes;
   float* upper = work->need(2 * static_cast<size_t>(room));
   int32_t* kept = reinterpret_cast<int32_t*>(upper + room);
   const int m = filter_positions(in, at, options, upper, kept);
+  if (m > most) {
+    options.budget->refuse(options.budget);
+    return false;
+  }
   const int capacity = padded(m);
   *out = columns_in(memory->need(kColumns * static_cast<size_t>(capacity)), capacity);
   for (int i = 0; i < m; ++i) {
@@ -115,27 +125,35 @@ static void filter(const SiteColumns& in, Rectangle at, FilterOptions options, S
     out->id[i] = -1;
   }
   out->count = m;
+  return true;
 }
+
+constexpr int kAny = 0x7fffffff;  // as the length of a list: no bound
 
 static void filter_super(const SiteColumns& all, float x0, float y0, float x1, float y1,
                          FilterOptions options, UnitScratch* scratch, SiteColumns* out) {
-  filter(all, Rectangle{x0, y0, x1, y1}, options, scratch->super, scratch->work, out);
+  filter(all, Rectangle{x0, y0, x1, y1}, options, kAny, scratch->super, scratch->work, out);
 }
 
 static void visit_unit(const SiteColumns& sites, int ux, int uy, int width, int height,
                        FilterOptions options, UnitScratch* scratch, TileVisitor visit,
                        void* context) {
   SiteColumns unit, mid, tile;
-  filter(sites, centres(ux, uy, kUnit, width, height), options, scratch->unit, scratch->work,
-         &unit);
+  const WorkBudget* budget = options.budget;
+  if (!filter(sites, centres(ux, uy, kUnit, width, height), options, budget ? budget->unit : kAny,
+              scratch->unit, scratch->work, &unit))
+    return;
   for (int my = uy; my < uy + kUnit && my < height; my += kSquare) {
     for (int mx = ux; mx < ux + kUnit && mx < width; mx += kSquare) {
-      filter(unit, centres(mx, my, kSquare, width, height), options, scratch->mid, scratch->work,
-             &mid);
+      if (!filter(unit, centres(mx, my, kSquare, width, height), options,
+                  budget ? budget->square : kAny, scratch->mid, scratch->work, &mid))
+        return;
       for (int y = my; y < my + kSquare && y < height; y += kTile) {
         for (int x = mx; x < mx + kSquare && x < width; x += kTile) {
-          filter(mid, centres(x, y, kTile, width, height), options, scratch->tile, scratch->work,
-                 &tile);
+          if (!filter(mid, centres(x, y, kTile, width, height), options,
+                      budget ? budget->tile : kAny, scratch->tile, scratch->work, &tile) ||
+              !spend(options, static_cast<int64_t>(tile.count) * kTilePixels))
+            return;
           visit(context, x, y, tile.id, tile.count, scratch);
         }
       }
@@ -149,12 +167,12 @@ static void visit_squares(const SiteColumns& sites, int ux, int uy, int width, i
                           FilterOptions options, UnitScratch* scratch, SquareVisitor visit,
                           void* context) {
   SiteColumns unit, mid;
-  filter(sites, centres(ux, uy, kUnit, width, height), options, scratch->unit, scratch->work,
+  filter(sites, centres(ux, uy, kUnit, width, height), options, kAny, scratch->unit, scratch->work,
          &unit);
   for (int y0 = uy; y0 < uy + kUnit && y0 < height; y0 += kSquare) {
     for (int x0 = ux; x0 < ux + kUnit && x0 < width; x0 += kSquare) {
-      filter(unit, centres(x0, y0, kSquare, width, height), options, scratch->mid, scratch->work,
-             &mid);
+      filter(unit, centres(x0, y0, kSquare, width, height), options, kAny, scratch->mid,
+             scratch->work, &mid);
       const int room = padded(mid.count) + kLanes;
       float* upper = scratch->work->need(2 * static_cast<size_t>(room));
       int32_t* place = reinterpret_cast<int32_t*>(upper + room);  // in the square's list, or -1

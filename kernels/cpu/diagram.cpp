@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "work_budget.h"
+
 namespace sad {
 
 void PreparedSites::resize(int n) {
@@ -85,8 +87,13 @@ void for_units(const Kernels& kernels, const PreparedSites& sites, int width, in
       SiteColumns here = all.columns;
       if (width > kSuper || height > kSuper) {
         UnitScratch memory{&super_sites, nullptr, nullptr, nullptr, &super_work};
-        kernels.filter_super(all.columns, sx + 0.5f, sy + 0.5f, sx1 - 0.5f, sy1 - 0.5f, options,
-                             &memory, &here);
+        // Not of the budget: it takes a site's time for each square.
+        kernels.filter_super(all.columns, sx + 0.5f, sy + 0.5f, sx1 - 0.5f, sy1 - 0.5f,
+                             FilterOptions{options.k, options.cut}, &memory, &here);
+      }
+      if (auto* budget = static_cast<PictureBudget*>(options.budget)) {
+        if (budget->exceeded()) return;
+        budget->start(static_cast<int64_t>(sx1 - sx) * (sy1 - sy), here.count);
       }
       const int units_x = (sx1 - sx + kUnit - 1) / kUnit, units_y = (sy1 - sy + kUnit - 1) / kUnit;
       pool.run(units_x * units_y, [&](int unit, int worker) {

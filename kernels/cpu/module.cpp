@@ -68,16 +68,18 @@ void require_size(int width, int height, int k, int threads) {
 }
 
 nb::ndarray<nb::numpy, float> render(const FloatTable& params, int width, int height, int k,
-                                     bool exact, int threads, const std::string& isa) {
+                                     bool exact, int threads, const std::string& isa,
+                                     int max_work) {
   const int channels = channels_of(params);
   require_size(width, height, k, threads);
+  require(max_work >= 0 && max_work <= 1 << 14, "max_work must be in [0, 2^14]");
   const sad::Kernels& kernels = pick(isa);
   const size_t w = static_cast<size_t>(width), h = static_cast<size_t>(height);
   std::vector<float> out(w * h * channels);
   {
     nb::gil_scoped_release release;
     sad::render(kernels, params.data(), static_cast<int>(params.shape(0)), channels, width, height,
-                k, exact, threads, out.data());
+                k, exact, max_work, threads, out.data());
   }
   return to_numpy(std::move(out), {h, w, static_cast<size_t>(channels)});
 }
@@ -131,7 +133,8 @@ NB_MODULE(_core, m) {
       },
       "Names of the instruction sets this processor can run.");
   m.def("render", &render, nb::arg("params"), nb::arg("width"), nb::arg("height"), nb::arg("k"),
-        nb::arg("exact"), nb::arg("threads"), nb::arg("isa") = "");
+        nb::arg("exact"), nb::arg("threads"), nb::arg("isa") = "", nb::arg("max_work") = 0);
+  nb::exception<sad::TooMuchWork>(m, "TooMuchWork");
 
   m.def("exact_lists", &exact_lists, nb::arg("params"), nb::arg("width"), nb::arg("height"),
         nb::arg("k"), nb::arg("threads"), nb::arg("isa") = "");

@@ -47,15 +47,16 @@ SAD_INLINE F insert_k(F* sorted, F x, int k) {
   return x;
 }
 
-// One pixel in double, exactly as the reference does it.
-static void render_pixel_exact(const RenderTarget& t, int x, int y, const int32_t* ids, int count) {
+// One pixel in double, exactly as the reference does it. `exact` are the sites of `ids`.
+static void render_pixel_exact(const RenderTarget& t, int x, int y, const int32_t* ids,
+                               const ExactSite* exact, int count) {
   double logits[kMaxK];
   int top[kMaxK];
   int n = 0;
   const int stride = kColor + t.channels;
   for (int e = 0; e < count; ++e) {
     const float* row = t.params + static_cast<size_t>(ids[e]) * stride;
-    const double logit = sad_logit_exact(x + 0.5, y + 0.5, row, sad_prepare_exact(row));
+    const double logit = sad_logit_exact(x + 0.5, y + 0.5, row, exact[e]);
     n = sad_insert_pair(logits, top, n, t.k, logit, ids[e]);
   }
   double total = 0.0, blend[kMaxChannels] = {0.0, 0.0, 0.0, 0.0};
@@ -76,10 +77,13 @@ static void render_tile(const RenderTarget& t, int x0, int y0, const int32_t* id
                         UnitScratch* scratch) {
   constexpr float kLogitTolerance = 1e-3f;
   const size_t n = static_cast<size_t>(count);
-  float* memory = scratch->work->need(n * kLanes * 2 + n + 4 * kLanes);
+  constexpr size_t kExactFloats = sizeof(ExactSite) / sizeof(float);
+  float* memory = scratch->work->need(n * (2 * kLanes + kExactFloats + 1) + 4 * kLanes);
   F* logit = reinterpret_cast<F*>(memory);
   F* bound = logit + n;
-  int32_t* active = reinterpret_cast<int32_t*>(bound + n);
+  ExactSite* exact = reinterpret_cast<ExactSite*>(bound + n);
+  int32_t* active = reinterpret_cast<int32_t*>(exact + n);
+  bool prepared = false;  // `exact`: once a pixel needs it
   for (int block = 0; block < 4; ++block) {
     const int bx = x0 + (block & 1) * 4, by = y0 + (block >> 1) * 4;
     if (bx >= t.width || by >= t.height) continue;
@@ -138,7 +142,12 @@ static void render_tile(const RenderTarget& t, int x0, int y0, const int32_t* id
       const int x = bx + (lane & 3), y = by + (lane >> 2);
       if (x >= t.width || y >= t.height) continue;
       if (doubtful >> lane & 1u) {
-        render_pixel_exact(t, x, y, ids, count);
+        if (!prepared) {
+          const size_t stride = static_cast<size_t>(kColor + t.channels);
+          for (int e = 0; e < count; ++e) exact[e] = sad_prepare_exact(t.params + ids[e] * stride);
+          prepared = true;
+        }
+        render_pixel_exact(t, x, y, ids, exact, count);
       } else {
         float* out = t.out + (static_cast<size_t>(y) * t.width + x) * t.channels;
         for (int c = 0; c < t.channels; ++c) out[c] = result[c][lane];

@@ -5,17 +5,25 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <exception>
 #include <functional>
 #include <mutex>
+#include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace sad {
 
 class ThreadPool {
  public:
-  explicit ThreadPool(int threads) : size_(threads < 1 ? 1 : threads) {
-    for (int i = 1; i < size_; ++i) workers_.emplace_back([this, i] { work(i); });
+  // Fewer threads than asked for if the system gives no more.
+  explicit ThreadPool(int threads) {
+    if (threads > 1) workers_.reserve(threads - 1);
+    try {
+      for (; size_ < threads; ++size_) workers_.emplace_back([this, i = size_] { work(i); });
+    } catch (const std::system_error&) {
+    }
   }
   ~ThreadPool() {
     {
@@ -30,7 +38,8 @@ class ThreadPool {
 
   int size() const { return size_; }
 
-  // body(index, worker) for every index in [0, count); worker in [0, size()).
+  // body(index, worker) for every index in [0, count); worker in [0, size()). What a body throws
+  // (memory may run out) ends the loop, and one of the exceptions is thrown again here.
   void run(int count, const std::function<void(int, int)>& body) {
     if (size_ == 1 || count <= 1) {
       for (int i = 0; i < count; ++i) body(i, 0);
@@ -42,17 +51,25 @@ class ThreadPool {
       count_ = count;
       next_ = 0;
       busy_ = size_ - 1;
+      error_ = nullptr;
       ++round_;
     }
     wake_.notify_all();
     drain(0);
     std::unique_lock<std::mutex> lock(mutex_);
     done_.wait(lock, [this] { return busy_ == 0; });
+    if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
   }
 
  private:
   void drain(int worker) {
-    for (int i; (i = next_.fetch_add(1)) < count_;) (*body_)(i, worker);
+    try {
+      for (int i; (i = next_.fetch_add(1)) < count_;) (*body_)(i, worker);
+    } catch (...) {
+      std::lock_guard<std::mutex> lock(mutex_);
+      error_ = std::current_exception();
+      next_ = count_;
+    }
   }
   void work(int worker) {
     unsigned seen = 0;
@@ -69,12 +86,13 @@ class ThreadPool {
     }
   }
 
-  const int size_;
+  int size_ = 1;
   std::vector<std::thread> workers_;
   std::mutex mutex_;
   std::condition_variable wake_, done_;
   const std::function<void(int, int)>* body_ = nullptr;
   int count_ = 0, busy_ = 0;
+  std::exception_ptr error_;
   std::atomic<int> next_{0};
   unsigned round_ = 0;
   bool stop_ = false;

@@ -46,9 +46,19 @@ struct UnitScratch {
   Scratch* work;                       // bounds of a filter, logits of a tile
 };
 
+// Bounds of what drawing a diagram may cost: a hostile one makes every site a candidate everywhere.
+struct WorkBudget {
+  // Takes evaluations (one site at one pixel, or over one square) from the budget; false once it is
+  // used up.
+  bool (*spend)(WorkBudget*, int64_t evaluations);
+  void (*refuse)(WorkBudget*);  // uses up what is left
+  int unit, square, tile;       // longest lists
+};
+
 struct FilterOptions {
-  int k;      // sites a pixel needs
-  float cut;  // logits further under a pixel's maximum may be dropped
+  int k;                         // sites a pixel needs
+  float cut;                     // logits further under a pixel's maximum may be dropped
+  WorkBudget* budget = nullptr;  // null: no bounds
 };
 
 // Called for every 8x8 tile of a unit, in raster order of 32-px squares.
@@ -120,6 +130,7 @@ struct Kernels {
   const char* name;
   void (*filter_super)(const SiteColumns& all, float x0, float y0, float x1, float y1,
                        FilterOptions options, UnitScratch* scratch, SiteColumns* out);
+  // Leaves tiles out once the budget is used up.
   void (*visit_unit)(const SiteColumns& sites, int ux, int uy, int width, int height,
                      FilterOptions options, UnitScratch* scratch, TileVisitor visit, void* context);
   void (*render_tile)(const RenderTarget& target, int x0, int y0, const int32_t* ids, int count,
