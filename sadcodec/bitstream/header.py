@@ -43,6 +43,8 @@ class Limits:
     ----------
     max_pixels : int
         Largest width x height.
+    max_side : int
+        Largest width, and largest height: float32 knows the pixels' centres up to here.
     max_sites : int
         Largest number of sites.
     max_metadata : int
@@ -50,6 +52,7 @@ class Limits:
     """
 
     max_pixels: int = 1 << 28
+    max_side: int = 1 << 23
     max_sites: int = MAX_SITES
     max_metadata: int = 1 << 26
 
@@ -151,6 +154,8 @@ def unpack_header(data: bytes, limits: Limits) -> tuple[Header, int]:
         raise LimitError(
             f"image of {width} x {height} pixels exceeds the limit of {limits.max_pixels}"
         )
+    if max(width, height) > limits.max_side:
+        raise LimitError(f"image of {width} x {height} pixels has a side over {limits.max_side}")
     if sites > limits.max_sites:
         raise LimitError(f"{sites} sites exceed the limit of {limits.max_sites}")
     colors = struct.unpack_from(f"<{channels}H", data, end - 2 * channels)

@@ -35,8 +35,10 @@ _Arguments: TypeAlias = tuple[
 CHUNK_TYPES = {"range": b"SITE", "zstd": b"SITZ"}
 GROUP_TYPES = {"range": b"GRPE", "zstd": b"GRPZ"}  # of several groups
 
-# Seven bins at least a site, none under 0.0007 bit: bounds the work that a short file can ask for.
-MAX_SITES_PER_BYTE = 4096
+# Bounds the memory and work that a short file can ask for. The range coder alone would not: three
+# bins a site, none under 0.0007 bit, are 3787 sites a byte, if they are identical and in one cell.
+# The smallest sites of pictures take about 20 bits, 0.4 sites a byte.
+MAX_SITES_PER_BYTE = 64
 
 
 class GroupFields(NamedTuple):

@@ -9,6 +9,8 @@ from sadcodec.errors import BitstreamError
 __all__ = ["compress", "decompress", "pack_metadata", "unpack_metadata"]
 
 _LEVEL = 19
+_MAGIC = b"\x28\xb5\x2f\xfd"  # of a frame with content; other kinds can be skipped
+_MAX_WINDOW = 1 << 27
 _BYTES_PER_VALUE = 5
 _COEFFICIENT_BYTES = 4 * _BYTES_PER_VALUE
 
@@ -50,12 +52,20 @@ def unpack_metadata(data: bytes, most: int) -> bytes:
 
 
 def _decompress(data: bytes, most: int, what: str) -> bytes:
-    # max_output_size is ignored for frames that state their size, so the size is checked first.
+    # max_output_size is ignored for frames that state their size, and max_window_size when a whole
+    # frame is unpacked at once, so both are checked first. The size is all that is allocated.
+    if not data.startswith(_MAGIC):
+        raise BitstreamError(f"{what}: not one whole zstd frame")
     try:
-        size = zstandard.get_frame_parameters(data).content_size
+        frame = zstandard.get_frame_parameters(data)
+        size = frame.content_size
         if size > most:  # the "unknown" marker is 2^64 - 1
             raise BitstreamError(f"{what}: zstd frame has no size or one over {most} bytes")
-        decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+        if frame.window_size > _MAX_WINDOW:
+            raise BitstreamError(f"{what}: zstd frame with a window over {_MAX_WINDOW} bytes")
+        if frame.dict_id:
+            raise BitstreamError(f"{what}: zstd frame with a dictionary")
+        decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
         result = decompressor.decompress(data, max_output_size=max(size, 1), allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise BitstreamError(f"{what}: not one whole zstd frame") from error
