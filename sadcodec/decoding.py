@@ -8,15 +8,24 @@ from typing import Any
 from numpy.typing import NDArray
 
 from sadcodec import bitstream
+from sadcodec.backends.base import MAX_WORK
 from sadcodec.bitstream import FileInfo, Limits, Repair
 from sadcodec.engine import engine_for
-from sadcodec.errors import DamageWarning, InputError
+from sadcodec.errors import DamageWarning, InputError, OptionError
 from sadcodec.processors import default_threads
 from sadcodec.refine import draw
 
-__all__ = ["MAX_PIXELS", "as_bytes", "decode", "decode_with_report", "info"]
+__all__ = [
+    "MAX_PIXELS",
+    "as_bytes",
+    "decode",
+    "decode_with_report",
+    "info",
+    "limits_for",
+]
 
 MAX_PIXELS = 1 << 28  # of a decode, unless the caller allows more
+_MOST_WORK = 1 << 14
 
 Image = NDArray[Any]
 
@@ -27,6 +36,7 @@ def decode(
     backend: str = "auto",
     threads: int | None = None,
     max_pixels: int | None = None,
+    max_work: int | None = None,
     repair: bool = False,
 ) -> Image:
     """Decode the bytes of a ``.sad`` file.
@@ -41,6 +51,10 @@ def decode(
     threads : int, optional
     max_pixels : int, optional
         Largest width x height to accept; 2^28 by default.
+    max_work : int, 0..2^14, optional
+        Candidate sites of a pixel, as a mean over the picture, beyond which it is not drawn: bounds
+        the time and memory that a hostile file takes (SECURITY.md). 128 by default, 0 for no
+        limit; of the CPU backend alone.
     repair : bool
         Of a damaged file, draw the groups of sites that are whole; `decode_with_report` also says
         what is missing. Other files give the same picture as without.
@@ -55,7 +69,7 @@ def decode(
         If the file is damaged, cut short or of an unknown version; with `repair`, if its header is
         damaged or no group of sites is left.
     LimitError
-        If it is larger than the limits.
+        If it is larger, or takes more work to draw, than the limits.
     BackendError
         If the backend is not available.
 
@@ -64,7 +78,8 @@ def decode(
     DamageWarning
         With `repair`, for every line of the report's `messages`.
     """
-    options: dict[str, Any] = {"backend": backend, "threads": threads, "max_pixels": max_pixels}
+    options: dict[str, Any] = {"backend": backend, "threads": threads}
+    options |= {"max_pixels": max_pixels, "max_work": max_work}
     picture, report = decode_with_report(data, repair=repair, **options)
     for line in report.messages():
         warnings.warn(line, DamageWarning, stacklevel=2)
@@ -77,6 +92,7 @@ def decode_with_report(
     backend: str = "auto",
     threads: int | None = None,
     max_pixels: int | None = None,
+    max_work: int | None = None,
     repair: bool = False,
 ) -> tuple[Image, Repair]:
     """Decode the bytes of a ``.sad`` file; like `decode`, with a report instead of warnings.
@@ -89,19 +105,30 @@ def decode_with_report(
         they lay. Without `repair` there is none.
     """
     engine = engine_for(backend, threads, "decode")
-    limits = Limits(max_pixels=MAX_PIXELS if max_pixels is None else max_pixels)
+    limits = limits_for(max_pixels)
+    work = MAX_WORK if max_work is None else max_work
+    if not 0 <= work <= _MOST_WORK:
+        raise OptionError(f"max_work must be 0..{_MOST_WORK}, not {work}")
     content, workers = as_bytes(data), threads or default_threads()
     if repair:
         header, symbols, report = bitstream.salvage(content, limits, workers)
     else:
         header, symbols = bitstream.read(content, limits, workers)
         report = Repair(len(symbols), (), ())
-    return draw(engine, header, symbols), report
+    return draw(engine, header, symbols, work), report
 
 
-def info(data: bytes) -> FileInfo:
-    """Return what a ``.sad`` file holds, all checksums checked; see `bitstream.inspect`."""
-    return bitstream.inspect(as_bytes(data))
+def info(data: bytes, *, max_pixels: int | None = None) -> FileInfo:
+    """Return what a ``.sad`` file holds, all checksums checked; see `bitstream.inspect`.
+
+    `max_pixels` is that of `decode`.
+    """
+    return bitstream.inspect(as_bytes(data), limits_for(max_pixels))
+
+
+def limits_for(max_pixels: int | None) -> Limits:
+    """Return the limits of a reader; None for the default."""
+    return Limits(max_pixels=MAX_PIXELS if max_pixels is None else max_pixels)
 
 
 def as_bytes(data: Any) -> bytes:

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from sadcodec import bitstream, views
 from sadcodec.backends import get_backend
-from sadcodec.backends.base import Backend
-from sadcodec.bitstream import Limits
-from sadcodec.decoding import MAX_PIXELS, as_bytes
+from sadcodec.backends.base import MAX_WORK, Backend
+from sadcodec.decoding import as_bytes, limits_for
 from sadcodec.processors import default_threads
 from sadcodec.quantize import code_values, dequantize
 from sadcodec.sites import Sites
@@ -45,7 +44,12 @@ class Diagram:
     def picture(self) -> NDArray[Any]:
         """Return what the file decodes to: uint8 or uint16 [H, W, C], as `sadcodec.decode`."""
         drawn = self.backend.render(
-            self.sites, self.width, self.height, self.k, exact=self.bit_depth == 16
+            self.sites,
+            self.width,
+            self.height,
+            self.k,
+            exact=self.bit_depth == 16,
+            max_work=MAX_WORK,
         )
         return code_values(drawn, self.bit_depth)
 
@@ -84,7 +88,7 @@ def open_diagram(
         For the reasons of `sadcodec.decode`.
     """
     engine = get_backend("cpu" if backend == "auto" else backend, threads)
-    limits = Limits(max_pixels=MAX_PIXELS if max_pixels is None else max_pixels)
+    limits = limits_for(max_pixels)
     header, symbols = bitstream.read(as_bytes(data), limits, threads or default_threads())
     return Diagram(
         dequantize(symbols, header.width, header.height, header.quantizer),

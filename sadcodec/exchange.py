@@ -11,7 +11,7 @@ from sadcodec import bitstream
 from sadcodec.backends import get_backend
 from sadcodec.bitstream import CODERS, Header, QuantizerParameters
 from sadcodec.codec import Image, Progress, check_image
-from sadcodec.decoding import as_bytes
+from sadcodec.decoding import as_bytes, limits_for
 from sadcodec.effort import DEFAULT_EFFORT, effort_for
 from sadcodec.errors import InputError, OptionError
 from sadcodec.fill import fill, fills
@@ -75,8 +75,10 @@ class ImportReport:
     warning: str | None = None
 
 
-def export_list(data: bytes) -> SiteList:
+def export_list(data: bytes, *, max_pixels: int | None = None) -> SiteList:
     """Return the sites of a ``.sad`` file as a site list, not yet written.
+
+    `max_pixels` is that of `sadcodec.decode`.
 
     Raises
     ------
@@ -85,20 +87,22 @@ def export_list(data: bytes) -> SiteList:
     InputError
         If the image has alpha.
     """
-    header, symbols = bitstream.read(as_bytes(data), threads=default_threads())
+    header, symbols = bitstream.read(as_bytes(data), limits_for(max_pixels), default_threads())
     if header.channels not in (1, 3):
         raise InputError("has alpha, which a site list cannot express")
     sites = dequantize(symbols, header.width, header.height, header.quantizer)
     return SiteList(sites, header.width, header.height, header.bit_depth, header.k)
 
 
-def export_sites(data: bytes) -> str:
+def export_sites(data: bytes, *, max_pixels: int | None = None) -> str:
     """Return the sites of a ``.sad`` file as the authors' site list (docs/SITE_LIST.md).
 
     Parameters
     ----------
     data : bytes
         Of a file of a gray or RGB image, 8 or 16 bits; a gray one is written with r = g = b.
+    max_pixels : int, optional
+        As for `sadcodec.decode`.
 
     Returns
     -------
@@ -112,7 +116,7 @@ def export_sites(data: bytes) -> str:
     InputError
         If the image has alpha.
     """
-    return format_site_list(export_list(data))
+    return format_site_list(export_list(data, max_pixels=max_pixels))
 
 
 def import_with_report(

@@ -148,11 +148,16 @@ def coded_size(header: Header, symbols: Symbols, threads: int = 1) -> int:
     return file_size(header, encode_payload(header, symbols, threads))
 
 
-def draw(backend: Backend, header: Header, symbols: Symbols) -> NDArray[Any]:
-    """Return what a file with these symbols decodes to, uint8 or uint16 [H, W, C]."""
+def draw(backend: Backend, header: Header, symbols: Symbols, max_work: int = 0) -> NDArray[Any]:
+    """Return what a file with these symbols decodes to, uint8 or uint16 [H, W, C].
+
+    `max_work` is that of `Backend.render`.
+    """
     sites = dequantize(symbols, header.width, header.height, header.quantizer)
     fine = header.bit_depth == 16
-    picture = backend.render(sites, header.width, header.height, header.k, exact=fine)
+    picture = backend.render(
+        sites, header.width, header.height, header.k, exact=fine, max_work=max_work
+    )
     return code_values(picture, header.bit_depth)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sadcodec.backends.base import DEFAULT_K, Backend
+from sadcodec.backends.base import DEFAULT_K, MAX_WORK, Backend
 from sadcodec.errors import InputError, OptionError
 from sadcodec.sites import COLOR, Sites
 
@@ -57,7 +57,7 @@ def top_sites(backend: Backend, sites: Sites, width: int, height: int) -> NDArra
     index = np.arange(len(sites))
     halves = np.stack([index & ((1 << _INDEX_BITS) - 1), index >> _INDEX_BITS], axis=1)
     # With K = 1 a pixel has the colour of its first site.
-    drawn = backend.render(_recolored(sites, halves), width, height, 1)
+    drawn = backend.render(_recolored(sites, halves), width, height, 1, max_work=MAX_WORK)
     low, high = np.moveaxis(np.rint(drawn).astype(np.int32), 2, 0)
     return low | high << _INDEX_BITS
 
@@ -177,7 +177,8 @@ def tau(
     """
     if limits is not None and not 0.0 < limits[0] < limits[1] < math.inf:
         raise OptionError(f"a range of inverse temperature has 0 < low < high, not {limits}")
-    drawn = backend.render(_recolored(sites, sites.log_tau[:, None]), width, height, k)
+    log_tau = _recolored(sites, sites.log_tau[:, None])
+    drawn = backend.render(log_tau, width, height, k, max_work=MAX_WORK)
     values = drawn[:, :, 0].astype(np.float64)
     if limits is None:
         low, high = (float(end) for end in np.quantile(values, _QUANTILES))

@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import zstandard
 from symbol_samples import sample
 
 import sadcodec
-from sadcodec import bitstream
+from sadcodec import _coder, bitstream
 from sadcodec.bitstream.container import pack_chunk
+from sadcodec.bitstream.header import pack_header
 from sadcodec.errors import SadError
 
 FOLDER = Path(__file__).resolve().parent / "golden" / "bad"
@@ -107,6 +109,32 @@ def swollen() -> bytes:
     return with_field(20, "<I", 1 << 24, data)
 
 
+def identical(count: int, side: int) -> bytes:
+    """Sites that differ in nothing, in the fewest bytes: no encoder may write so many."""
+    zero = np.zeros(count, np.int32)
+    header, _ = sample(count, width=side, height=side, channels=1)
+    arguments = (side, side, header.quantizer.as_tuple(), zero, zero, zero, zero, zero, None)
+    groups, *_ = _coder.encode(*arguments, zero[:, None])
+    return pack_header(header) + pack_chunk(b"SITE", groups[0][0])
+
+
+def everywhere(coder: str = "range", **fields: int) -> bytes:
+    """Sites in one place that differ in colour alone: each may be one of the first at any pixel."""
+    count = 2400
+    header, symbols = sample(count, width=160, height=120, channels=1, coincident=True)
+    zero = np.zeros(count, np.int32)
+    same = replace(symbols, log_tau=zero, log_anisotropy=zero, angle=zero)
+    return bitstream.write(replace(header, **fields), same, coder=coder)
+
+
+def wide_window() -> bytes:
+    """A frame that asks for a window of 2^28 bytes, though it holds 200."""
+    # Descriptor: content size of 4 bytes, window stated. Then the window, the size, and a block of
+    # one byte that is repeated.
+    block = (200 << 3 | 1 << 1 | 1).to_bytes(3, "little") + b"\0"
+    return b"\x28\xb5\x2f\xfd" + bytes([0x80, 18 << 3]) + (200).to_bytes(4, "little") + block
+
+
 def other_header() -> bytes:
     """A group of a file that differs in K only."""
     header, symbols = sample(6, seed=3, width=9, height=7, channels=1, groups=3)
@@ -147,6 +175,7 @@ MAKERS: dict[str, Callable[[], bytes]] = {
     "too-many-sites": lambda: with_field(20, "<I", (1 << 24) + 1),
     "more-sites-than-places": lambda: with_field(20, "<I", 4 * 63 + 65),
     "no-sites": lambda: with_field(20, "<I", 0),
+    "too-wide": lambda: with_field(24, "<H", 65535, with_field(12, "<I", (1 << 23) + 1)),
     "grid-too-fine": lambda: with_field(24, "<H", 1, with_field(12, "<I", 600)),
     "step-0": lambda: with_field(24, "<H", 0),
     "color-step-0": lambda: with_field(36, "<H", 0),
@@ -176,6 +205,10 @@ MAKERS: dict[str, Callable[[], bytes]] = {
     "one-site-more": lambda: with_field(20, "<I", 7),
     "one-site-less": lambda: with_field(20, "<I", 5),
     "many-sites-in-few-bytes": swollen,
+    "identical-sites": lambda: identical(12000, 64),
+    "all-sites-matter-everywhere": everywhere,
+    "all-sites-matter-everywhere-zstd": lambda: everywhere("zstd"),
+    "all-sites-matter-in-16-bits": lambda: everywhere(bit_depth=16, k=16),
     "no-data": lambda: with_sites(b"SITE", b""),
     "zero-at-the-end": lambda: with_sites(b"SITE", payload() + b"\0"),
     "data-to-spare": lambda: with_sites(b"SITE", payload() + b"12345"),
@@ -187,6 +220,9 @@ MAKERS: dict[str, Callable[[], bytes]] = {
     "zstd-bomb": lambda: with_sites(b"SITZ", bomb(1 << 26)),
     "zstd-bomb-in-bounds": lambda: with_sites(b"SITZ", bomb(200)),
     "zstd-without-size": lambda: with_sites(b"SITZ", unsized()),
+    "zstd-wide-window": lambda: with_sites(b"SITZ", wide_window()),
+    "zstd-skippable": lambda: with_sites(b"SITZ", b"\x50\x2a\x4d\x18" + bytes(4)),
+    "zstd-data-after-frame": lambda: with_sites(b"SITZ", payload("zstd") + b"\0"),
     "zstd-two-frames": lambda: with_sites(b"SITZ", 2 * payload("zstd")),
     "zstd-cut": lambda: with_sites(b"SITZ", payload("zstd")[:-2]),
     "zstd-flip": lambda: flipped(sites(coder="zstd"), 2, 20),
@@ -226,7 +262,7 @@ def outcome(data: bytes, *, repair: bool) -> str:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            sadcodec.decode(data, backend="reference", repair=repair)
+            sadcodec.decode(data, backend="cpu", threads=1, repair=repair)
         except SadError as error:
             return f"{type(error).__name__}: {error}"
     return " | ".join(str(warning.message) for warning in caught)

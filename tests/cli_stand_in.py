@@ -76,8 +76,8 @@ class Codec:
             raise self.error
         return self.image, self.repair
 
-    def info(self, data: bytes) -> FileInfo:
-        self.calls.append({"data": data})
+    def info(self, data: bytes, **options: Any) -> FileInfo:
+        self.calls.append({"data": data, **options})
         if self.error:
             raise self.error
         return INFO

@@ -15,6 +15,8 @@ TABLE = bad_files.table()
 
 # What the decoder in plain Python has no limits for.
 LIMITED = {"too-many-pixels", "too-many-chunks", "many-sites-in-few-bytes", "zstd-bomb"}
+LIMITED |= {"too-wide", "identical-sites", "zstd-wide-window"}
+LIMITED |= {name for name in NAMES if name.startswith("all-sites-matter")}
 
 
 def stored(name: str) -> bytes:

@@ -41,7 +41,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "targets": {"fit", "refine", "rate"},
     "engine": {"backends"},
-    "decoding": {"errors", "bitstream", "processors", "refine", "engine"},
+    "decoding": {"errors", "bitstream", "backends", "processors", "refine", "engine"},
     "codec": {
         *("errors", "sites", "bitstream", "backends", "quantize", "fit", "image_io", "metrics"),
         *("effort", "processors", "objective", "refine", "rate", "targets", "engine", "decoding"),

@@ -25,6 +25,7 @@ __all__ = [
     "DEFAULT_K",
     "LOSSES",
     "MAX_K",
+    "MAX_WORK",
     "PHASES",
     "RATE_ROUNDING",
     "RATE_SHORTEST",
@@ -39,6 +40,9 @@ __all__ = [
 
 DEFAULT_K = 8
 MAX_K = 16
+
+# Of drawing what others made: candidate sites of a pixel, as a mean.
+MAX_WORK = 128
 
 # While fitting; a site this far under a pixel's largest logit weighs less than e^-7 = 0.0009 there.
 DEFAULT_CUT = 7.0
@@ -290,7 +294,14 @@ class Backend(Protocol):
         """Threads of the CPU for what is done beside it, such as coding."""
 
     def render(
-        self, sites: Sites, width: int, height: int, k: int = DEFAULT_K, *, exact: bool = False
+        self,
+        sites: Sites,
+        width: int,
+        height: int,
+        k: int = DEFAULT_K,
+        *,
+        exact: bool = False,
+        max_work: int = 0,
     ) -> NDArray[Any]:
         """Evaluate a diagram at every pixel.
 
@@ -302,6 +313,9 @@ class Backend(Protocol):
             Sites blended per pixel; fewer where there are fewer.
         exact : bool
             Compute every pixel in float64: 16-bit code values need it.
+        max_work : int, 0..2^14
+            Candidate sites of a pixel, as a mean; 0 for no limit. A limit of the CPU backend:
+            others draw whatever it costs.
 
         Returns
         -------
@@ -312,6 +326,9 @@ class Backend(Protocol):
         ------
         OptionError
             If width, height or k is out of range.
+        LimitError
+            If a square of 1024 px takes more than ``max_work (pixels + 16 N + 2^15)`` evaluations,
+            N sites mattering in it, or longer lists of candidates than go with that.
         """
 
     def fit_session(

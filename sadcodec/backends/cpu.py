@@ -33,7 +33,7 @@ from sadcodec.backends.quantization import (
     checked_target,
 )
 from sadcodec.backends.weights import checked_weights
-from sadcodec.errors import OptionError
+from sadcodec.errors import LimitError, OptionError
 from sadcodec.processors import default_threads
 from sadcodec.sites import GEOMETRY_COLUMNS, Sites
 
@@ -358,15 +358,30 @@ class CpuBackend:
         self.isa = isa
 
     def render(
-        self, sites: Sites, width: int, height: int, k: int = DEFAULT_K, *, exact: bool = False
+        self,
+        sites: Sites,
+        width: int,
+        height: int,
+        k: int = DEFAULT_K,
+        *,
+        exact: bool = False,
+        max_work: int = 0,
     ) -> Floats:
         """Evaluate a diagram at every pixel: float32 [H, W, C], not clamped.
 
-        With `exact` every pixel is computed in float64 (about ten times slower); without it only
+        With `exact` every pixel is computed in float64 (several times slower); without it only
         those whose top K float32 cannot decide. Within 1/255 of the reference either way.
         """
         _check(k, width, height)
-        return _core.render(sites.params, width, height, k, exact, self.threads, self.isa)
+        try:
+            return _core.render(
+                sites.params, width, height, k, exact, self.threads, self.isa, max_work
+            )
+        except _core.TooMuchWork:
+            raise LimitError(
+                f"too many of its {len(sites)} sites matter at one pixel: more than {max_work} on"
+                " average in a part of the picture"
+            ) from None
 
     def fit_session(
         self,

@@ -48,7 +48,14 @@ class CudaBackend:
         return Launcher(self.runtime, {"SAD_K": k, "SAD_CHANNELS": channels})
 
     def render(
-        self, sites: Sites, width: int, height: int, k: int = DEFAULT_K, *, exact: bool = False
+        self,
+        sites: Sites,
+        width: int,
+        height: int,
+        k: int = DEFAULT_K,
+        *,
+        exact: bool = False,
+        max_work: int = 0,  # noqa: ARG002 (a limit of the CPU backend)
     ) -> Floats:
         """Evaluate a diagram at every pixel: float32 [H, W, C], not clamped.
 

@@ -135,14 +135,18 @@ def encode_one(
     threads: int | None,
     progress: Progress | None,
     content: bytes | None = None,
+    max_pixels: int | None = None,
 ) -> Coded:
     """Read and encode one image; raises what reading and `encode_with_report` raise.
 
-    The content of its file may be known.
+    The content of its file may be known. `max_pixels`: None for the default.
     """
     from sadcodec import codec, image_io  # here: only now is it worth the time to load them
 
-    image = image_io.decode_image(files.read_input(source) if content is None else content)
+    image = image_io.decode_image(
+        files.read_input(source) if content is None else content,
+        max_pixels=image_io.MAX_PIXELS if max_pixels is None else max_pixels,
+    )
     data, report = codec.encode_with_report(
         image, **options, backend=backend, threads=threads, progress=progress
     )
@@ -156,6 +160,7 @@ def encode_all(
     machine: Machine,
     force: bool,
     bar: ProgressBar,
+    max_pixels: int | None = None,
 ) -> Iterator[tuple[int, Outcome]]:
     """Encode images and write each file as it is done.
 
@@ -169,6 +174,8 @@ def encode_all(
         Replace existing files.
     bar : ProgressBar
         Cleared before each result.
+    max_pixels : int, optional
+        Larger images fail.
 
     Yields
     ------
@@ -186,7 +193,7 @@ def encode_all(
     left = [index for index in range(len(sources)) if index not in outcomes]
     executor = pool.LocalPool() if machine.executor is None else machine.executor
     workers = executor.shares(machine.jobs, len(left), machine.backend, machine.threads)
-    tasks = _Tasks([sources[index] for index in left], options, executor.remote)
+    tasks = _Tasks([sources[index] for index in left], options, executor.remote, max_pixels)
     if machine.executor is None and len(workers) == 1:
         # A single one works in this process, with a bar that moves within an image.
         results = _in_turn(tasks, workers[0], bar)
@@ -217,22 +224,31 @@ class _Task:
     source: str
     options: dict[str, Any]
     content: bytes | Failed | None = None
+    max_pixels: int | None = None
 
 
 class _Tasks(Sequence[_Task]):
     """Tasks made when they are asked for: so many images are not in memory at once."""
 
-    def __init__(self, sources: Sequence[str], options: dict[str, Any], remote: bool) -> None:
+    def __init__(
+        self,
+        sources: Sequence[str],
+        options: dict[str, Any],
+        remote: bool,
+        max_pixels: int | None,
+    ) -> None:
         self.sources = sources
         self._options = options
         self._remote = remote
+        self._max_pixels = max_pixels
 
     def __len__(self) -> int:
         return len(self.sources)
 
     def __getitem__(self, index: Any) -> Any:
         source = self.sources[index]
-        return _Task(source, self._options, _content(source) if self._remote else None)
+        content = _content(source) if self._remote else None
+        return _Task(source, self._options, content, self._max_pixels)
 
 
 def _content(source: str) -> bytes | Failed:
@@ -270,7 +286,13 @@ def _encode(task: _Task, share: Share, progress: Progress | None = None) -> Outc
         return task.content
     try:
         return encode_one(
-            task.source, task.options, share.backend, share.threads, progress, task.content
+            task.source,
+            task.options,
+            share.backend,
+            share.threads,
+            progress,
+            task.content,
+            task.max_pixels,
         )
     except (SadError, MemoryError) as error:
         return _failed(task.source, error)

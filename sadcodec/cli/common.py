@@ -336,6 +336,17 @@ ENCODING_BACKEND = "auto = a GPU if CuPy is installed and finds one, else the CP
 DECODING_BACKEND = "auto = the CPU, which draws a photograph in less time than CuPy takes to load;"
 
 
+def max_pixels_option(command: F) -> F:
+    """``--max-pixels``."""
+    return click.option(
+        "--max-pixels",
+        type=COUNT,
+        default=None,
+        metavar="N",
+        help="Refuse larger images before memory is taken. Default: 2^28 = 268435456.",
+    )(command)
+
+
 def jobs_option(command: F) -> F:
     """``--jobs``."""
     return click.option(

@@ -22,12 +22,14 @@ from sadcodec.cli import common
     help="Format by suffix: png, pgm, ppm, pam, pnm, tif, jpg, webp, bmp. "
     "Default: IN with the suffix .png, beside it; - for - (PNG).",
 )
+@common.max_pixels_option
 @click.option(
-    "--max-pixels",
-    type=common.COUNT,
+    "--max-work",
+    type=click.IntRange(0, 1 << 14),
     default=None,
     metavar="N",
-    help="Refuse larger images before memory is taken. Default: 2^28 = 268435456.",
+    help="Refuse pictures of more than N candidate sites a pixel on average, as a hostile file may "
+    "ask for: 0 = draw it whatever it takes. Default: 128.",
 )
 @click.option(
     "--repair",
@@ -49,6 +51,7 @@ def decode(
     source: str,
     output: str | None,
     max_pixels: int | None,
+    max_work: int | None,
     repair: bool,
     threads: int | None,
     backend: str,
@@ -76,7 +79,12 @@ def decode(
         data = files.read_input(source)
         start = time.perf_counter()
         image, report = codec.decode_with_report(
-            data, backend=backend, threads=threads, max_pixels=max_pixels, repair=repair
+            data,
+            backend=backend,
+            threads=threads,
+            max_pixels=max_pixels,
+            max_work=max_work,
+            repair=repair,
         )
         seconds = time.perf_counter() - start
     with common.blame(target, "stdout"):

@@ -77,6 +77,7 @@ _FAILED = 3  # exit status when some images failed
     is_flag=True,
     help="Fail where the target cannot be met, instead of writing the nearest file.",
 )
+@common.max_pixels_option
 @common.force_option
 @click.option(
     "--json",
@@ -106,6 +107,7 @@ def encode(
     groups: int | None,
     topk: str | None,
     strict: bool,
+    max_pixels: int | None,
     force: bool,
     as_json: bool,
     quiet: bool,
@@ -156,7 +158,7 @@ def encode(
             files.check_output(target, force=force, source=source)
         common.load_backend(backend, "encode", quiet)
         with common.blame(source), ProgressBar(enabled=False if quiet else None) as bar:
-            coded = batch.encode_one(source, options, backend, threads, bar)
+            coded = batch.encode_one(source, options, backend, threads, bar, max_pixels=max_pixels)
         with common.blame(target, "stdout"):
             files.write_output(target, coded.data, force=force)
         report(source, target, coded)
@@ -173,7 +175,9 @@ def encode(
     ):
         batch.make_folder(out_dir)
         machine = batch.Machine(jobs, backend, threads, executor)
-        for index, outcome in batch.encode_all(paths, targets, options, machine, force, bar):
+        for index, outcome in batch.encode_all(
+            paths, targets, options, machine, force, bar, max_pixels=max_pixels
+        ):
             source, target = paths[index], targets[index]
             if isinstance(outcome, batch.Coded):
                 report(source, target, outcome)

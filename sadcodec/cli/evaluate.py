@@ -172,6 +172,7 @@ def _rate_range(
     "to be wiped against each other. May be repeated. Needs the extra plot.",
 )
 @click.option("--markdown", is_flag=True, help="Print the tables as Markdown.")
+@common.max_pixels_option
 @common.force_option
 @click.option(
     "--json",
@@ -205,6 +206,7 @@ def evaluate(
     bd_ranges: list[tuple[float, float]],
     plots: tuple[str, ...],
     markdown: bool,
+    max_pixels: int | None,
     force: bool,
     as_json: bool,
     quiet: bool,
@@ -240,7 +242,7 @@ def evaluate(
     else:
         from sadcodec.evaluate.plan import Options
 
-        options = Options(metric, effort, seed, backend, metrics)
+        options = Options(metric, effort, seed, backend, metrics, max_pixels)
         tasks = _plan(sources, kind, values, options, codecs, repeats)
         paths = list(dict.fromkeys(task.path for task in tasks))
         _check_output(output, paths)

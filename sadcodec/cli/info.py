@@ -13,9 +13,10 @@ from sadcodec.cli import common
 
 @click.command(short_help="What a .sad file holds.")
 @click.argument("source", metavar="IN.sad")
+@common.max_pixels_option
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON instead of text.")
 @common.quiet_option
-def info(source: str, as_json: bool, quiet: bool) -> None:
+def info(source: str, max_pixels: int | None, as_json: bool, quiet: bool) -> None:
     """Print dimensions, sites, and the bytes and bits per site of each column of IN.sad.
 
     All CRCs are checked; --quiet does only that, and the exit status tells.
@@ -23,7 +24,7 @@ def info(source: str, as_json: bool, quiet: bool) -> None:
     from sadcodec import codec
 
     with common.blame(source):
-        found = codec.info(files.read_input(source))
+        found = codec.info(files.read_input(source), max_pixels=max_pixels)
     if as_json:
         common.report_json(_record(source, found), data_on_stdout=False)
     elif not quiet:

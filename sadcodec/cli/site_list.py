@@ -23,9 +23,12 @@ _THEIR_K = 8  # sites that the authors' code blends at a pixel
     metavar="OUT.txt",
     help="Default: IN_sites.txt, beside it; - for -.",
 )
+@common.max_pixels_option
 @common.force_option
 @common.quiet_option
-def export_sites(source: str, output: str | None, force: bool, quiet: bool) -> None:
+def export_sites(
+    source: str, output: str | None, max_pixels: int | None, force: bool, quiet: bool
+) -> None:
     """Write the sites of IN.sad as text that the authors' viewer opens.
 
     One line a site: position, colour, log_tau, radius, direction, log_anisotropy, in their
@@ -38,7 +41,7 @@ def export_sites(source: str, output: str | None, force: bool, quiet: bool) -> N
     from sadcodec import exchange, site_list
 
     with common.blame(source):
-        diagram = exchange.export_list(files.read_input(source))
+        diagram = exchange.export_list(files.read_input(source), max_pixels=max_pixels)
         text = site_list.format_site_list(diagram)
     with common.blame(target, "stdout"):
         files.write_output(target, text.encode(), force=force)

@@ -57,8 +57,10 @@ def do(task: Task, share: Share, progress: Progress | None = None) -> Outcome:
     start = time.perf_counter()
     size: tuple[int, ...] = ()
     try:
+        most = task.options.max_pixels
         image = image_io.decode_image(
-            files.read_input(task.path) if task.data is None else task.data
+            files.read_input(task.path) if task.data is None else task.data,
+            max_pixels=image_io.MAX_PIXELS if most is None else most,
         )
         size = (image.shape[1], image.shape[0])
         original = image[:, :, None] if image.ndim == 2 else image
@@ -98,7 +100,9 @@ def _code_ours(task: Task, image: NDArray[Any], share: Share, progress: Progress
         progress=progress,
     )
     encoded = time.perf_counter()
-    decoded = codec.decode(data, backend=share.backend, threads=share.threads)
+    decoded = codec.decode(
+        data, backend=share.backend, threads=share.threads, max_pixels=options.max_pixels
+    )
     end = time.perf_counter()
     columns = {
         "fit_psnr_db": _number(report.fit_psnr),

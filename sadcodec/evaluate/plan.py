@@ -31,6 +31,8 @@ class Options:
         Of `sadcodec.encode`; repeat r has the seed ``seed + r``. Other codecs have none of these.
     metrics : tuple of str
         What is measured beside PSNR, see `sadcodec.evaluate.row.METRIC_COLUMNS`.
+    max_pixels : int or None
+        Larger images fail; None for the default of `sadcodec.image_io`. Changes no row else.
     """
 
     metric: str = "psnr"
@@ -38,6 +40,7 @@ class Options:
     seed: int = 0
     backend: str = "auto"
     metrics: tuple[str, ...] = DEFAULT_METRICS
+    max_pixels: int | None = None
 
     @property
     def measured(self) -> tuple[str, ...]:
