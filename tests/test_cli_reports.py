@@ -43,7 +43,7 @@ def test_info(sad: Sad, codec: Codec) -> None:
     ]
     assert lines[8].split() == ["SITE", "46", "2", "000000ab", "right"]
     assert sad("info", "-", stdin=b"stored").out.startswith(b"stdin: 60 bytes")
-    assert codec.calls[-1] == {"data": b"stored"}
+    assert codec.calls[-1] == {"data": b"stored", "max_pixels": None}
     assert sad("info", "in.sad", "--quiet").out == b""
 
 

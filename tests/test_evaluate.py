@@ -49,7 +49,7 @@ def fake_codec(monkeypatch):
         report = types.SimpleNamespace(sites=7, fit_psnr=50.0)
         return b"x" * size, report
 
-    def decode(data, *, backend="auto", threads=None):
+    def decode(data, *, backend="auto", threads=None, max_pixels=None):
         return (encode_with_report.last.astype(int) ^ 2).astype(np.uint8)
 
     monkeypatch.setattr(codec, "encode_with_report", encode_with_report)
