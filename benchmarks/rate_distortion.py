@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import rd_columns
 import rd_techniques
-from timing import DATA, machine, markdown_table, numbers, read, shares
+from timing import DATA, machine, markdown_table, names_of, numbers, read, shares
 
 from sadcodec import decode, metrics
 from sadcodec.backends.cpu import CpuBackend
@@ -247,19 +247,15 @@ def rates(text: str) -> list[float]:
     return found
 
 
-def parts(text: str) -> list[str]:
-    """Return the names of tables of a list with commas."""
-    found = [word.strip() for word in text.split(",") if word.strip()]
-    if not found or not set(found) <= set(TABLES):
-        raise ValueError(text)
-    return found
-
-
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", nargs="+", help="default: the images of data/")
     parser.add_argument(
-        "--only", type=parts, default=list(TABLES), metavar="LIST", help=f"of {','.join(TABLES)}"
+        "--only",
+        type=names_of(TABLES),
+        default=list(TABLES),
+        metavar="LIST",
+        help=f"of {','.join(TABLES)}",
     )
     parser.add_argument(
         "--bpp",

@@ -19,7 +19,7 @@ from statistics import mean, stdev
 from typing import Any
 
 import topk_measures
-from timing import DATA, machine, markdown_table, numbers
+from timing import DATA, machine, markdown_table, names_of, numbers
 from topk_measures import COLUMNS, Case
 
 from sadcodec.backends.base import DEFAULT_K, Propagation
@@ -239,20 +239,12 @@ def run(parts: Sequence[str], cases: Sequence[Case], jobs: int, bar: ProgressBar
     return report
 
 
-def words(text: str) -> list[str]:
-    """Return the parts of a list with commas."""
-    found = [word.strip() for word in text.split(",") if word.strip()]
-    if not found or not set(found) <= set(MEASURES):
-        raise ValueError(text)
-    return found
-
-
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", nargs="+", help="default: the images of data/")
     parser.add_argument(
         "--only",
-        type=words,
+        type=names_of(MEASURES),
         default=list(MEASURES),
         metavar="LIST",
         help="of " + ",".join(MEASURES),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -118,3 +118,16 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def numbers(text: str) -> list[int]:
     """Return the integers of a list with commas."""
     return [int(word) for word in text.split(",") if word]
+
+
+def names_of(known: Iterable[str]) -> Callable[[str], list[str]]:
+    """Return a parser of a list with commas, of one or more of the known names."""
+    every = set(known)
+
+    def names(text: str) -> list[str]:
+        found = [word.strip() for word in text.split(",") if word.strip()]
+        if not found or not set(found) <= every:
+            raise ValueError(text)
+        return found
+
+    return names
