@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 RATES := rates.csv
+FUZZ_FILES := 1000000
 
 DEMO_IMAGE := data/coffee.png
 DEMO_BPP := 0.5
@@ -20,7 +21,7 @@ PARALLEL := --numprocesses auto --maxprocesses 8 --dist worksteal
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test check-kernels golden test-damage test-threads test-gpu lint format bench bench-rd bench-gpu \
+.PHONY: help venv demo test check-kernels golden test-damage test-threads fuzz test-gpu lint format bench bench-rd bench-gpu \
   figure clean
 
 help: ## list the targets
@@ -75,7 +76,10 @@ test-damage: $(READY) ## every truncation and changed byte of all golden files; 
 	@PYTHONPATH=tests $(BIN)/python tests/exhaustive_damage.py
 
 test-threads: $(READY) ## stress tests of threads on a build with ThreadSanitizer; some minutes
-	@sh tests/thread_sanitizer.sh $(CURDIR)/$(BIN)/python
+	@sh tests/sanitized.sh $(CURDIR)/$(BIN)/python thread -m pytest -q -p no:cacheprovider tests/test_concurrency.py
+
+fuzz: $(READY) ## decode FUZZ_FILES mutated files on a build with AddressSanitizer and UBSan; an hour
+	@sh tests/sanitized.sh $(CURDIR)/$(BIN)/python address,undefined tests/fuzz.py --count $(FUZZ_FILES) --out $(CURDIR)
 
 bench: $(READY) ## measure encode, decode and the passes of one iteration
 	@$(BIN)/python benchmarks/speed.py

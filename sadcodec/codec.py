@@ -13,13 +13,7 @@ from numpy.typing import NDArray
 from sadcodec import bitstream
 from sadcodec.backends.base import DEFAULT_K
 from sadcodec.backends.propagation import propagation_of
-from sadcodec.bitstream import (
-    AUTOMATIC_GROUPS,
-    CODERS,
-    MAX_GROUPS,
-    Header,
-    QuantizerParameters,
-)
+from sadcodec.bitstream import CODERS, Header, QuantizerParameters, groups_for
 from sadcodec.decoding import decode, decode_with_report, info
 from sadcodec.effort import DEFAULT_EFFORT, effort_for
 from sadcodec.engine import engine_for, load_backend
@@ -28,7 +22,7 @@ from sadcodec.fit.schedule import RECIPES
 from sadcodec.objective import METRICS
 from sadcodec.quantize import code_values
 from sadcodec.rate import Encoding, Job, encode_to_sites, encode_to_size
-from sadcodec.refine import draw
+from sadcodec.refine import draw_new
 from sadcodec.sites import Sites
 from sadcodec.targets.psnr import encode_to_psnr
 from sadcodec.targets.quality import encode_to_quality
@@ -207,8 +201,6 @@ def encode_with_report(
         raise OptionError(f"coder must be one of {', '.join(CODERS)}, not {coder!r}")
     if metric not in METRICS:
         raise OptionError(f"metric must be one of {', '.join(METRICS)}, not {metric!r}")
-    if groups is not None and not 1 <= groups <= MAX_GROUPS:
-        raise OptionError(f"groups must be 1..{MAX_GROUPS}, not {groups}")
     if not 0 <= seed < 1 << 32:
         raise OptionError(f"seed must be 0..2^32 - 1, not {seed}")
     engine = engine_for(_check_recipe(recipe, kind, backend), threads, "encode")
@@ -227,7 +219,7 @@ def encode_with_report(
         quantizer=QuantizerParameters(
             *(1024, 1024, 1024, 1024, 0),
             (1024,) * channels,
-            groups=groups or (AUTOMATIC_GROUPS if coder == "range" else 1),
+            groups=groups_for(groups, coder),
         ),
         coder=coder,
     )
@@ -248,7 +240,7 @@ def encode_with_report(
     refinement = encoding.refinement
     symbols = refinement.symbols
     data = bitstream.write(refinement.header, symbols)
-    decoded = draw(engine, refinement.header, symbols)
+    decoded, refused = draw_new(engine, refinement.header, symbols)
     fitted = code_values(
         engine.render(Sites(encoding.fit_params), width, height, header.k), header.bit_depth
     )
@@ -266,7 +258,9 @@ def encode_with_report(
         value=value,
         metric=metric,
         backend=engine.name,
-        warning=encoding.warning or _advice(8.0 * len(data) / (width * height), width * height),
+        warning=refused
+        or encoding.warning
+        or _advice(8.0 * len(data) / (width * height), width * height),
         recipe=recipe,
     )
     return data, report

@@ -9,7 +9,7 @@ import numpy as np
 
 from sadcodec import bitstream
 from sadcodec.backends import get_backend
-from sadcodec.bitstream import CODERS, Header, QuantizerParameters
+from sadcodec.bitstream import CODERS, Header, QuantizerParameters, groups_for
 from sadcodec.codec import Image, Progress, check_image
 from sadcodec.decoding import as_bytes, limits_for
 from sadcodec.effort import DEFAULT_EFFORT, effort_for
@@ -19,7 +19,7 @@ from sadcodec.metrics import psnr
 from sadcodec.processors import default_threads
 from sadcodec.quantize import code_values, dequantize
 from sadcodec.rate import Job, Tuned, header_for, round_and_refine, scale_for, trim_to_size
-from sadcodec.refine import Refinement, draw
+from sadcodec.refine import Refinement, draw_new
 from sadcodec.site_list import SiteList, format_site_list, parse_site_list
 from sadcodec.sites import COLOR, Sites
 
@@ -130,6 +130,7 @@ def import_with_report(
     threads: int | None = None,
     backend: str = "auto",
     coder: str = "range",
+    groups: int | None = None,
     progress: Progress | None = None,
 ) -> tuple[bytes, ImportReport]:
     """Code a site list; like `import_sites`, with a report.
@@ -156,7 +157,9 @@ def import_with_report(
         bit_depth=diagram.bit_depth,
         k=diagram.k,
         site_count=len(diagram.sites),
-        quantizer=QuantizerParameters(1024, 1024, 1024, 1024, 0, (1024,) * channels),
+        quantizer=QuantizerParameters(
+            *(1024, 1024, 1024, 1024, 0), (1024,) * channels, groups=groups_for(groups, coder)
+        ),
         coder=coder,
     )
     picture = engine.render(diagram.sites, width, height, diagram.k)
@@ -178,7 +181,7 @@ def import_with_report(
         refinement = _fitting(job, tuned, size)
     symbols = refinement.symbols
     data = bitstream.write(refinement.header, symbols)
-    decoded = draw(engine, refinement.header, symbols)
+    decoded, refused = draw_new(engine, refinement.header, symbols)
     listed = code_values(picture, diagram.bit_depth)
     job.report(1.0, "done")
     report = ImportReport(
@@ -195,7 +198,7 @@ def import_with_report(
         bit_depth=diagram.bit_depth,
         seconds=perf_counter() - start,
         backend=engine.name,
-        warning=None if size is None else _warning(len(data), size),
+        warning=refused or (None if size is None else _warning(len(data), size)),
     )
     return data, report
 
@@ -211,6 +214,7 @@ def import_sites(
     threads: int | None = None,
     backend: str = "auto",
     coder: str = "range",
+    groups: int | None = None,
     progress: Progress | None = None,
 ) -> bytes:
     """Code the authors' site list (docs/SITE_LIST.md) as a ``.sad`` file, without fitting anew.
@@ -233,7 +237,7 @@ def import_sites(
         The same in bits per pixel.
     effort : int, 1..9
         Sweeps of the descent, as of `sadcodec.encode`.
-    threads, backend, coder, progress
+    threads, backend, coder, groups, progress
         As of `sadcodec.encode`.
 
     Returns
@@ -261,6 +265,7 @@ def import_sites(
         threads=threads,
         backend=backend,
         coder=coder,
+        groups=groups,
         progress=progress,
     )[0]
 

@@ -157,6 +157,30 @@ def test_the_bytes_do_not_depend_on_the_threads(photograph: np.ndarray, text: st
     assert sadcodec.import_sites(text.encode(), photograph, effort=1, **CPU) == one
 
 
+def test_groups_of_an_imported_list(text: str) -> None:
+    whole, parts = (
+        sadcodec.decode(sadcodec.import_sites(text, effort=1, groups=groups, **CPU), threads=1)
+        for groups in (1, 4)
+    )
+    data = sadcodec.import_sites(text, effort=1, groups=4, **CPU)
+    assert sadcodec.info(data).groups == 4
+    assert psnr(whole, parts) > 40
+    with pytest.raises(OptionError, match="groups"):
+        sadcodec.import_sites(text, effort=1, groups=0, **CPU)
+
+
+def test_a_file_that_decoders_would_refuse_comes_with_a_warning() -> None:
+    # One place, one temperature: all sites matter at every pixel.
+    lines = [f"32 32 {i / 4000:.3f} 0.5 0.5 -6 1 1 0 0\n" for i in range(4000)]
+    listed = "# Image size: 64 64\n" + "".join(lines)
+    data, report = import_with_report(listed, effort=1, **CPU)
+    assert report.warning is not None
+    assert "--max-work" in report.warning
+    with pytest.raises(LimitError):
+        sadcodec.decode(data, threads=1)
+    assert sadcodec.decode(data, threads=1, max_work=0).shape == (64, 64, 3)
+
+
 def test_what_a_list_does_not_say_comes_from_the_image(photograph: np.ndarray) -> None:
     gray = sadcodec.export_sites(drawn_file(1, 16, k=5))
     header = sadcodec.info(sadcodec.import_sites(gray, effort=1, **CPU)).header

@@ -18,6 +18,7 @@ from .symbols import (
     Symbols,
     angle_levels,
     color_classes,
+    groups_for,
 )
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "decode_payload",
     "encode_payload",
     "file_size",
+    "groups_for",
     "inspect",
     "metadata",
     "read",

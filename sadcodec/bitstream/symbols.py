@@ -19,6 +19,7 @@ __all__ = [
     "Symbols",
     "angle_levels",
     "color_classes",
+    "groups_for",
     "joined",
 ]
 
@@ -29,6 +30,21 @@ _SITES_PER_GROUP = 1 << 16  # of automatic groups, at least: they cost under 0.2
 _STEPS = ("step_position", "step_log_tau", "step_log_anisotropy", "step_angle", "step_radius")
 _GAINS = ("class_distance_gain", "class_tau_gain")
 _COLUMNS = ("x", "y", "log_tau", "log_anisotropy", "angle", "radius")
+
+
+def groups_for(groups: int | None, coder: str) -> int:
+    """Return the groups of a quantizer: as asked for, or those of the coder by default.
+
+    Raises
+    ------
+    OptionError
+        If groups is not 1..MAX_GROUPS.
+    """
+    if groups is None:
+        return AUTOMATIC_GROUPS if coder == "range" else 1
+    if not 1 <= groups <= MAX_GROUPS:
+        raise OptionError(f"groups must be 1..{MAX_GROUPS}, not {groups}")
+    return groups
 
 
 @dataclass(frozen=True)

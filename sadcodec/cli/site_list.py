@@ -90,6 +90,7 @@ def export_sites(
 @common.threads_option
 @common.backend_option(common.ENCODING_BACKEND)
 @common.coder_option
+@common.groups_option
 @common.force_option
 @click.option(
     "--json",
@@ -109,6 +110,7 @@ def import_sites(
     threads: int | None,
     backend: str,
     coder: str,
+    groups: int | None,
     force: bool,
     as_json: bool,
     quiet: bool,
@@ -145,6 +147,7 @@ def import_sites(
             threads=threads,
             backend=backend,
             coder=coder,
+            groups=groups,
             progress=bar,
         )
     with common.blame(target, "stdout"):
@@ -154,7 +157,7 @@ def import_sites(
     if as_json:
         record: dict[str, Any] = {"input": source, "output": target, "image": original}
         record |= {"scale": scale, "bpp_target": bpp, "size_target": size}
-        record |= {"effort": effort, "coder": coder}
+        record |= {"effort": effort, "coder": coder, "groups": groups}
         common.report_json(record | dataclasses.asdict(report), target == files.STANDARD)
         return
     sentence = (
