@@ -14,7 +14,7 @@ from sadcodec import bitstream
 from sadcodec.backends.base import DEFAULT_K
 from sadcodec.backends.propagation import propagation_of
 from sadcodec.bitstream import CODERS, Header, QuantizerParameters, groups_for
-from sadcodec.decoding import decode, decode_with_report, info
+from sadcodec.decoding import decode, decode_with_report, draw_new, info
 from sadcodec.effort import DEFAULT_EFFORT, effort_for
 from sadcodec.engine import engine_for, load_backend
 from sadcodec.errors import InputError, LimitError, OptionError, TargetError
@@ -22,7 +22,6 @@ from sadcodec.fit.schedule import RECIPES
 from sadcodec.objective import METRICS
 from sadcodec.quantize import code_values
 from sadcodec.rate import Encoding, Job, encode_to_sites, encode_to_size
-from sadcodec.refine import draw_new
 from sadcodec.sites import Sites
 from sadcodec.targets.psnr import encode_to_psnr
 from sadcodec.targets.quality import encode_to_quality
@@ -240,7 +239,7 @@ def encode_with_report(
     refinement = encoding.refinement
     symbols = refinement.symbols
     data = bitstream.write(refinement.header, symbols)
-    decoded, refused = draw_new(engine, refinement.header, symbols)
+    decoded, refused = draw_new(engine, refinement.header, symbols, len(data))
     fitted = code_values(
         engine.render(Sites(encoding.fit_params), width, height, header.k), header.bit_depth
     )

@@ -8,10 +8,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from sadcodec import bitstream
-from sadcodec.backends.base import MAX_WORK
-from sadcodec.bitstream import FileInfo, Limits, Repair
+from sadcodec.backends.base import MAX_WORK, Backend
+from sadcodec.bitstream import FileInfo, Header, Limits, Repair, Symbols
 from sadcodec.engine import engine_for
-from sadcodec.errors import DamageWarning, InputError, OptionError
+from sadcodec.errors import DamageWarning, InputError, LimitError, OptionError
 from sadcodec.processors import default_threads
 from sadcodec.refine import draw
 
@@ -20,12 +20,17 @@ __all__ = [
     "as_bytes",
     "decode",
     "decode_with_report",
+    "default_work",
+    "draw_new",
     "info",
     "limits_for",
 ]
 
 MAX_PIXELS = 1 << 28  # of a decode, unless the caller allows more
 _MOST_WORK = 1 << 14
+
+# Evaluations of sites at pixels, by default: of a file, for every byte of it, and at a pixel.
+_WORK_OF_FILE, _WORK_OF_BYTE, _LEAST_WORK = 1 << 32, 1 << 18, 16
 
 Image = NDArray[Any]
 
@@ -53,8 +58,8 @@ def decode(
         Largest width x height to accept; 2^28 by default.
     max_work : int, 0..2^14, optional
         Candidate sites of a pixel, as a mean over the picture, beyond which it is not drawn: bounds
-        the time and memory that a hostile file takes (SECURITY.md). 128 by default, 0 for no
-        limit; of the CPU backend alone.
+        the time and memory that a hostile file takes (SECURITY.md). By default that of
+        `default_work`, 0 for no limit; of the CPU backend alone.
     repair : bool
         Of a damaged file, draw the groups of sites that are whole; `decode_with_report` also says
         what is missing. Other files give the same picture as without.
@@ -106,16 +111,39 @@ def decode_with_report(
     """
     engine = engine_for(backend, threads, "decode")
     limits = limits_for(max_pixels)
-    work = MAX_WORK if max_work is None else max_work
-    if not 0 <= work <= _MOST_WORK:
-        raise OptionError(f"max_work must be 0..{_MOST_WORK}, not {work}")
+    if max_work is not None and not 0 <= max_work <= _MOST_WORK:
+        raise OptionError(f"max_work must be 0..{_MOST_WORK}, not {max_work}")
     content, workers = as_bytes(data), threads or default_threads()
     if repair:
         header, symbols, report = bitstream.salvage(content, limits, workers)
     else:
         header, symbols = bitstream.read(content, limits, workers)
         report = Repair(len(symbols), (), ())
+    work = default_work(header, len(content)) if max_work is None else max_work
     return draw(engine, header, symbols, work), report
+
+
+def default_work(header: Header, file_bytes: int) -> int:
+    """Return the limit of candidate sites of a pixel, as a mean, for a file of this size.
+
+    128, but in pictures that are large for their file fewer, down to 16: a file of a few bytes must
+    not take minutes. Below 2^25 pixels, and from 0.004 bits per pixel on, it is 128.
+    """
+    most = (_WORK_OF_FILE + _WORK_OF_BYTE * file_bytes) // (header.width * header.height)
+    return min(max(most, _LEAST_WORK), MAX_WORK)
+
+
+def draw_new(
+    engine: Backend, header: Header, symbols: Symbols, file_bytes: int
+) -> tuple[Image, str | None]:
+    """Draw a file just made, with a warning where `decode` would refuse it by default.
+
+    Known on the CPU backend alone.
+    """
+    try:
+        return draw(engine, header, symbols, default_work(header, file_bytes)), None
+    except LimitError as error:
+        return draw(engine, header, symbols), f"needs --max-work to be decoded: {error}"
 
 
 def info(data: bytes, *, max_pixels: int | None = None) -> FileInfo:

@@ -11,7 +11,7 @@ from sadcodec import bitstream
 from sadcodec.backends import get_backend
 from sadcodec.bitstream import CODERS, Header, QuantizerParameters, groups_for
 from sadcodec.codec import Image, Progress, check_image
-from sadcodec.decoding import as_bytes, limits_for
+from sadcodec.decoding import as_bytes, draw_new, limits_for
 from sadcodec.effort import DEFAULT_EFFORT, effort_for
 from sadcodec.errors import InputError, OptionError
 from sadcodec.fill import fill, fills
@@ -19,7 +19,7 @@ from sadcodec.metrics import psnr
 from sadcodec.processors import default_threads
 from sadcodec.quantize import code_values, dequantize
 from sadcodec.rate import Job, Tuned, header_for, round_and_refine, scale_for, trim_to_size
-from sadcodec.refine import Refinement, draw_new
+from sadcodec.refine import Refinement
 from sadcodec.site_list import SiteList, format_site_list, parse_site_list
 from sadcodec.sites import COLOR, Sites
 
@@ -181,7 +181,7 @@ def import_with_report(
         refinement = _fitting(job, tuned, size)
     symbols = refinement.symbols
     data = bitstream.write(refinement.header, symbols)
-    decoded, refused = draw_new(engine, refinement.header, symbols)
+    decoded, refused = draw_new(engine, refinement.header, symbols, len(data))
     listed = code_values(picture, diagram.bit_depth)
     job.report(1.0, "done")
     report = ImportReport(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sadcodec.backends.base import MAX_WORK, Backend, Refiner
+from sadcodec.backends.base import Backend, Refiner
 from sadcodec.bitstream import (
     MAX_GRID,
     Header,
@@ -25,7 +25,6 @@ from sadcodec.bitstream import (
     file_size,
     symbol_costs,
 )
-from sadcodec.errors import LimitError
 from sadcodec.quantize import (
     COLOR_UNIT,
     STEP_UNIT,
@@ -47,7 +46,6 @@ __all__ = [
     "coded_size",
     "crowding",
     "draw",
-    "draw_new",
     "noise_widths",
     "start_refiner",
 ]
@@ -161,17 +159,6 @@ def draw(backend: Backend, header: Header, symbols: Symbols, max_work: int = 0) 
         sites, header.width, header.height, header.k, exact=fine, max_work=max_work
     )
     return code_values(picture, header.bit_depth)
-
-
-def draw_new(backend: Backend, header: Header, symbols: Symbols) -> tuple[NDArray[Any], str | None]:
-    """As `draw`, with a warning where decoders would refuse the file unless told otherwise.
-
-    Known on the CPU backend alone.
-    """
-    try:
-        return draw(backend, header, symbols, MAX_WORK), None
-    except LimitError as error:
-        return draw(backend, header, symbols), f"needs --max-work to be decoded: {error}"
 
 
 @dataclass

@@ -23,7 +23,7 @@ from sadcodec.backends.cpu import CpuBackend
 from sadcodec.bitstream.payload import MAX_SITES_PER_BYTE
 from sadcodec.bitstream.zstd_profile import unpack_metadata
 from sadcodec.cli import main
-from sadcodec.decoding import MAX_PIXELS
+from sadcodec.decoding import MAX_PIXELS, default_work
 from sadcodec.errors import BitstreamError, LimitError, OptionError
 from sadcodec.sites import Sites
 
@@ -225,3 +225,29 @@ def test_a_header_with_every_field_at_its_largest_is_refused_or_read():
             except (BitstreamError, LimitError):
                 continue
             assert picture.size
+
+
+@pytest.mark.parametrize(
+    ("side", "size", "most"),
+    [
+        (16, 1, 128),
+        (5792, 100, 128),
+        (1 << 14, 100, 16),
+        (1 << 14, 70_000, 84),
+        (1 << 14, 120_000, 128),
+    ],
+)
+def test_the_default_limit_of_work(side: int, size: int, most: int):
+    header, _ = sample(3, width=side, height=side)
+    assert default_work(header, size) == most
+
+
+def test_a_large_picture_of_a_few_bytes_cannot_take_long():
+    header, symbols = sample(110, width=1 << 14, height=1 << 14, channels=1, coincident=True)
+    zero = np.zeros(110, np.int32)
+    data = bitstream.write(header, replace(symbols, log_tau=zero, log_anisotropy=zero, angle=zero))
+    assert len(data) < 250
+    start = time.process_time()
+    with pytest.raises(LimitError, match="more than 16 on average"):
+        sadcodec.decode(data, threads=1)
+    assert time.process_time() - start < 8
