@@ -30,7 +30,7 @@ MAX_PIXELS = 1 << 28  # of a decode, unless the caller allows more
 _MOST_WORK = 1 << 14
 
 # Evaluations of sites at pixels, by default: of a file, for every byte of it, and at a pixel.
-_WORK_OF_FILE, _WORK_OF_BYTE, _LEAST_WORK = 1 << 32, 1 << 18, 16
+_WORK_OF_FILE, _WORK_OF_BYTE, _LEAST_WORK = 1 << 32, 1 << 18, 24
 
 Image = NDArray[Any]
 
@@ -126,7 +126,7 @@ def decode_with_report(
 def default_work(header: Header, file_bytes: int) -> int:
     """Return the limit of candidate sites of a pixel, as a mean, for a file of this size.
 
-    128, but in pictures that are large for their file fewer, down to 16: a file of a few bytes must
+    128, but in pictures that are large for their file fewer, down to 24: a file of a few bytes must
     not take minutes. Below 2^25 pixels, and from 0.004 bits per pixel on, it is 128.
     """
     most = (_WORK_OF_FILE + _WORK_OF_BYTE * file_bytes) // (header.width * header.height)
