@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from sadcodec import bitstream
 from sadcodec.backends.base import DEFAULT_K
@@ -19,6 +19,8 @@ from sadcodec.effort import DEFAULT_EFFORT, effort_for
 from sadcodec.engine import engine_for, load_backend
 from sadcodec.errors import InputError, LimitError, OptionError, TargetError
 from sadcodec.fit.schedule import RECIPES
+from sadcodec.importance import importance_of
+from sadcodec.metrics import psnr as psnr_of
 from sadcodec.objective import METRICS
 from sadcodec.quantize import code_values
 from sadcodec.rate import Encoding, Job, encode_to_sites, encode_to_size
@@ -73,6 +75,9 @@ class EncodeReport:
         Kind and value of the target: "quality", "bpp", "size", "psnr" or "sites".
     metric : str
         What was optimized: "psnr" or "ssim".
+    weighted_psnr : float or None
+        PSNR of the decoded file with each pixel's squared error weighed by the mask, which targets
+        are measured by where there is a mask.
     backend : str
     warning : str or None
         Why a target was not met, or that other codecs do better at such a rate.
@@ -94,6 +99,7 @@ class EncodeReport:
     backend: str
     warning: str | None = None
     recipe: str = "default"
+    weighted_psnr: float | None = None
 
 
 def check_image(image: Image) -> Image:
@@ -181,6 +187,8 @@ def encode_with_report(
     coder: str = "range",
     groups: int | None = None,
     topk: str | None = None,
+    mask: ArrayLike | None = None,
+    roi: Sequence[Sequence[float]] = (),
     strict: bool = False,
     progress: Progress | None = None,
 ) -> tuple[bytes, EncodeReport]:
@@ -207,6 +215,7 @@ def encode_with_report(
         topk = "propagate" if recipe == "paper" and engine.name == "cpu" else "exact"
     propagation = propagation_of(topk, seed)
     height, width, channels = image.shape
+    importance = importance_of(mask, roi, height, width)
     white = np.iinfo(image.dtype).max
     header = Header(
         width=width,
@@ -231,6 +240,7 @@ def encode_with_report(
         metric=metric,
         propagation=propagation,
         recipe=recipe,
+        importance=importance,
         progress=_rising(progress),
     )
     encoding = _run(job, kind, value)
@@ -243,12 +253,13 @@ def encode_with_report(
     fitted = code_values(
         engine.render(Sites(encoding.fit_params), width, height, header.k), header.bit_depth
     )
+    counted = None if importance is None else importance.mask
     job.report(1.0, "done")
     report = EncodeReport(
         bytes=len(data),
         bpp=8.0 * len(data) / (width * height),
-        psnr=_psnr(image, decoded),
-        fit_psnr=_psnr(image, fitted),
+        psnr=psnr_of(image, decoded),
+        fit_psnr=psnr_of(image, fitted),
         sites=len(symbols),
         iterations=job.iterations,
         seconds=perf_counter() - start,
@@ -261,6 +272,7 @@ def encode_with_report(
         or encoding.warning
         or _advice(8.0 * len(data) / (width * height), width * height),
         recipe=recipe,
+        weighted_psnr=None if counted is None else psnr_of(image, decoded, weights=counted),
     )
     return data, report
 
@@ -311,6 +323,12 @@ def encode(image: Image, **options: Any) -> bytes:
         How the fits find the sites of a pixel: "exact", or "propagate" for the approximate map of
         the paper, for research: its default with the recipe "paper" on the CPU. Decoding is exact
         either way.
+    mask : bool, integer or float [H, W], >= 0, optional
+        How much the squared error of each pixel counts: black (0) pixels may become anything. Only
+        ratios matter. Targets of quality and PSNR are measured with it.
+    roi : sequence of (x, y, width, height) or (x, y, width, height, strength)
+        Rectangles, in px, that get more of the sites: errors there count `strength` times, 1..100
+        (default 4). Where they overlap, the strongest counts. PSNR is measured without them.
     strict : bool
         Raise an error where the target cannot be met, instead of returning the nearest file.
     progress : callable(share, message), optional
@@ -325,7 +343,8 @@ def encode(image: Image, **options: Any) -> bytes:
     OptionError
         If an option is out of range or more than one target is given.
     InputError
-        If the image has another shape or type.
+        If the image has another shape or type, or the mask another size than the image, or if it is
+        black everywhere.
     LimitError
         If the image has more than 2^26 pixels.
     TargetError
@@ -339,10 +358,3 @@ def encode(image: Image, **options: Any) -> bytes:
         If CuPy is installed and "auto" still has to use the CPU; once in a process.
     """
     return encode_with_report(image, **options)[0]
-
-
-def _psnr(a: Image, b: Image) -> float:
-    peak = float(np.iinfo(a.dtype).max)
-    difference = a.astype(np.float64) - b
-    mse = float(np.mean(difference * difference))
-    return float("inf") if mse == 0.0 else 10.0 * float(np.log10(peak * peak / mse))

@@ -25,7 +25,12 @@ SSIM_C2 = _K2**2  # the constant of the contrast term, for a data range of 1
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 
-def psnr(reference: Image, test: Image, data_range: float | None = None) -> float:
+def psnr(
+    reference: Image,
+    test: Image,
+    data_range: float | None = None,
+    weights: NDArray[np.floating] | None = None,
+) -> float:
     """Peak signal-to-noise ratio over all pixels and channels.
 
     Parameters
@@ -34,6 +39,8 @@ def psnr(reference: Image, test: Image, data_range: float | None = None) -> floa
     data_range : float, optional
         Largest value less the smallest possible one: 255 for uint8, 65535 for uint16; must be given
         for floats.
+    weights : float [H, W], >= 0 with mean 1, optional
+        Of the pixels' squared errors; 1 by default.
 
     Returns
     -------
@@ -48,7 +55,12 @@ def psnr(reference: Image, test: Image, data_range: float | None = None) -> floa
         If the range is missing or not positive.
     """
     peak = _peak(reference, test, data_range)
-    difference = np.subtract(reference, test, dtype=np.float64).ravel()
+    difference = np.subtract(reference, test, dtype=np.float64)
+    if weights is not None:
+        difference *= np.sqrt(weights, dtype=np.float64).reshape(
+            weights.shape + (1,) * (difference.ndim - 2)
+        )
+    difference = difference.ravel()
     error = float(difference @ difference) / difference.size
     return math.inf if error == 0 else 10 * math.log10(peak * peak / error)
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from sadcodec.metrics import SSIM_C2, WINDOW_REACH, window_mean
 
-__all__ = ["METRICS", "Objective", "objective_for"]
+__all__ = ["METRICS", "Objective", "objective_for", "weighted"]
 
 Floats = NDArray[np.float32]
 
@@ -69,6 +69,20 @@ def objective_for(metric: str, image: Floats, drawn: Floats | None = None) -> Ob
         weights += _plane_objective(x, y, target[:, :, channel])
     weights /= weights.mean(dtype=np.float64)
     return Objective(target, weights)
+
+
+def weighted(objective: Objective, weights: Floats) -> Objective:
+    """Return an objective in which each pixel counts so many times as much.
+
+    Parameters
+    ----------
+    objective : Objective
+    weights : float32 [H, W], >= 0 with mean 1
+    """
+    if objective.weights is not None:
+        weights = objective.weights * weights
+        weights /= weights.mean(dtype=np.float64)
+    return Objective(objective.target, weights)
 
 
 def _plane_objective(x: Floats, y: Floats, target: Floats) -> Floats:

@@ -16,7 +16,8 @@ from sadcodec.fill import fill, fills
 from sadcodec.fit.loop import fine_tune, fit
 from sadcodec.fit.paper.schedule import ITERATIONS as PAPER_ITERATIONS
 from sadcodec.fit.schedule import FitOptions
-from sadcodec.objective import Objective, objective_for
+from sadcodec.importance import Importance
+from sadcodec.objective import Objective, objective_for, weighted
 from sadcodec.quantize import quantize
 from sadcodec.rate_term import rate_term
 from sadcodec.refine import (
@@ -75,6 +76,8 @@ class Job:
         Fit by the paper's top-K map; by exact lists otherwise.
     recipe : str
         Of the fit, one of `sadcodec.fit.schedule.RECIPES`.
+    importance : Importance, optional
+        How much each pixel counts; all alike by default.
     """
 
     backend: Backend
@@ -85,6 +88,7 @@ class Job:
     metric: str = "psnr"
     propagation: Propagation | None = None
     recipe: str = "default"
+    importance: Importance | None = None
     progress: Callable[[float, str], None] | None = None
 
     @property
@@ -93,17 +97,30 @@ class Job:
         return self.header.width * self.header.height
 
     @property
+    def area(self) -> float:
+        """Pixels that sites are for: see `Importance.area`."""
+        return self.pixels if self.importance is None else self.importance.area
+
+    @property
+    def total(self) -> float:
+        """Pixels whose errors are summed: see `Importance.total`."""
+        return self.pixels if self.importance is None else self.importance.total
+
+    @property
     def iterations(self) -> int:
         """Of the fit."""
         return PAPER_ITERATIONS if self.recipe == "paper" else self.effort.iterations
 
     def objective(self, params: Floats | None = None) -> Objective:
         """Return what to fit to, for SSIM given the diagram that there is, float32 [N, 6 + C]."""
-        if self.metric == "psnr" or params is None:
-            return objective_for(self.metric, self.target)
-        h = self.header
-        drawn = self.backend.render(Sites(params), h.width, h.height, h.k)
-        return objective_for(self.metric, self.target, drawn)
+        drawn = None
+        if self.metric != "psnr" and params is not None:
+            h = self.header
+            drawn = self.backend.render(Sites(params), h.width, h.height, h.k)
+        objective = objective_for(self.metric, self.target, drawn)
+        if self.importance is None:
+            return objective
+        return weighted(objective, self.importance.weights)
 
     def report(self, share: float, message: str) -> None:
         """Tell the progress callback, if there is one."""
@@ -124,8 +141,9 @@ class Encoding:
 def header_for(job: Job, mse: float, sites: int, scale: float, *, radius: bool) -> Header:
     """Return the header of a file with so many sites and the steps for an error of `mse`."""
     h = job.header
+    crowded = sites * job.pixels / job.area  # as many as the whole picture would have
     quantizer = choose_quantizer(
-        mse, h.width, h.height, sites, h.channels, scale=scale, radius=radius
+        mse, h.width, h.height, crowded, h.channels, scale=scale, radius=radius
     )
     quantizer = replace(quantizer, groups=h.quantizer.groups)
     return replace(h, site_count=sites, quantizer=quantizer)
@@ -186,6 +204,8 @@ def fit_and_tune(
         options,
         k=header.k,
         weights=objective.weights,
+        density=None if job.importance is None else job.importance.density,
+        area=job.area,
         budget=budget if size is not None or spare > 1.0 else None,
         rate=rate if job.recipe == "default" else None,
         progress=lambda share: job.report(0.05 + 0.5 * share, "fitting"),
@@ -203,6 +223,7 @@ def fit_and_tune(
         radius=radius,
         k=header.k,
         weights=objective.weights,
+        area=job.area,
         seed=job.seed,
         propagation=job.propagation,
         progress=lambda share: job.report(0.55 + 0.2 * share, "fine-tuning"),

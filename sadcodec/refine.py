@@ -75,7 +75,7 @@ def choose_quantizer(
     mse: float,
     width: int,
     height: int,
-    sites: int,
+    sites: float,
     channels: int,
     *,
     scale: float = 1.0,
@@ -88,7 +88,9 @@ def choose_quantizer(
     mse : float
         Mean squared error of the fit, display-referred 0..1 units.
     width, height : int, px
-    sites, channels : int
+    sites : float
+        Over the whole picture, at the density that they have where they are.
+    channels : int
     scale : float
         On all steps; larger is coarser. They grow by themselves where a site has under 150 px.
     radius : bool

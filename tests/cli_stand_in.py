@@ -38,6 +38,7 @@ class Report:
     bytes: int = 4
     bpp: float = 0.25
     seconds: float = 0.1
+    weighted_psnr: float | None = None
     warning: str | None = None
 
 

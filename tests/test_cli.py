@@ -57,6 +57,8 @@ def test_encode_hands_every_option_on(sad: Sad, codec: Codec) -> None:
         "--coder=zstd",
         "--groups=3",
         "--topk=propagate",
+        "--roi=0,1,2,1:9",
+        "--roi=1,1,1,1",
         "--strict",
     ]
     result = sad("encode", "in.png", "-o", "out.sad", *options, "--quiet")
@@ -70,6 +72,8 @@ def test_encode_hands_every_option_on(sad: Sad, codec: Codec) -> None:
         "recipe": "default",
         "groups": 3,
         "topk": "propagate",
+        "mask": None,
+        "roi": ((0, 1, 2, 1, 9.0), (1, 1, 1, 1, 4.0)),
         "strict": True,
     }
     assert call == {"bpp": 0.5, **none, **rest}
@@ -136,7 +140,7 @@ def test_json_of_encode(sad: Sad) -> None:
         "channels": 3,
         "bit_depth": 8,
     }
-    expected |= {"effort": 5, "seed": 0, "coder": "range"}
+    expected |= {"effort": 5, "seed": 0, "coder": "range", "mask": None, "roi": []}
     assert report == expected | dataclasses.asdict(Report()) | {"psnr": None}
 
 

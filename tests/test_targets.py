@@ -119,7 +119,7 @@ def test_a_psnr_that_no_file_has(psnr, words):
 
 
 def test_the_next_count_lies_between_the_nearest():
-    job = SimpleNamespace(pixels=100_000)
+    job = SimpleNamespace(pixels=100_000, area=100_000)
     tried = {500: 27.0, 1000: 30.0, 4000: 36.0}
     assert 1000 < psnr_target._next_count(job, tried, 4000, 32.0) < 4000
     assert 500 < psnr_target._next_count(job, tried, 1000, 28.0) < 1000
@@ -131,7 +131,7 @@ def test_the_next_count_lies_between_the_nearest():
 
 @pytest.mark.parametrize("sites", [3, 700, 1000, 20_000, 100_000])
 def test_sites_from_their_usual_gain(sites):
-    job = SimpleNamespace(pixels=100_000)
+    job = SimpleNamespace(pixels=100_000, area=100_000)
     assert count_at(job, usual_gain(job, sites)) == pytest.approx(sites)
 
 

@@ -111,7 +111,13 @@ def hilbert_order(width: int, height: int) -> NDArray[np.int64]:
 
 
 def initialize(
-    target: Floats, count: int, *, power: float = 1.0, radius: bool = True, seed: int = 0
+    target: Floats,
+    count: int,
+    *,
+    power: float = 1.0,
+    radius: bool = True,
+    seed: int = 0,
+    factor: Floats | None = None,
 ) -> Floats:
     """Place `count` sites on an image.
 
@@ -125,6 +131,8 @@ def initialize(
         Give sites a radius of half their spacing; 0 otherwise.
     seed : int
         Shifts the quantiles along the curve.
+    factor : float32 [H, W], >= 0 and not 0 everywhere, optional
+        On the density; no site is placed where it is 0.
 
     Returns
     -------
@@ -135,6 +143,8 @@ def initialize(
     luma = target.mean(axis=2, dtype=np.float64)
     gx, gy = sobel(luma)
     density = (_blur(np.hypot(gx, gy), BLUR) + FLOOR) ** power
+    if factor is not None:
+        density *= factor
     density *= count / density.sum()
 
     order = hilbert_order(width, height)

@@ -10,6 +10,7 @@ import click
 from sadcodec import files
 from sadcodec.cli import batch, common
 from sadcodec.cli.batch import Coded
+from sadcodec.cli.importance import Region, mask_option, read_mask, roi_option
 from sadcodec.progress import ProgressBar
 
 _FAILED = 3  # exit status when some images failed
@@ -72,6 +73,8 @@ _FAILED = 3  # exit status when some images failed
 @common.coder_option
 @common.groups_option
 @common.topk_option
+@mask_option
+@roi_option
 @click.option(
     "--strict",
     is_flag=True,
@@ -106,6 +109,8 @@ def encode(
     coder: str,
     groups: int | None,
     topk: str | None,
+    mask: str | None,
+    roi: tuple[Region, ...],
     strict: bool,
     max_pixels: int | None,
     force: bool,
@@ -116,8 +121,9 @@ def encode(
 
     IN is a PNG, JPEG, WebP, TIFF, BMP, GIF, PGM, PPM, PAM, QOI or TGA file of 8 or 16 bits: gray or
     RGB, with or without alpha. At most one of --quality, --bpp, --size, --psnr, --sites sets the
-    target. With --out-dir an image that fails is reported on stderr, and by an "error" in its line
-    of JSON; the others go on, and the exit status is 3.
+    target; --mask and --roi say what of the image matters. With --out-dir an image that fails is
+    reported on stderr, and by an "error" in its line of JSON; the others go on, and the exit status
+    is 3.
     """
     goals = {"quality": quality, "bpp": bpp, "size": size, "psnr": psnr, "sites": sites}
     given = [name for name, value in goals.items() if value is not None]
@@ -136,6 +142,7 @@ def encode(
         "coder": coder,
         "groups": groups,
         "topk": topk,
+        "roi": roi,
         "strict": strict,
     }
 
@@ -143,7 +150,7 @@ def encode(
         if coded.report.warning:
             common.note(f"sad: {common.shown(source)}: warning: {coded.report.warning}", quiet)
         if as_json:
-            record = _record(source, target, coded, options)
+            record = _record(source, target, coded, {**options, "mask": mask})
             common.report_json(record, target == files.STANDARD)
         else:
             common.note(_sentence(target, coded.report), quiet)
@@ -156,6 +163,7 @@ def encode(
         target = output if output is not None else common.output_beside(source, ".sad")
         with common.blame(target, "stdout"):
             files.check_output(target, force=force, source=source)
+        options["mask"] = read_mask(mask, sources, target, max_pixels)
         common.load_backend(backend, "encode", quiet)
         with common.blame(source), ProgressBar(enabled=False if quiet else None) as bar:
             coded = batch.encode_one(source, options, backend, threads, bar, max_pixels=max_pixels)
@@ -168,6 +176,7 @@ def encode(
         raise click.UsageError("--out-dir goes with names of files, without --output and -.")
     paths = batch.sources_of(sources)
     targets = batch.targets_of(paths, out_dir)
+    options["mask"] = read_mask(mask, sources, None, max_pixels)
     status = 0
     with (
         common.executor(scheduler, backend, quiet) as executor,
@@ -210,13 +219,16 @@ def _record(source: str, target: str, coded: Coded, options: dict[str, Any]) -> 
         "height": height,
         "channels": channels,
         "bit_depth": coded.bit_depth,
-        **{name: options[name] for name in ("effort", "seed", "coder")},
+        **{name: options[name] for name in ("effort", "seed", "coder", "mask", "roi")},
     } | dataclasses.asdict(coded.report)
 
 
 def _sentence(target: str, report: Any) -> str:
     name = common.shown(target, "stdout")
+    quality = f"{report.psnr:.2f} dB"
+    if report.weighted_psnr is not None:
+        quality = f"{report.weighted_psnr:.2f} dB weighted by the mask"
     return (
         f"{name}: {report.bytes} bytes, {report.bpp:.4f} bpp, {report.sites} sites, "
-        f"{report.psnr:.2f} dB, {report.seconds:.1f} s"
+        f"{quality}, {report.seconds:.1f} s"
     )

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sadcodec.backends.base import Backend, FitSession, Propagation, RateTerm, Start
+from sadcodec.backends.initialize import initialize
 from sadcodec.errors import OptionError
 from sadcodec.fit.density import prune, split
 from sadcodec.fit.paper.loop import fit_paper
@@ -42,12 +43,14 @@ BETA1, BETA2 = 0.9, 0.95
 _PHASES = (0, 3, 1, 2)  # diagonal first, so that two iterations already see both rows and columns
 
 
-def start_count(width: int, height: int, sites: int, options: FitOptions) -> int:
-    """Return the number of sites a fit starts from."""
+def start_count(
+    width: int, height: int, sites: int, options: FitOptions, area: float | None = None
+) -> int:
+    """Return the number of sites a fit starts from; `area` as in `fit`."""
     ratio = options.start_ratio
     if ratio == 0.0:
-        area = width * height / sites
-        ratio = float(np.interp(area, [8.0, 20.0, 32.0], [1.3, 2.0, options.dense_start]))
+        each = (width * height if area is None else area) / sites
+        ratio = float(np.interp(each, [8.0, 20.0, 32.0], [1.3, 2.0, options.dense_start]))
     return max(1, min(width * height, int(sites * ratio)))
 
 
@@ -59,6 +62,8 @@ def fit(
     *,
     k: int = 8,
     weights: Floats | None = None,
+    density: Floats | None = None,
+    area: float | None = None,
     budget: Budget | None = None,
     rate: Rate | None = None,
     progress: Progress | None = None,
@@ -74,6 +79,11 @@ def fit(
     k : int
     weights : float32 [H, W], >= 0 with mean 1, optional
         Of the pixels' squared errors, which every mean here takes in; 1 by default.
+    density : float32 [H, W], >= 0, optional
+        Factor on the density of the first sites; 1 by default. The recipe paper has its own places.
+    area : float, px, optional
+        What the sites are for, of a picture that needs them in parts only: their spacing follows
+        from it. All pixels by default.
     budget : callable, optional
         Asked once, half way, with the parameters and the mean squared error: the number of sites
         to end with, at most `sites`. This is how a rate target becomes a site count.
@@ -107,12 +117,22 @@ def fit(
             progress=progress,
         )
     height, width, channels = target.shape
-    start = start_count(width, height, sites, options)
-    dense = sites * 393216.0 / (width * height)
+    area = width * height if area is None else area
+    start = start_count(width, height, sites, options, area)
+    dense = sites * 393216.0 / area
     power = float(np.interp(dense, [20_000, 50_000], [1.0, 0.6]))
-    placing = Start(start, power=power, radius=options.radius, seed=options.seed)
+    placing: Start | Floats = Start(start, power, options.radius, options.seed)
+    if density is not None:
+        placing = initialize(
+            *(target, start),
+            power=power,
+            radius=options.radius,
+            seed=options.seed,
+            factor=density,
+        )
     session = backend.fit_session(target, placing, k, weights, options.propagation)
-    rates = learning_rates(width, height, sites, channels, radius=options.radius)
+    crowded = sites * (width * height) / area
+    rates = learning_rates(width, height, crowded, channels, radius=options.radius)
     rates *= np.float32(options.rate_scale)
     stale = unpriced = 0  # iterations until the next lists, and the next rate
     losses: list[SupportsFloat] = []  # of the last iterations; asking for one would wait for it
@@ -129,7 +149,7 @@ def fit(
             stale = options.refresh_interval
         stale -= 1
         sampled = options.subsample and done < FULL_FROM
-        loss = session.gradient(_phase(i, width, height, session, sampled=sampled))
+        loss = session.gradient(_phase(i, target, area, session, sampled=sampled))
         losses = [loss] if i % 16 == 0 else [*losses, loss]
         if rate is not None and done >= RATE_FROM:
             if unpriced == 0:
@@ -172,10 +192,12 @@ def control_density(
     return divided > 0 or session.site_count != before
 
 
-def _phase(i: int, width: int, height: int, session: FitSession, *, sampled: bool) -> int | None:
+def _phase(
+    i: int, target: Floats, area: float, session: FitSession, *, sampled: bool
+) -> int | None:
     """Pixels of iteration i: a phase where sites are large enough to be seen by a quarter."""
-    large = width * height > MIN_PIXELS_PER_SITE * session.site_count
-    return _PHASES[i % 4] if sampled and large and min(width, height) >= 2 else None
+    large = area > MIN_PIXELS_PER_SITE * session.site_count
+    return _PHASES[i % 4] if sampled and large and min(target.shape[:2]) >= 2 else None
 
 
 def fine_tune(
@@ -189,6 +211,7 @@ def fine_tune(
     radius: bool = False,
     k: int = 8,
     weights: Floats | None = None,
+    area: float | None = None,
     seed: int = 0,
     propagation: Propagation | None = None,
     progress: Progress | None = None,
@@ -199,7 +222,7 @@ def fine_tune(
 
     Parameters
     ----------
-    backend, target, rate, k, weights, progress
+    backend, target, rate, k, weights, area, progress
         As in `fit`.
     params : float32 [N, 6 + C]
     iterations : int
@@ -219,8 +242,10 @@ def fine_tune(
         Its error is without noise.
     """
     height, width, channels = target.shape
+    area = width * height if area is None else area
     session = backend.fit_session(target, params, k, weights, propagation)
-    rates = learning_rates(width, height, len(params), channels, radius=radius)
+    crowded = len(params) * (width * height) / area
+    rates = learning_rates(width, height, crowded, channels, radius=radius)
     interval = NOISE_LISTS if propagation is None else propagation.interval
     losses: list[SupportsFloat] = []
     for i in range(iterations):
@@ -230,7 +255,7 @@ def fine_tune(
         if i % NOISE_INTERVAL == 0:
             widths = noise(session.params)
         loss = session.gradient(
-            _phase(i, width, height, session, sampled=done < FULL_FROM), widths, seed + i
+            _phase(i, target, area, session, sampled=done < FULL_FROM), widths, seed + i
         )
         losses = [loss] if i % 16 == 0 else [*losses, loss]
         if rate is not None and i % RATE_INTERVAL == 0:

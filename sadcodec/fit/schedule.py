@@ -97,15 +97,15 @@ NOISE_INTERVAL, NOISE_LISTS = 56, 14
 
 
 def learning_rates(
-    width: int, height: int, sites: int, channels: int, *, radius: bool
+    width: int, height: int, sites: float, channels: int, *, radius: bool
 ) -> NDArray[np.float32]:
     """Return Adam's peak rate of every column.
 
     Parameters
     ----------
     width, height : int, px
-    sites : int
-        The budget.
+    sites : float
+        The budget, as many as the whole picture would have where they are wanted in parts of it.
     channels : int
     radius : bool
         False: the radius is held.

@@ -34,11 +34,13 @@ _TRIALS_FROM = 150  # iterations of a full fit from which a second trial costs l
 
 
 def psnr_of(job: Job, refinement: Refinement) -> float:
-    """Return the PSNR in dB of what the file decodes to."""
+    """Return the PSNR in dB of what the file decodes to, by the mask if there is one."""
     decoded = draw(job.backend, refinement.header, refinement.symbols)
     white = (1 << job.header.bit_depth) - 1
-    difference = decoded - job.target.astype(np.float64) * white
-    return float(10.0 * np.log10(white * white / max(float(np.mean(difference**2)), 1e-12)))
+    squared = (decoded - job.target.astype(np.float64) * white) ** 2
+    if job.importance is not None and job.importance.mask is not None:
+        squared *= job.importance.mask[:, :, None]
+    return float(10.0 * np.log10(white * white / max(float(np.mean(squared)), 1e-12)))
 
 
 @dataclass
@@ -66,7 +68,7 @@ def encode_to_psnr(job: Job, psnr: float) -> Encoding:
     """Encode to at least `psnr` dB, and at most 0.05 dB more, with as few bytes as that takes."""
     sites = _first_count(job, psnr)
     best = _Best(psnr)
-    fits = _FITS_OF_SMALL if job.pixels <= _SMALL else _FITS
+    fits = _FITS_OF_SMALL if job.area <= _SMALL else _FITS
     for attempt in range(fits):
         tuned = fit_sites(job, sites)
         if _round_to(job, tuned, best, attempt, last=attempt == fits - 1):

@@ -47,7 +47,7 @@ def encode_to_quality(job: Job, quality: float) -> Encoding:
     """
     sites = trial_sites(job)
     scale = _Scale(job, sites, trial_psnr(job, sites))
-    if job.pixels <= _TINY:
+    if job.area <= _TINY:
         return _cheapest(job, scale.sites_at(quality), scale.price(quality))
     return _best_of(job, scale.points_at(quality))
 
@@ -72,9 +72,9 @@ class _Scale:
 
     def sites_at(self, quality: float) -> float:
         """Return how many sites are worth it, at most one for a pixel."""
-        gain = self._exponent * 10.0 ** (-self._psnr / 10.0) * self._job.pixels / self._sites
+        gain = self._exponent * 10.0 ** (-self._psnr / 10.0) * self._job.total / self._sites
         share = (gain / self.price(quality)) ** (1.0 / (1.0 + self._exponent))
-        return float(min(self._sites * share, self._job.pixels))
+        return float(min(self._sites * share, self._job.area))
 
     def _quality_at(self, sites: float) -> float:
         """Inverse of `sites_at`, under one site for a pixel."""
@@ -92,14 +92,14 @@ class _Scale:
         rung = index // _RUNG
         most = self._most_sites(self.sites_at(rung * _RUNG))
         top = rung if most is None else int(self._quality_at(most) / _RUNG)
-        while top > 0 and self.sites_at(top * _RUNG) >= self._job.pixels:
+        while top > 0 and self.sites_at(top * _RUNG) >= self._job.area:
             top -= 1
         top = max(top, 0)
         last = _RUNG * top + _RUNG - 1
         if index > last:
             index = last - (last - index) // _RUNG
         points = list(dict.fromkeys(self._point(i, top) for i in range(index + 1)))
-        compared = _COMPARED if most is not None or self._job.pixels <= _SMALL else 1
+        compared = _COMPARED if most is not None or self._job.area <= _SMALL else 1
         return points[-compared:]
 
     def _point(self, index: int, top: int) -> _Point:
@@ -121,7 +121,7 @@ class _Scale:
         for area in _AREAS:
             if reached >= _ENOUGH:
                 break
-            more = job.pixels / area
+            more = job.area / area
             if more <= low:
                 continue
             if wanted <= (low if reached >= _SIMPLE else more):
@@ -170,14 +170,14 @@ def _cheapest(job: Job, wanted: float, price: float) -> Encoding:
     Their counts do not depend on the price, and there are some on either side of the best: as long
     as that is the best of all, a lower price takes no file that is smaller or has a larger error.
     """
-    counts = _ladder(job.pixels)
+    counts = _ladder(int(job.area))
     encodings: dict[int, Encoding] = {}
     costs: dict[int, float] = {}
 
     def measure(index: int) -> None:
         tuned = fit_sites(job, counts[index])
         encodings[index] = encoding = _encode(job, tuned, 1.0)
-        error = 10.0 ** (-psnr_of(job, encoding.refinement) / 10.0) * job.pixels
+        error = 10.0 ** (-psnr_of(job, encoding.refinement) / 10.0) * job.total
         costs[index] = error + price / _BYTES_PER_SITE * encoding.refinement.size()
 
     for index, count in enumerate(counts):

@@ -26,13 +26,13 @@ _AREAS, _SPARE = (8.0, 20.0, 32.0), (1.3, 1.2, 1.0)
 
 
 def trial_sites(job: Job) -> int:
-    """Return the sites of the first trial fit: one for 100 px, but enough to say something."""
-    fewest = min(64, max(1, job.pixels // 8))
-    return int(np.clip(job.pixels / 100, fewest, 20_000))
+    """Return the sites of the first trial fit: one for 100 px that count, but not too few."""
+    fewest = min(64, max(1, int(job.area // 8)))
+    return int(np.clip(job.area / 100, fewest, 20_000))
 
 
 def trial_psnr(job: Job, sites: int) -> float:
-    """Return the PSNR in dB of a short fit of `sites` sites, at most 80."""
+    """Return the PSNR in dB of a short fit of `sites` sites, at most 80, as pixels count."""
     job.report(0.0, "measuring")
     options = FitOptions(
         iterations=TRIAL_ITERATIONS,
@@ -41,7 +41,17 @@ def trial_psnr(job: Job, sites: int) -> float:
         seed=job.seed,
         propagation=job.propagation,
     )
-    mse = fit(job.backend, job.target, sites, options, k=job.header.k).mse
+    of = job.importance
+    mse = fit(
+        job.backend,
+        job.target,
+        sites,
+        options,
+        k=job.header.k,
+        weights=None if of is None else of.weights,
+        density=None if of is None else of.density,
+        area=job.area,
+    ).mse
     return float(-10.0 * np.log10(max(mse, 1e-8)))
 
 
@@ -51,7 +61,7 @@ def fit_sites(job: Job, sites: int) -> Tuned:
     Where they are dense it starts from more than a fit usually does, as one for a size does, which
     cannot know yet how many its bytes will hold.
     """
-    spare = float(np.interp(job.pixels / sites, _AREAS, _SPARE))
+    spare = float(np.interp(job.area / sites, _AREAS, _SPARE))
     return fit_and_tune(job, sites, radius=False, size=None, spare=spare)
 
 
@@ -60,7 +70,7 @@ def usual_gain(job: Job, sites: float) -> float:
 
     Measured on six images: 2.3 dB per doubling where sites are few, 4 where they have 8 px.
     """
-    octaves = float(np.log2(100.0 * sites / job.pixels))
+    octaves = float(np.log2(100.0 * sites / job.area))
     return DB_PER_OCTAVE * octaves + _CURVATURE * max(octaves, 0.0) ** 2
 
 
@@ -70,4 +80,4 @@ def count_at(job: Job, gain: float) -> float:
     if gain > 0.0:
         root = np.sqrt(DB_PER_OCTAVE**2 + 4.0 * _CURVATURE * gain)
         octaves = (root - DB_PER_OCTAVE) / (2.0 * _CURVATURE)
-    return float(job.pixels / 100.0 * 2.0 ** min(max(octaves, -40.0), 40.0))
+    return float(job.area / 100.0 * 2.0 ** min(max(octaves, -40.0), 40.0))
