@@ -29,7 +29,7 @@ from sadcodec.cli import common
     default=None,
     metavar="N",
     help="Refuse pictures of more than N candidate sites a pixel on average, as a hostile file may "
-    "ask for: 0 = draw it whatever it takes. Default: 128. Above 2^25 pixels in a tiny file: fewer.",
+    "ask for: 0 = draw it whatever it takes. Default: 128. Fewer above 2^25 pixels in a tiny file.",
 )
 @click.option(
     "--repair",
