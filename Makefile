@@ -92,8 +92,8 @@ bench-gpu: $(READY) ## measure a GPU: fits, passes, drawing, memory
 
 figure: $(READY) ## draw the README's figure from RATES, what sad eval --out wrote of the Kodak images
 	@mkdir -p docs/figures
-	@$(BIN)/sad eval --from $(RATES) --peers benchmarks/peers_kodak.csv \
-	  --peers benchmarks/anchors_kodak.csv --plot docs/figures/rd_kodak.svg --force > /dev/null
+	@$(BIN)/sad eval --from $(RATES) --peers benchmarks/anchors_kodak.csv \
+	  --plot docs/figures/rd_kodak.svg --force > /dev/null
 
 clean: ## remove .venv, builds, demo outputs and caches
 	@rm -rf $(VENV) build dist demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
