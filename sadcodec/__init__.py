@@ -4,13 +4,16 @@
 >>> data = sadcodec.encode(image, bpp=0.5)  # doctest: +SKIP
 >>> image = sadcodec.decode(data)  # doctest: +SKIP
 
-Names are loaded when first used, so that ``import sadcodec`` costs next to nothing.
+Names are loaded when first used, so that ``import sadcodec`` costs next to nothing. It makes
+Pillow, and so imageio, read and write ``.sad`` files (docs/INTEGRATION.md).
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING
+
+from sadcodec import pillow_hook
 
 if TYPE_CHECKING:
     from sadcodec.codec import decode, decode_with_report, encode, encode_with_report, info
@@ -58,3 +61,6 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted(set(globals()) | set(__all__))
+
+
+pillow_hook.install()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from .container import Chunk
 from .costs import ColumnCosts, symbol_costs
 from .header import CODERS, MAX_GRID, Header, Limits
+from .opening import read_front
 from .payload import GroupFields, Payload, decode_payload, encode_payload
 from .repair import Damage, LostSites, Repair, salvage
 from .sadfile import ChunkInfo, ColumnInfo, FileInfo, file_size, inspect, metadata, read, write
@@ -49,6 +50,7 @@ __all__ = [
     "inspect",
     "metadata",
     "read",
+    "read_front",
     "salvage",
     "symbol_costs",
     "write",

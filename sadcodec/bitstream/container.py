@@ -82,8 +82,8 @@ def chunk_label(name: bytes, offset: int) -> str:
     return f"chunk {name.decode('ascii') if letters else name.hex(' ')} at byte {offset}"
 
 
-def chunk_at(data: bytes, offset: int) -> Chunk:
-    """The chunk whose length field is at `offset`.
+def chunk_at(data: bytes, offset: int, start: int = 0) -> Chunk:
+    """The chunk whose length field is at `offset`; `data` begins at byte `start` of its file.
 
     Raises
     ------
@@ -91,10 +91,10 @@ def chunk_at(data: bytes, offset: int) -> Chunk:
         If it is cut short, has a malformed type, or fails its CRC.
     """
     if len(data) - offset < CHUNK_OVERHEAD:
-        raise BitstreamError(f"file ends inside the head of a chunk at byte {offset}")
+        raise BitstreamError(f"file ends inside the head of a chunk at byte {start + offset}")
     length = int.from_bytes(data[offset : offset + 4], "little")
     name = data[offset + 4 : offset + 8]
-    where = chunk_label(name, offset)
+    where = chunk_label(name, start + offset)
     end = offset + 8 + length
     if end + 4 > len(data):
         raise BitstreamError(f"{where}: the file ends inside it, or its length is damaged")
@@ -105,7 +105,7 @@ def chunk_at(data: bytes, offset: int) -> Chunk:
         chunk_type(name)
     except OptionError as error:
         raise BitstreamError(f"{where}: {error}") from None
-    return Chunk(name, data[offset + 8 : end], offset, crc)
+    return Chunk(name, data[offset + 8 : end], start + offset, crc)
 
 
 def iterate_chunks(data: bytes, offset: int) -> Iterator[Chunk]:

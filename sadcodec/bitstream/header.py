@@ -13,6 +13,7 @@ from .symbols import QuantizerParameters
 __all__ = [
     "CODERS",
     "FORMAT_VERSION",
+    "MAX_HEADER_BYTES",
     "SIGNATURE",
     "Header",
     "Limits",
@@ -31,6 +32,7 @@ MAX_SITES = 1 << 24
 # version, flags, pixel format, K, width, height, sites, steps (position, log_tau,
 # log_anisotropy, angle, radius), gains (distance, tau); then C colour steps and the CRC.
 _FIXED = struct.Struct("<BBBBIII5H2B")
+MAX_HEADER_BYTES = len(SIGNATURE) + _FIXED.size + 2 * 7 + 4  # with the most channels it may state
 _SIXTEEN_BIT = 0x08
 _CHANNELS_MASK = 0x07
 

@@ -1,0 +1,64 @@
+"""The front of a file: what a viewer wants to know before it asks for the picture."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import IO
+
+from sadcodec.errors import BitstreamError
+
+from .container import CHUNK_OVERHEAD, MAX_CHUNKS, chunk_at
+from .groups import SITE_TYPES
+from .header import MAX_HEADER_BYTES, Header, Limits, unpack_header
+from .sadfile import METADATA
+from .zstd_profile import unpack_metadata
+
+__all__ = ["read_front"]
+
+
+def read_front(
+    stream: IO[bytes], limits: Limits | None = None
+) -> tuple[Header, dict[bytes, bytes]]:
+    """Header and metadata of a file, without a look at its sites.
+
+    Parameters
+    ----------
+    stream : binary file that can seek
+        At the start of the file; left anywhere.
+    limits : Limits, optional
+
+    Returns
+    -------
+    header : Header
+        Its `coder` and number of groups are the default ones.
+    metadata : dict of bytes
+        By chunk type, unpacked: the first of each type. What cannot be unpacked is left out, as
+        it does not change the picture.
+
+    Raises
+    ------
+    BitstreamError
+        If the header or a chunk before the sites is damaged or cut short.
+    LimitError
+        If the header asks for more than `limits`.
+    """
+    limits = limits or Limits()
+    start = stream.tell()
+    header, offset = unpack_header(stream.read(MAX_HEADER_BYTES), limits)
+    metadata: dict[bytes, bytes] = {}
+    seen = set()
+    for _ in range(MAX_CHUNKS):
+        stream.seek(start + offset)
+        head = stream.read(8)
+        if len(head) < 8:
+            raise BitstreamError("file ends before the sites")
+        length, name = int.from_bytes(head[:4], "little"), head[4:]
+        if name in SITE_TYPES:
+            return header, metadata
+        if name in METADATA and name not in seen and length <= limits.max_metadata:
+            seen.add(name)
+            chunk = chunk_at(head + stream.read(length + 4), 0, offset)
+            with contextlib.suppress(BitstreamError):
+                metadata[name] = unpack_metadata(chunk.data, limits.max_metadata)
+        offset += CHUNK_OVERHEAD + length
+    raise BitstreamError(f"more than {MAX_CHUNKS} chunks")
