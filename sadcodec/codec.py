@@ -16,7 +16,7 @@ from sadcodec.backends.propagation import propagation_of
 from sadcodec.bitstream import CODERS, Header, QuantizerParameters, groups_for
 from sadcodec.decoding import decode, decode_with_report, draw_new, info
 from sadcodec.effort import DEFAULT_EFFORT, effort_for
-from sadcodec.engine import engine_for, load_backend
+from sadcodec.engine import describe_backend, engine_for, load_backend
 from sadcodec.errors import InputError, LimitError, OptionError, TargetError
 from sadcodec.fit.schedule import RECIPES
 from sadcodec.importance import importance_of
@@ -32,6 +32,7 @@ __all__ = [
     "EncodeReport",
     "decode",
     "decode_with_report",
+    "describe_backend",
     "encode",
     "encode_with_report",
     "info",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 from numpy.typing import NDArray
@@ -99,8 +100,11 @@ def decode_with_report(
     max_pixels: int | None = None,
     max_work: int | None = None,
     repair: bool = False,
+    progress: Callable[[float, str], None] | None = None,
 ) -> tuple[Image, Repair]:
     """Decode the bytes of a ``.sad`` file; like `decode`, with a report instead of warnings.
+
+    `progress` is called with a share of the work in 0..1 and what comes next, as that of `encode`.
 
     Returns
     -------
@@ -114,13 +118,18 @@ def decode_with_report(
     if max_work is not None and not 0 <= max_work <= _MOST_WORK:
         raise OptionError(f"max_work must be 0..{_MOST_WORK}, not {max_work}")
     content, workers = as_bytes(data), threads or default_threads()
+    tell = progress or (lambda *_: None)
+    tell(0.0, "reading sites")
     if repair:
         header, symbols, report = bitstream.salvage(content, limits, workers)
     else:
         header, symbols = bitstream.read(content, limits, workers)
         report = Repair(len(symbols), (), ())
     work = default_work(header, len(content)) if max_work is None else max_work
-    return draw(engine, header, symbols, work), report
+    tell(0.3, "drawing")
+    picture = draw(engine, header, symbols, work)
+    tell(1.0, "done")
+    return picture, report
 
 
 def default_work(header: Header, file_bytes: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sadcodec.backends import get_backend
 from sadcodec.backends.base import Backend
 
-__all__ = ["engine_for", "load_backend"]
+__all__ = ["describe_backend", "engine_for", "load_backend"]
 
 
 def load_backend(name: str = "auto", task: str = "encode") -> str:
@@ -31,6 +31,14 @@ def load_backend(name: str = "auto", task: str = "encode") -> str:
         If it cannot be loaded: one line with the cause.
     """
     return engine_for(name, None, task).name
+
+
+def describe_backend(name: str, threads: int | None, task: str) -> str:
+    """Return what a task runs on, for people: backend, instruction set, threads."""
+    engine = engine_for(name, threads, task)
+    instructions = getattr(engine, "instructions", None)
+    count = f"{engine.threads} thread{'s' if engine.threads > 1 else ''}"
+    return ", ".join(filter(None, (f"backend {engine.name}", instructions, count)))
 
 
 def engine_for(name: str, threads: int | None, task: str) -> Backend:

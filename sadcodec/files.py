@@ -42,7 +42,8 @@ def read_input(path: str) -> bytes:
     Raises
     ------
     InputError
-        If it is missing, a folder, or unreadable, or was written to meanwhile.
+        If it is missing, a folder, or unreadable, or was written to meanwhile; or if standard
+        input is a terminal.
     LimitError
         If it is a pipe or a device, and gives more than `MAX_STREAM` bytes.
     """
@@ -50,7 +51,10 @@ def read_input(path: str) -> bytes:
         if path == STANDARD:
             if sys.stdin is None:
                 raise InputError("standard input is closed")
-            return _read_stream(cast("io.BufferedReader", sys.stdin.buffer))
+            stream = cast("io.BufferedReader", sys.stdin.buffer)
+            if stream.isatty():
+                raise InputError("is a terminal: name a file, or give the data through a pipe")
+            return _read_stream(stream)
         with open(path, "rb") as file:
             before = os.fstat(file.fileno())
             if not stat.S_ISREG(before.st_mode):

@@ -19,6 +19,7 @@ import sadcodec
 import sadcodec.evaluate.sweep  # with the real codec, whichever test comes first
 from sadcodec import cli, image_io
 from sadcodec.bitstream import ChunkInfo, ColumnInfo, FileInfo, Header, QuantizerParameters, Repair
+from sadcodec.engine import describe_backend
 
 INFO = FileInfo(
     header=Header(4, 3, 1, 8, 8, 2, QuantizerParameters(100, 100, 100, 100, 0, (1000,))),
@@ -39,6 +40,8 @@ class Report:
     bpp: float = 0.25
     seconds: float = 0.1
     weighted_psnr: float | None = None
+    target: str = "bpp"
+    value: float = 0.25
     warning: str | None = None
 
 
@@ -64,6 +67,8 @@ class Codec:
             warnings.warn(self.warning, stacklevel=2)
         return name
 
+    describe_backend = staticmethod(describe_backend)
+
     def encode_with_report(self, image: np.ndarray, **options: Any) -> tuple[bytes, Report]:
         options["progress"](0.5, "half")
         self.calls.append({"image": image, **options})
@@ -72,6 +77,7 @@ class Codec:
         return self.result, self.report
 
     def decode_with_report(self, data: bytes, **options: Any) -> tuple[np.ndarray, Repair]:
+        options.pop("progress")(0.5, "half")
         self.calls.append({"data": data, **options})
         if self.error:
             raise self.error
@@ -125,8 +131,8 @@ def sad_fixture(
     return run
 
 
-def names() -> list[str]:
-    return sorted(os.listdir())
+def names(folder: str = ".") -> list[str]:
+    return sorted(os.listdir(folder))
 
 
 def assert_one_line_error(result: Result, *words: str) -> None:

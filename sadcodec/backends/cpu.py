@@ -357,6 +357,11 @@ class CpuBackend:
         self.threads = threads or default_threads()
         self.isa = isa
 
+    @property
+    def instructions(self) -> str:
+        """Name of the instruction set in use."""
+        return self.isa or _core.isa()
+
     def render(
         self,
         sites: Sites,

@@ -16,7 +16,9 @@ import click
 
 from sadcodec import __version__
 from sadcodec.cli import signals
+from sadcodec.cli.arguments import Commands
 from sadcodec.cli.common import one_line
+from sadcodec.cli.completion import completion
 from sadcodec.cli.decode import decode
 from sadcodec.cli.encode import encode
 from sadcodec.cli.evaluate import evaluate
@@ -26,17 +28,25 @@ from sadcodec.cli.site_list import export_sites, import_sites
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, message="sad %(version)s")
 def sad() -> None:
     """Code images as soft anisotropic diagrams (.sad files).
 
-    A file name of - is standard input or output. Exit status: 0 done, 1 error, 2 wrong usage,
-    3 some of several images failed, 130 interrupted.
-    """
+    \b
+    sad encode photo.png --bpp 0.5    writes photo.sad
+    sad decode photo.sad              writes photo.png
+
+    sad COMMAND -h lists the common options of a command, --help all of them. A file name of - is
+    standard input or output. Exit status: 0 done, 1 error, 2 wrong usage, 3 some of several images
+    failed, 130 interrupted.
+    """  # noqa: D301 - \b is Click's
 
 
-for _command in (encode, decode, info, evaluate, export_sites, import_sites):
+for _command in (encode, decode, info, evaluate, export_sites, import_sites, completion):
     sad.add_command(_command)
 
 

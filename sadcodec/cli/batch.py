@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,17 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from sadcodec import files
 from sadcodec.cli import common
+from sadcodec.cli.arguments import IMAGE_SUFFIXES, check_image, check_pattern
 from sadcodec.errors import OutputError, SadError
 from sadcodec.progress import ProgressBar
 
 if TYPE_CHECKING:
     from sadcodec.pool import Executor, Share
-
-# Of the formats that image_io reads; in a folder, other files are passed over.
-_SUFFIXES = (
-    *(".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif"),
-    *(".pgm", ".ppm", ".pam", ".pnm", ".qoi", ".tga"),
-)
 
 
 @dataclass(frozen=True)
@@ -71,17 +67,20 @@ class Machine:
     executor: Executor | None = None
 
 
-def sources_of(arguments: Sequence[str]) -> list[str]:
-    """Return the images to encode: files as named, and those in folders, sorted by name.
+def sources_of(
+    arguments: Sequence[str], suffixes: tuple[str, ...] = IMAGE_SUFFIXES, nothing: str = "no images"
+) -> list[str]:
+    """Return the files to work on: as named, and those in folders with a suffix, sorted by name.
 
     Raises
     ------
     Failure
-        If a folder holds none or cannot be read.
+        If a folder holds none or cannot be read, or a pattern matches no file.
     """
     found = []
     for argument in arguments:
         if not os.path.isdir(argument):
+            check_pattern(argument)
             found.append(argument)
             continue
         try:
@@ -91,26 +90,26 @@ def sources_of(arguments: Sequence[str]) -> list[str]:
         inside = [
             os.path.join(argument, name)
             for name in names
-            if name.lower().endswith(_SUFFIXES) and not name.startswith(".")
+            if name.lower().endswith(suffixes) and not name.startswith(".")
         ]
         if not inside:
-            raise common.Failure(common.shown(argument), "holds no images")
+            raise common.Failure(common.shown(argument), f"holds {nothing}")
         found += inside
     return found
 
 
-def targets_of(sources: Sequence[str], folder: str) -> list[str]:
-    """Return the .sad file in the folder for each image.
+def targets_of(sources: Sequence[str], folder: str, suffix: str = ".sad") -> list[str]:
+    """Return the file in the folder for each source.
 
     Raises
     ------
     Failure
-        If two images would be written to one file.
+        If two sources would be written to one file.
     """
     first: dict[str, str] = {}
     targets = []
     for source in sources:
-        name = os.path.splitext(os.path.basename(source))[0] + ".sad"
+        name = os.path.splitext(os.path.basename(source))[0] + suffix
         target = os.path.join(folder, name)
         if name in first:
             both = f"{common.shown(first[name])} and {common.shown(source)}"
@@ -124,6 +123,8 @@ def make_folder(folder: str) -> None:
     """Make a folder if there is none; a Failure if it cannot be made."""
     try:
         os.makedirs(folder, exist_ok=True)
+    except FileExistsError as error:
+        raise common.Failure(common.shown(folder), os.strerror(errno.ENOTDIR)) from error
     except OSError as error:
         raise common.Failure(common.shown(folder), str(error.strerror)) from error
 
@@ -143,8 +144,11 @@ def encode_one(
     """
     from sadcodec import codec, image_io  # here: only now is it worth the time to load them
 
+    if content is None:
+        content = files.read_input(source)
+    check_image(content)
     image = image_io.decode_image(
-        files.read_input(source) if content is None else content,
+        content,
         max_pixels=image_io.MAX_PIXELS if max_pixels is None else max_pixels,
     )
     data, report = codec.encode_with_report(

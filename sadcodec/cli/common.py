@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+SOME_FAILED = 3  # exit status when some of several files failed
 BACKENDS = ("auto", "cpu", "cuda", "cuda:N", "reference")
 CODERS = ("range", "zstd")
 METRICS = ("psnr", "ssim")
@@ -29,8 +30,16 @@ TOPK = ("exact", "propagate")
 RECIPES = ("default", "paper")
 
 
+class Whole(click.IntRange):
+    """A range of integers."""
+
+    name = "whole number"  # in messages; Click's own is "integer range"
+
+
 class Finite(click.FloatRange):
     """A float range that also refuses NaN and infinity."""
+
+    name = "number"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Convert as Click does, then check."""
@@ -72,7 +81,7 @@ def name_list(
 QUALITY = Finite(0, 100)
 BPP = Finite(0, min_open=True)
 PSNR = Finite(0, 100, min_open=True)
-COUNT = click.IntRange(1)
+COUNT = Whole(1)
 
 
 class _BackendName(click.ParamType[str]):
@@ -96,6 +105,7 @@ class Failure(click.ClickException):
 
     def __init__(self, *parts: str) -> None:
         super().__init__(": ".join(parts))
+        self.cause = parts[-1]
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the line."""
@@ -251,7 +261,7 @@ def effort_option(command: F) -> F:
     return click.option(
         "-e",
         "--effort",
-        type=click.IntRange(1, 9),
+        type=Whole(1, 9),
         default=5,
         show_default=True,
         metavar="E",
@@ -300,7 +310,7 @@ def seed_option(command: F) -> F:
     """``--seed``."""
     return click.option(
         "--seed",
-        type=click.IntRange(0, 2**32 - 1),
+        type=Whole(0, 2**32 - 1),
         default=0,
         show_default=True,
         metavar="N",
@@ -312,7 +322,7 @@ def threads_option(command: F) -> F:
     """``--threads``."""
     return click.option(
         "--threads",
-        type=click.IntRange(1, 1024),
+        type=Whole(1, 1024),
         default=None,
         metavar="N",
         help="Threads. Default: one per core. The result does not depend on it.",
@@ -352,7 +362,7 @@ def jobs_option(command: F) -> F:
     return click.option(
         "-j",
         "--jobs",
-        type=click.IntRange(1, 256),
+        type=Whole(1, 256),
         default=1,
         show_default=True,
         metavar="N",
@@ -388,7 +398,7 @@ def groups_option(command: F) -> F:
     """``--groups``."""
     return click.option(
         "--groups",
-        type=click.IntRange(1, 256),
+        type=Whole(1, 256),
         default=None,
         metavar="N",
         help="Parts of the picture that are coded alone, so that damage to the file costs one of "

@@ -9,23 +9,58 @@ from typing import Any
 import click
 
 from sadcodec import files
-from sadcodec.cli import common
+from sadcodec.cli import arguments, batch, common
+from sadcodec.cli.completion import complete_files, complete_folders
+from sadcodec.cli.help import Command
+from sadcodec.cli.reports import Stages, json_option, tell_machine, verbose_option
+
+_SUFFIXES = ("png", "pgm", "ppm", "pam", "pnm", "tif", "jpg", "webp", "bmp")
 
 
-@click.command(short_help=".sad file to image.")
-@click.argument("source", metavar="IN.sad")
+@click.command(
+    cls=Command,
+    short_help=".sad file to image.",
+    epilog="""\b
+    Examples:
+      sad decode photo.sad
+      sad decode *.sad --out-dir pictures/
+      sad decode photo.sad -o png:- | convert png:- -resize 50% small.jpg
+    """,
+    common=("output", "out_dir", "force", "quiet"),
+    sections={
+        "Output": ("output", "out_dir", "suffix", "force"),
+        "Damaged and hostile files": ("repair", "max_pixels", "max_work"),
+        "Machine": ("threads", "backend"),
+        "Reports": ("as_json", "verbose", "quiet", "brief", "help"),
+    },
+)
+@click.argument(
+    "sources", metavar="IN.sad...", nargs=-1, required=True, shell_complete=complete_files
+)
 @click.option(
     "-o",
     "--output",
-    callback=common.output_name,
     metavar="OUT",
-    help="Format by suffix: png, pgm, ppm, pam, pnm, tif, jpg, webp, bmp. "
-    "Default: IN with the suffix .png, beside it; - for - (PNG).",
+    shell_complete=complete_files,
+    help="Format by suffix: png, pgm, ppm, pam, pnm, tif, jpg, webp, bmp; or by a prefix: png:OUT, "
+    "pam:-. Default: IN with the suffix .png, beside it; - for - (PNG).",
+)
+@click.option(
+    "--out-dir",
+    metavar="DIR",
+    shell_complete=complete_folders,
+    help="Decode every IN, and every .sad file in an IN that is a folder, to DIR/NAME.png.",
+)
+@click.option(
+    "--format",
+    "suffix",
+    type=click.Choice(_SUFFIXES),
+    help="Format of the image, whatever the suffix of OUT; of --out-dir also the suffix.",
 )
 @common.max_pixels_option
 @click.option(
     "--max-work",
-    type=click.IntRange(0, 1 << 14),
+    type=common.Whole(0, 1 << 14),
     default=None,
     metavar="N",
     help="Refuse pictures of more than N candidate sites a pixel on average, as a hostile file may "
@@ -40,16 +75,14 @@ from sadcodec.cli import common
 @common.threads_option
 @common.backend_option(common.DECODING_BACKEND)
 @common.force_option
-@click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    help="Report one line of JSON on stdout (stderr if OUT is -).",
-)
+@json_option
+@verbose_option
 @common.quiet_option
 def decode(
-    source: str,
+    sources: tuple[str, ...],
     output: str | None,
+    out_dir: str | None,
+    suffix: str | None,
     max_pixels: int | None,
     max_work: int | None,
     repair: bool,
@@ -57,58 +90,142 @@ def decode(
     backend: str,
     force: bool,
     as_json: bool,
+    verbose: bool,
     quiet: bool,
-) -> None:
-    """Decode IN.sad to an image file.
+) -> int:
+    """Decode IN.sad to an image file; with --out-dir, any number of files.
 
     An image of 16 bits goes to png, pgm, ppm, pam, pnm (gray also to tif); alpha goes to all
     formats but jpg, bmp, pgm and ppm. What a format cannot hold is refused, not dropped.
 
-    A damaged file is an error that names the chunk and its offset, unless --repair is given.
+    A damaged file is an error that names the chunk and its offset, unless --repair is given. With
+    --out-dir a file that fails is reported on stderr, and by an "error" in its line of JSON; the
+    others go on, and the exit status is 3.
     """
-    target = output if output is not None else common.output_beside(source, ".png")
+    options: dict[str, Any] = {
+        "backend": backend,
+        "threads": threads,
+        "max_pixels": max_pixels,
+        "max_work": max_work,
+        "repair": repair,
+    }
+
+    def decode_one(source: str, target: str, kind: str) -> None:
+        stages = Stages()
+        decoded = _decode(source, target, kind, options, stages, force)
+        for line in decoded.repair.messages():
+            common.note(f"sad: {common.shown(source)}: warning: {line}", False)
+        if verbose:
+            name = common.shown(source)
+            common.note(f"sad: {name}: {decoded.bytes} bytes, {decoded.sites} sites", False)
+            common.note(f"sad: {name}: {stages.text()}", False)
+        if as_json:
+            record = _record(source, target, decoded, repair)
+            common.report_json(record, target == files.STANDARD)
+        else:
+            common.note(_sentence(target, decoded), quiet)
+
+    if out_dir is None:
+        source = arguments.single_source(sources, tuple(f".{each}" for each in _SUFFIXES))
+        target, kind = _destination(source, output, suffix)
+        with common.blame(target, "stdout"):
+            files.check_output(target, force=force, source=source)
+        common.load_backend(backend, "decode", quiet)
+        tell_machine(backend, threads, "decode", verbose)
+        decode_one(source, target, kind)
+        return 0
+
+    if output is not None or files.STANDARD in sources:
+        raise click.UsageError("--out-dir goes with names of files, without --output and -.")
+    paths = batch.sources_of(sources, (".sad",), "no .sad files")
+    targets = batch.targets_of(paths, out_dir, f".{suffix or 'png'}")
+    common.load_backend(backend, "decode", quiet)
+    tell_machine(backend, threads, "decode", verbose)
+    batch.make_folder(out_dir)
+    status = 0
+    for source, target in zip(paths, targets, strict=True):
+        try:
+            _, kind = _destination(source, target, None)
+            with common.blame(target):
+                files.check_output(target, force=force, source=source)
+            decode_one(source, target, kind)
+        except common.Failure as failure:
+            status = common.SOME_FAILED
+            failure.show()
+            if as_json:
+                record = {"input": source, "output": target, "error": failure.cause}
+                common.report_json(record, False)
+    return status
+
+
+@dataclasses.dataclass(frozen=True)
+class _Decoded:
+    """What was made of one file."""
+
+    bytes: int  # of the .sad file
+    sites: int
+    shape: tuple[int, ...]  # [H, W, C]
+    bit_depth: int
+    seconds: float  # of the decoding alone
+    repair: Any
+
+
+def _destination(source: str, output: str | None, suffix: str | None) -> tuple[str, str]:
+    """Return the name of the image file and its format."""
     from sadcodec import image_io
 
+    name = common.output_beside(source, ".png") if output is None else output
+    prefix, target = image_io.split_prefix(name)
+    target = files.output_name(target)
+    arguments.check_not_folder(target)
+    wanted = image_io.format_of(f"x.{suffix}") if suffix else prefix
+    if prefix and prefix != wanted:
+        raise click.UsageError(f"--format {suffix} and the prefix of {name} exclude each other.")
     with common.blame(target, "stdout"):
-        kind = image_io.format_of(target)
-        files.check_output(target, force=force, source=source)
-    common.load_backend(backend, "decode", quiet)
-    from sadcodec import codec
+        return target, wanted or image_io.format_of(target)
+
+
+def _decode(
+    source: str, target: str, kind: str, options: dict[str, Any], stages: Stages, force: bool
+) -> _Decoded:
+    """Read, decode and write one file; a Failure names what is wrong with which file."""
+    from sadcodec import codec, image_io
 
     with common.blame(source):
-        data = files.read_input(source)
+        data = arguments.read_coded(source)
         start = time.perf_counter()
-        image, report = codec.decode_with_report(
-            data,
-            backend=backend,
-            threads=threads,
-            max_pixels=max_pixels,
-            max_work=max_work,
-            repair=repair,
-        )
+        image, report = codec.decode_with_report(data, **options, progress=stages)
         seconds = time.perf_counter() - start
     with common.blame(target, "stdout"):
-        files.write_output(target, image_io.encode_image(image, kind), force=force)
-    for line in report.messages():
-        common.note(f"sad: {common.shown(source)}: warning: {line}", False)
-    height, width, channels = image.shape
-    bit_depth = 8 * image.dtype.itemsize
-    if as_json:
-        record: dict[str, Any] = {
-            "input": source,
-            "output": target,
-            "width": width,
-            "height": height,
-            "channels": channels,
-            "bit_depth": bit_depth,
-            "bytes": len(data),
-            "bpp": 8 * len(data) / (width * height),
-            "seconds": seconds,
-        }
-        if repair:
-            record["repair"] = {**dataclasses.asdict(report), "sites_lost": report.sites_lost}
-        common.report_json(record, target == files.STANDARD)
-    else:
-        name = common.shown(target, "stdout")
-        shape = f"{width} x {height}, {channels} channels of {bit_depth} bits"
-        common.note(f"{name}: {shape}, {1000 * seconds:.0f} ms", quiet)
+        stages.enter(f"packing {kind}")
+        content = image_io.encode_image(image, kind)
+        stages.enter("writing")
+        files.write_output(target, content, force=force)
+    return _Decoded(len(data), report.sites, image.shape, 8 * image.dtype.itemsize, seconds, report)
+
+
+def _record(source: str, target: str, decoded: _Decoded, repair: bool) -> dict[str, Any]:
+    """The JSON report: names that scripts can rely on."""
+    height, width, channels = decoded.shape
+    record: dict[str, Any] = {
+        "input": source,
+        "output": target,
+        "width": width,
+        "height": height,
+        "channels": channels,
+        "bit_depth": decoded.bit_depth,
+        "bytes": decoded.bytes,
+        "bpp": 8 * decoded.bytes / (width * height),
+        "seconds": decoded.seconds,
+    }
+    if repair:
+        report = decoded.repair
+        record["repair"] = {**dataclasses.asdict(report), "sites_lost": report.sites_lost}
+    return record
+
+
+def _sentence(target: str, decoded: _Decoded) -> str:
+    height, width, channels = decoded.shape
+    name = common.shown(target, "stdout")
+    shape = f"{width} x {height}, {channels} channels of {decoded.bit_depth} bits"
+    return f"{name}: {shape}, {1000 * decoded.seconds:.0f} ms"

@@ -8,26 +8,48 @@ from typing import Any
 import click
 
 from sadcodec import files
-from sadcodec.cli import batch, common
+from sadcodec.cli import arguments, batch, common
 from sadcodec.cli.batch import Coded
+from sadcodec.cli.completion import complete_files, complete_folders
+from sadcodec.cli.help import Command
 from sadcodec.cli.importance import Region, mask_option, read_mask, roi_option
+from sadcodec.cli.reports import Stages, json_option, tell_machine, verbose_option
 from sadcodec.progress import ProgressBar
 
-_FAILED = 3  # exit status when some images failed
 
-
-@click.command(short_help="Image to .sad file.")
-@click.argument("sources", metavar="IN...", nargs=-1, required=True)
+@click.command(
+    cls=Command,
+    short_help="Image to .sad file.",
+    epilog="""\b
+    Examples:
+      sad encode photo.png --bpp 0.5
+      sad encode photos/ --out-dir coded/ --jobs 2
+      ffmpeg -i film.mp4 -frames:v 1 -f image2pipe -c:v ppm - | sad encode - -o frame.sad
+    """,
+    common=("output", "out_dir", "jobs", "quality", "bpp", "effort", "force", "quiet"),
+    sections={
+        "Output": ("output", "out_dir", "force"),
+        "Target, at most one": ("quality", "bpp", "size", "psnr", "sites", "strict"),
+        "Search": ("effort", "metric", "mask", "roi", "seed"),
+        "File": ("coder", "groups"),
+        "Machine": ("threads", "jobs", "backend", "scheduler", "max_pixels"),
+        "Research": ("recipe", "topk"),
+        "Reports": ("as_json", "verbose", "quiet", "brief", "help"),
+    },
+)
+@click.argument("sources", metavar="IN...", nargs=-1, required=True, shell_complete=complete_files)
 @click.option(
     "-o",
     "--output",
     callback=common.output_name,
     metavar="OUT.sad",
+    shell_complete=complete_files,
     help="Default: IN with the suffix .sad, beside it; - for -.",
 )
 @click.option(
     "--out-dir",
     metavar="DIR",
+    shell_complete=complete_folders,
     help="Encode every IN, and every image in an IN that is a folder, to DIR/NAME.sad.",
 )
 @common.jobs_option
@@ -82,12 +104,8 @@ _FAILED = 3  # exit status when some images failed
 )
 @common.max_pixels_option
 @common.force_option
-@click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    help="Report one line of JSON on stdout (stderr if OUT is -).",
-)
+@json_option
+@verbose_option
 @common.quiet_option
 def encode(
     sources: tuple[str, ...],
@@ -115,6 +133,7 @@ def encode(
     max_pixels: int | None,
     force: bool,
     as_json: bool,
+    verbose: bool,
     quiet: bool,
 ) -> int:
     """Encode the image IN as a .sad file; with --out-dir, any number of images.
@@ -147,6 +166,7 @@ def encode(
     }
 
     def report(source: str, target: str, coded: Coded) -> None:
+        _tell(source, coded, options, stages, verbose)
         if coded.report.warning:
             common.note(f"sad: {common.shown(source)}: warning: {coded.report.warning}", quiet)
         if as_json:
@@ -155,18 +175,25 @@ def encode(
         else:
             common.note(_sentence(target, coded.report), quiet)
 
+    stages: Stages | None = None  # of a single image
     common.check_scheduler(scheduler)
     if out_dir is None:
-        if len(sources) > 1 or jobs > 1 or scheduler is not None:
-            raise click.UsageError("Several images, --jobs and --scheduler need --out-dir.")
-        source = sources[0]
+        if jobs > 1 or scheduler is not None:
+            raise click.UsageError("--jobs and --scheduler need --out-dir.")
+        source = arguments.single_source(sources, (".sad",))
         target = output if output is not None else common.output_beside(source, ".sad")
+        arguments.check_not_folder(target)
         with common.blame(target, "stdout"):
             files.check_output(target, force=force, source=source)
+        arguments.check_not_image(target)
         options["mask"] = read_mask(mask, sources, target, max_pixels)
         common.load_backend(backend, "encode", quiet)
+        tell_machine(backend, threads, "encode", verbose)
         with common.blame(source), ProgressBar(enabled=False if quiet else None) as bar:
-            coded = batch.encode_one(source, options, backend, threads, bar, max_pixels=max_pixels)
+            stages = Stages(bar)
+            coded = batch.encode_one(
+                source, options, backend, threads, stages, max_pixels=max_pixels
+            )
         with common.blame(target, "stdout"):
             files.write_output(target, coded.data, force=force)
         report(source, target, coded)
@@ -182,6 +209,7 @@ def encode(
         common.executor(scheduler, backend, quiet) as executor,
         ProgressBar(enabled=False if quiet else None) as bar,
     ):
+        tell_machine(backend, threads, "encode", verbose and scheduler is None)
         batch.make_folder(out_dir)
         machine = batch.Machine(jobs, backend, threads, executor)
         for index, outcome in batch.encode_all(
@@ -191,7 +219,7 @@ def encode(
             if isinstance(outcome, batch.Coded):
                 report(source, target, outcome)
                 continue
-            status = _FAILED
+            status = common.SOME_FAILED
             common.Failure(outcome.name, outcome.cause).show()
             if as_json:
                 common.report_json(
@@ -207,6 +235,24 @@ def _backend_of_paper(sites: int | None, backend: str) -> str:
     if backend.startswith("cuda"):
         raise click.UsageError("--recipe paper runs on the CPU, not with --backend cuda.")
     return "cpu" if backend == "auto" else backend
+
+
+def _tell(
+    source: str, coded: Coded, options: dict[str, Any], stages: Stages | None, verbose: bool
+) -> None:
+    """What --verbose says of an image."""
+    if not verbose:
+        return
+    report, (height, width, channels) = coded.report, coded.shape
+    shape = f"{width} x {height}, {channels} channels of {coded.bit_depth} bits"
+    given = ", ".join(f"{name} {options[name]}" for name in ("metric", "effort", "seed", "coder"))
+    fit = f"fitted in {report.iterations} iterations to {report.fit_psnr:.2f} dB"
+    lines = [f"{shape}; {report.target} {report.value:g}, {given}"]
+    lines.append(f"{report.sites} sites, {fit}, coded {report.psnr:.2f} dB")
+    if stages is not None:
+        lines.append(stages.text())
+    for line in lines:
+        common.note(f"sad: {common.shown(source)}: {line}", False)
 
 
 def _record(source: str, target: str, coded: Coded, options: dict[str, Any]) -> dict[str, Any]:

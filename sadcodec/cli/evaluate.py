@@ -12,6 +12,8 @@ from click.core import ParameterSource
 from sadcodec import files
 from sadcodec.cli import common
 from sadcodec.cli.batch import sources_of
+from sadcodec.cli.completion import complete_files, complete_folders
+from sadcodec.cli.help import Command
 from sadcodec.cli.plotting import Plots
 from sadcodec.cli.sweep import Machine, Output, run
 from sadcodec.errors import OptionError, SadError
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from sadcodec.evaluate.row import Row
 
 _DEFAULT_BPP = [0.1, 0.2, 0.3, 0.5, 1.0]
-_FAILED = 3  # exit status when some images failed
 # What --from leaves nothing to do for: everything but what is printed, and where.
 _PRINTING = {"saved", "out", "peers", "bd_ranges", "markdown", "plots"}
 _PRINTING |= {"force", "as_json", "quiet"}
@@ -41,8 +42,21 @@ def _rate_range(
     return list(dict.fromkeys(ranges))
 
 
-@click.command("eval", short_help="Rate and distortion of several images.")
-@click.argument("sources", metavar="[PATHS...]", nargs=-1)
+@click.command(
+    "eval",
+    cls=Command,
+    short_help="Rate and distortion of several images.",
+    common=("bpp", "quality", "codecs", "metrics", "out", "plots", "effort", "jobs", "force"),
+    sections={
+        "Targets, one list at most": ("bpp", "size", "sites", "quality", "psnr"),
+        "Sweep": ("codecs", "metrics", "repeats", "metric", "effort", "seed"),
+        "Machine": ("threads", "backend", "jobs", "scheduler", "max_pixels"),
+        "Files": ("out", "resume", "keep", "saved", "force"),
+        "Tables and plots": ("peers", "bd_ranges", "plots", "markdown", "as_json", "quiet"),
+        "Help": ("brief", "help"),
+    },
+)
+@click.argument("sources", metavar="[PATHS...]", nargs=-1, shell_complete=complete_files)
 @click.option(
     "--bpp",
     callback=common.number_list(common.BPP),
@@ -95,7 +109,7 @@ def _rate_range(
 @click.option(
     "--repeat",
     "repeats",
-    type=click.IntRange(1, 10000),
+    type=common.Whole(1, 10000),
     default=1,
     show_default=True,
     metavar="R",
@@ -110,7 +124,7 @@ def _rate_range(
 @click.option(
     "-j",
     "--jobs",
-    type=click.IntRange(1, 256),
+    type=common.Whole(1, 256),
     default=1,
     show_default=True,
     metavar="N",
@@ -124,6 +138,7 @@ def _rate_range(
     "--out",
     callback=common.output_name,
     metavar="FILE",
+    shell_complete=complete_files,
     help="Write one row per coded file, as they are measured: FILE.tsv, FILE.jsonl (JSON lines), "
     "else CSV; - for CSV on stdout, without table.",
 )
@@ -136,6 +151,7 @@ def _rate_range(
 @click.option(
     "--keep",
     metavar="DIR",
+    shell_complete=complete_folders,
     help="Keep every coded file in DIR, as IMAGE.CODEC.SETTINGVALUE[.rN].SUFFIX.",
 )
 @click.option(
@@ -143,12 +159,14 @@ def _rate_range(
     "saved",
     multiple=True,
     metavar="FILE",
+    shell_complete=complete_files,
     help="Instead of coding, take the rows that --out wrote; - for stdin. May be repeated.",
 )
 @click.option(
     "--peers",
     multiple=True,
     metavar="PEERS.csv",
+    shell_complete=complete_files,
     help="Add tables of other codecs' PSNR and SSIM at the same rates, and of BD-rates against "
     "them, from points with the columns codec, image, bpp, psnr or psnr_db, ssim. "
     "May be repeated.",
@@ -167,6 +185,7 @@ def _rate_range(
     "plots",
     multiple=True,
     metavar="FILE",
+    shell_complete=complete_files,
     help="Draw every measured quality against the rate: FILE.png, FILE.svg, or FILE.html, a page "
     "that also has the tables and, at the middle one of the values, the pictures of each image, "
     "to be wiped against each other. May be repeated. Needs the extra plot.",
@@ -262,7 +281,7 @@ def evaluate(
             files.write_stdout(lines.encode() + b"\n")
     # This machine may lack the backend of a cluster's workers.
     drawings.write(rows, others, bd_ranges, "auto" if scheduler else backend, threads)
-    return _FAILED if any(row.error for row in rows) else 0
+    return common.SOME_FAILED if any(row.error for row in rows) else 0
 
 
 class _Printer:

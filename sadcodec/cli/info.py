@@ -8,23 +8,42 @@ from typing import Any
 import click
 
 from sadcodec import files
-from sadcodec.cli import common
+from sadcodec.cli import arguments, common
+from sadcodec.cli.completion import complete_files
 
 
 @click.command(short_help="What a .sad file holds.")
-@click.argument("source", metavar="IN.sad")
+@click.argument(
+    "sources", metavar="IN.sad...", nargs=-1, required=True, shell_complete=complete_files
+)
 @common.max_pixels_option
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON instead of text.")
 @common.quiet_option
-def info(source: str, max_pixels: int | None, as_json: bool, quiet: bool) -> None:
+def info(sources: tuple[str, ...], max_pixels: int | None, as_json: bool, quiet: bool) -> int:
     """Print dimensions, sites, and the bytes and bits per site of each column of IN.sad.
 
-    All CRCs are checked; --quiet does only that, and the exit status tells.
+    All CRCs are checked; --quiet does only that, and the exit status tells: 1 if the file is
+    damaged, 3 if some of several are.
     """
+    status = 0
+    for source in sources:
+        try:
+            _print(source, max_pixels, as_json, quiet)
+        except common.Failure as failure:
+            if len(sources) == 1:
+                raise
+            status = common.SOME_FAILED
+            failure.show()
+            if as_json:
+                common.report_json({"input": source, "error": failure.cause}, data_on_stdout=False)
+    return status
+
+
+def _print(source: str, max_pixels: int | None, as_json: bool, quiet: bool) -> None:
     from sadcodec import codec
 
     with common.blame(source):
-        found = codec.info(files.read_input(source), max_pixels=max_pixels)
+        found = codec.info(arguments.read_coded(source), max_pixels=max_pixels)
     if as_json:
         common.report_json(_record(source, found), data_on_stdout=False)
     elif not quiet:

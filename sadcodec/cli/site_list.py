@@ -8,26 +8,35 @@ from typing import Any
 import click
 
 from sadcodec import files
-from sadcodec.cli import common
+from sadcodec.cli import arguments, common
+from sadcodec.cli.completion import complete_files
+from sadcodec.cli.reports import json_option
 from sadcodec.progress import ProgressBar
 
 _THEIR_K = 8  # sites that the authors' code blends at a pixel
 
 
 @click.command(name="export", short_help=".sad file to the authors' site list.")
-@click.argument("source", metavar="IN.sad")
+@click.argument("source", metavar="IN.sad", shell_complete=complete_files)
 @click.option(
     "-o",
     "--output",
     callback=common.output_name,
     metavar="OUT.txt",
+    shell_complete=complete_files,
     help="Default: IN_sites.txt, beside it; - for -.",
 )
 @common.max_pixels_option
 @common.force_option
+@json_option
 @common.quiet_option
 def export_sites(
-    source: str, output: str | None, max_pixels: int | None, force: bool, quiet: bool
+    source: str,
+    output: str | None,
+    max_pixels: int | None,
+    force: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Write the sites of IN.sad as text that the authors' viewer opens.
 
@@ -41,7 +50,7 @@ def export_sites(
     from sadcodec import exchange, site_list
 
     with common.blame(source):
-        diagram = exchange.export_list(files.read_input(source), max_pixels=max_pixels)
+        diagram = exchange.export_list(arguments.read_coded(source), max_pixels=max_pixels)
         text = site_list.format_site_list(diagram)
     with common.blame(target, "stdout"):
         files.write_output(target, text.encode(), force=force)
@@ -51,24 +60,32 @@ def export_sites(
             f" {_THEIR_K} sites at a pixel",
             quiet,
         )
+    if as_json:
+        record: dict[str, Any] = {"input": source, "output": target}
+        record |= {"width": diagram.width, "height": diagram.height, "k": diagram.k}
+        record |= {"sites": len(diagram.sites), "bytes": len(text)}
+        common.report_json(record, target == files.STANDARD)
+        return
     name = common.shown(target, "stdout")
     shape = f"{diagram.width} x {diagram.height}"
     common.note(f"{name}: {len(diagram.sites)} sites, {shape}, {len(text)} bytes", quiet)
 
 
 @click.command(name="import", short_help="The authors' site list to .sad file.")
-@click.argument("source", metavar="SITES.txt")
+@click.argument("source", metavar="SITES.txt", shell_complete=complete_files)
 @click.option(
     "-o",
     "--output",
     callback=common.output_name,
     metavar="OUT.sad",
+    shell_complete=complete_files,
     help="Default: SITES with the suffix .sad, beside it; - for -.",
 )
 @click.option(
     "--image",
     "original",
     metavar="ORIGINAL",
+    shell_complete=complete_files,
     help="The image that the sites were fitted to: what rounding breaks is then repaired against "
     "it, not against the picture that the list draws, and its bit depth is kept.",
 )
@@ -92,12 +109,7 @@ def export_sites(
 @common.coder_option
 @common.groups_option
 @common.force_option
-@click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    help="Report one line of JSON on stdout (stderr if OUT is -).",
-)
+@json_option
 @common.quiet_option
 def import_sites(
     source: str,
@@ -129,6 +141,7 @@ def import_sites(
         files.check_output(target, force=force, source=source)
         if original is not None:
             files.check_output(target, force=force, source=original)
+    arguments.check_not_image(target)
     common.load_backend(backend, "encode", quiet)
     from sadcodec import exchange, image_io
 

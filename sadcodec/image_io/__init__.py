@@ -8,6 +8,6 @@ taken as stored.
 from __future__ import annotations
 
 from sadcodec.image_io.reading import MAX_PIXELS, decode_image
-from sadcodec.image_io.writing import FORMATS, encode_image, format_of
+from sadcodec.image_io.writing import FORMATS, encode_image, format_of, split_prefix
 
-__all__ = ["FORMATS", "MAX_PIXELS", "decode_image", "encode_image", "format_of"]
+__all__ = ["FORMATS", "MAX_PIXELS", "decode_image", "encode_image", "format_of", "split_prefix"]

@@ -55,6 +55,13 @@ def format_of(path: str) -> str:
     return _FORMAT_OF_SUFFIX[suffix]
 
 
+def split_prefix(name: str) -> tuple[str | None, str]:
+    """A name like ``png:FILE`` as the format and the file; None for one without such a prefix."""
+    prefix, colon, path = name.partition(":")
+    kind = _FORMAT_OF_SUFFIX.get(f".{prefix}") if colon and path else None
+    return (None, name) if kind is None else (kind, path)
+
+
 def encode_image(image: np.ndarray, kind: str) -> bytes:
     """An image file.
 
