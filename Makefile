@@ -7,6 +7,16 @@ READY := $(VENV)/.ready
 RATES := rates.csv
 FUZZ_FILES := 1000000
 
+# Where install-desktop puts its files; DESTDIR goes before it, for who builds a package.
+PREFIX ?= $(HOME)/.local
+SHARE := $(DESTDIR)$(PREFIX)/share
+MANUAL := build/man
+DESKTOP := mime/packages/sadcodec.xml thumbnailers/sadcodec.thumbnailer
+COMPLETION := bash-completion/completions/sad zsh/site-functions/_sad fish/vendor_completions.d/sad.fish
+# A package leaves the database to the system it is installed on.
+UPDATE_MIME = test -n "$(DESTDIR)" || ! command -v update-mime-database > /dev/null || \
+  ! test -d $(SHARE)/mime || update-mime-database $(SHARE)/mime
+
 DEMO_IMAGE := data/coffee.png
 DEMO_BPP := 0.5
 DEMO_SAD := demo/coffee.sad
@@ -22,10 +32,10 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help venv demo test check-kernels golden test-damage test-threads fuzz test-gpu lint format bench bench-rd bench-gpu \
-  figure clean
+  figure man install-desktop uninstall-desktop clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 venv: $(READY) ## create .venv with the package, the tests and the checkers
 
@@ -94,6 +104,25 @@ figure: $(READY) ## draw the README's figure from RATES, what sad eval --out wro
 	@mkdir -p docs/figures
 	@$(BIN)/sad eval --from $(RATES) --peers benchmarks/anchors_kodak.csv \
 	  --plot docs/figures/rd_kodak.svg --force > /dev/null
+
+man: $(READY) ## write the manual pages to build/man
+	@rm -rf $(MANUAL)
+	@$(BIN)/python -m sadcodec.cli.manual $(MANUAL)
+
+install-desktop: man ## install file type, thumbnails, manual, completion under PREFIX (~/.local)
+	@install -d $(addprefix $(SHARE)/,$(sort $(dir $(DESKTOP) $(COMPLETION))) man/man1)
+	@install -m 644 desktop/sadcodec.xml $(SHARE)/mime/packages/
+	@install -m 644 desktop/sadcodec.thumbnailer $(SHARE)/thumbnailers/
+	@install -m 644 $(MANUAL)/*.1 $(SHARE)/man/man1/
+	@$(BIN)/python -m sadcodec completion bash > $(SHARE)/$(word 1,$(COMPLETION))
+	@$(BIN)/python -m sadcodec completion zsh > $(SHARE)/$(word 2,$(COMPLETION))
+	@$(BIN)/python -m sadcodec completion fish > $(SHARE)/$(word 3,$(COMPLETION))
+	@$(UPDATE_MIME)
+	@echo "installed in $(SHARE); thumbnails and completion need the command sad on the PATH"
+
+uninstall-desktop: ## remove what install-desktop installed
+	@rm -f $(addprefix $(SHARE)/,$(DESKTOP) $(COMPLETION) man/man1/sad.1 man/man1/sad-*.1)
+	@$(UPDATE_MIME)
 
 clean: ## remove .venv, builds, demo outputs and caches
 	@rm -rf $(VENV) build dist demo .mypy_cache .pytest_cache .ruff_cache .hypothesis

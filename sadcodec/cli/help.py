@@ -55,24 +55,37 @@ class Command(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options of the tier."""
-        help_option = self.get_help_option(ctx)  # Click's versions name it differently
-        records = {
-            "help" if parameter is help_option else str(parameter.name): record
-            for parameter in self.get_params(ctx)
-            if isinstance(parameter, click.Option) and (record := parameter.get_help_record(ctx))
-        }
         if _BRIEF in ctx.meta:
+            records = option_records(self, ctx)
             with formatter.section("Common options"):
                 formatter.write_dl([records[name] for name in (*self.common, "help")])
             formatter.write_paragraph()
             formatter.write_text(f"{ctx.command_path} --help lists all options.")
             return
-        for title, names in self.sections.items():
+        for title, entries in option_sections(self, ctx):
             with formatter.section(title):
-                formatter.write_dl([records.pop(name) for name in names])
-        if records:
-            with formatter.section("Other options" if self.sections else "Options"):
-                formatter.write_dl(list(records.values()))
+                formatter.write_dl(entries)
+
+
+def option_records(command: click.Command, ctx: click.Context) -> dict[str, tuple[str, str]]:
+    """Return how help shows each option: by its name, what is typed and what it does."""
+    help_option = command.get_help_option(ctx)  # Click's versions name it differently
+    return {
+        "help" if parameter is help_option else str(parameter.name): record
+        for parameter in command.get_params(ctx)
+        if isinstance(parameter, click.Option) and (record := parameter.get_help_record(ctx))
+    }
+
+
+def option_sections(
+    command: click.Command, ctx: click.Context
+) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return all options as `option_records` has them, by section."""
+    records = option_records(command, ctx)
+    sections = command.sections if isinstance(command, Command) else {}
+    found = [(title, [records.pop(name) for name in names]) for title, names in sections.items()]
+    rest = list(records.values())
+    return [*found, ("Other options" if found else "Options", rest)] if rest else found
 
 
 def _show_brief(ctx: click.Context, _: click.Parameter, value: bool) -> None:
