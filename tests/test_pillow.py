@@ -1,6 +1,7 @@
 """The Pillow plugin, and imageio through it."""
 
 import io
+import re
 import subprocess
 import sys
 import warnings
@@ -195,6 +196,17 @@ def test_imageio_writes(photo, tmp_path):
     pixels = np.asarray(photo)
     iio.imwrite(tmp_path / "x.sad", pixels, bpp=1, effort=1)
     assert (tmp_path / "x.sad").read_bytes() == sadcodec.encode(pixels, bpp=1, effort=1)
+
+
+def test_the_examples_of_the_documentation_run(photo, tmp_path, monkeypatch):
+    photo.save(tmp_path / "photo.png")
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "INTEGRATION.md").read_text(encoding="utf-8")
+    examples = re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        exec(compile(example, "INTEGRATION.md", "exec"), {})  # noqa: S102
+    assert Image.open("copy.sad").size == photo.size
 
 
 def test_the_prefix_is_the_signature():

@@ -10,6 +10,7 @@ import click
 
 from sadcodec import files
 from sadcodec.cli import common
+from sadcodec.cli.completion import complete_files
 from sadcodec.errors import InputError
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class _RegionOption(click.ParamType[Region]):
 mask_option = click.option(
     "--mask",
     metavar="FILE",
+    shell_complete=complete_files,
     help="Gray image of the same size that weights the squared error of every pixel: white counts, "
     "black may become anything, gray is between (128 = half). --psnr, --quality and the PSNR that "
     "is printed are measured with it.",
