@@ -206,7 +206,8 @@ def test_the_examples_of_the_documentation_run(photo, tmp_path, monkeypatch):
     assert len(examples) == 2
     for example in examples:
         exec(compile(example, "INTEGRATION.md", "exec"), {})  # noqa: S102
-    assert Image.open("copy.sad").size == photo.size
+    with Image.open("copy.sad") as copy:
+        assert copy.size == photo.size
 
 
 def test_the_prefix_is_the_signature():
