@@ -9,16 +9,12 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import click
-from click.core import ParameterSource
 
 from sadcodec import files
-from sadcodec.errors import BackendWarning, OptionError, SadError
-
-if TYPE_CHECKING:
-    from sadcodec.pool import Executor
+from sadcodec.errors import BackendWarning, SadError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -131,22 +127,6 @@ def blame(path: str, standard: str = "stdin") -> Iterator[None]:
         raise Failure(name, "not enough memory") from error
 
 
-class _Address(click.ParamType[str]):
-    """The address of a Dask scheduler."""
-
-    name = "address"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the address if it has the form of one."""
-        from sadcodec.cluster import check_address
-
-        try:
-            check_address(value)
-        except OptionError as error:
-            self.fail(f"{error}.", param, ctx)
-        return str(value)
-
-
 def load_backend(name: str, task: str, quiet: bool) -> None:
     """Load what --backend names, before any image is read.
 
@@ -169,32 +149,6 @@ def load_backend(name: str, task: str, quiet: bool) -> None:
             codec.load_backend(name, task)
         except SadError as error:
             raise Failure(str(error)) from error
-
-
-@contextlib.contextmanager
-def executor(scheduler: str | None, backend: str, quiet: bool) -> Iterator[Executor | None]:
-    """Connect to the cluster of --scheduler, None being this machine, and load the backend there.
-
-    What is missing, and what fails inside, becomes a Failure that names the scheduler.
-    """
-    if scheduler is None:
-        load_backend(backend, "encode", quiet)
-        yield None
-        return
-    from sadcodec.cluster import Cluster
-
-    with blame(scheduler), Cluster(scheduler) as cluster:
-        cluster.check(backend)
-        yield cluster
-
-
-def check_scheduler(scheduler: str | None) -> None:
-    """Refuse --jobs beside --scheduler."""
-    source = click.get_current_context().get_parameter_source("jobs")
-    if scheduler is not None and source is not ParameterSource.DEFAULT:
-        raise click.UsageError(
-            "--jobs and --scheduler exclude each other: the workers say how many."
-        )
 
 
 def shown(path: str, standard: str = "stdin") -> str:
@@ -369,17 +323,6 @@ def jobs_option(command: F) -> F:
         help="Images worked on at a time, each in a process of its own: with --backend cuda on "
         "the GPUs in turn, on the CPU with an equal share of the threads (--threads: with so "
         "many each). The files do not depend on it.",
-    )(command)
-
-
-def scheduler_option(command: F) -> F:
-    """``--scheduler``."""
-    return click.option(
-        "--scheduler",
-        type=_Address(),
-        metavar="tcp://HOST:PORT",
-        help="Work on the workers of this Dask cluster instead of this machine, as many at a time "
-        "as they have threads; --threads are those of each. Needs the extra distributed.",
     )(command)
 
 

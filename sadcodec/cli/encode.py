@@ -14,6 +14,7 @@ from sadcodec.cli.completion import complete_files, complete_folders
 from sadcodec.cli.help import Command
 from sadcodec.cli.importance import Region, mask_option, read_mask, roi_option
 from sadcodec.cli.reports import Stages, json_option, tell_machine, verbose_option
+from sadcodec.cli.scheduler import check_scheduler, connected, scheduler_option
 from sadcodec.progress import ProgressBar
 
 
@@ -53,7 +54,7 @@ from sadcodec.progress import ProgressBar
     help="Encode every IN, and every image in an IN that is a folder, to DIR/NAME.sad.",
 )
 @common.jobs_option
-@common.scheduler_option
+@scheduler_option
 @click.option(
     "-q",
     "--quality",
@@ -176,7 +177,7 @@ def encode(
             common.note(_sentence(target, coded.report), quiet)
 
     stages: Stages | None = None  # of a single image
-    common.check_scheduler(scheduler)
+    check_scheduler(scheduler)
     if out_dir is None:
         if jobs > 1 or scheduler is not None:
             raise click.UsageError("--jobs and --scheduler need --out-dir.")
@@ -206,7 +207,7 @@ def encode(
     options["mask"] = read_mask(mask, sources, None, max_pixels)
     status = 0
     with (
-        common.executor(scheduler, backend, quiet) as executor,
+        connected(scheduler, backend, quiet) as executor,
         ProgressBar(enabled=False if quiet else None) as bar,
     ):
         tell_machine(backend, threads, "encode", verbose and scheduler is None)

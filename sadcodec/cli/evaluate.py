@@ -15,6 +15,7 @@ from sadcodec.cli.batch import sources_of
 from sadcodec.cli.completion import complete_files, complete_folders
 from sadcodec.cli.help import Command
 from sadcodec.cli.plotting import Plots
+from sadcodec.cli.scheduler import check_scheduler, connected, scheduler_option
 from sadcodec.cli.sweep import Machine, Output, run
 from sadcodec.errors import OptionError, SadError
 
@@ -132,7 +133,7 @@ def _rate_range(
     "in turn, on the CPU with an equal share of the threads (--threads: with so many each). Only "
     "the times depend on it.",
 )
-@common.scheduler_option
+@scheduler_option
 @click.option(
     "-o",
     "--out",
@@ -246,7 +247,7 @@ def evaluate(
     output = Output(out, keep, force, resume)
     drawings = Plots(plots, force or resume, quiet)
     _check_output_options(output)
-    common.check_scheduler(scheduler)
+    check_scheduler(scheduler)
     _check_source(sources, saved)
     others = _peers(peers)
     printer = _Printer(out, as_json)
@@ -268,7 +269,7 @@ def evaluate(
         drawings.check(paths)
         drawings.expect(tasks)
         receive = drawings.receive if drawings.wants_files else None
-        with common.executor(scheduler, backend, quiet) as executor:
+        with connected(scheduler, backend, quiet) as executor:
             machine = Machine(jobs, backend, threads, executor)
             rows = run(tasks, machine, output, quiet, printer.add, receive)
     if saved or not output.appends:

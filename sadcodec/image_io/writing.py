@@ -51,7 +51,7 @@ def format_of(path: str) -> str:
     if suffix not in _FORMAT_OF_SUFFIX:
         known = ", ".join(_FORMAT_OF_SUFFIX)
         what = f"suffix {suffix} is not known" if suffix else "the name has no suffix"
-        raise OutputError(f"{what} (one of {known})")
+        raise OutputError(f"{what} (one of {known}; or a prefix, as png:NAME)")
     return _FORMAT_OF_SUFFIX[suffix]
 
 
