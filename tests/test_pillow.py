@@ -104,6 +104,15 @@ def test_metadata_that_cannot_be_unpacked_is_left_out():
     assert np.array_equal(np.asarray(image), sadcodec.decode(data))
 
 
+def test_of_each_type_of_metadata_the_first_counts():
+    head, symbols = bitstream.read(golden("rgb"))
+    chunks = [(b"xMLP", b"long" * 100), (b"xMLP", b"short"), (b"eXIF", b"MM"), (b"eXIF", b"II")]
+    data = bitstream.write(head, symbols, chunks)
+    for most, kept in ((1000, {b"xMLP": b"long" * 100, b"eXIF": b"MM"}), (399, {b"eXIF": b"MM"})):
+        limits = bitstream.Limits(max_metadata=most)
+        assert bitstream.read_front(io.BytesIO(data), limits)[1] == kept
+
+
 def test_chunks_without_end_are_refused():
     many = with_chunks(golden("rgb"), *[(b"zzZz", b"")] * 1025)
     with pytest.raises(UnidentifiedImageError):
@@ -173,6 +182,15 @@ def test_saves_what_encode_makes(photo, mode):
     image.save(file, "SAD", sites=40, effort=1)
     assert file.getvalue() == sadcodec.encode(np.asarray(image.convert(kept)), sites=40, effort=1)
     assert Image.open(file).mode == kept
+
+
+def test_save_hands_masks_on(photo):
+    options = {"sites": 40, "effort": 1, "roi": [(0, 0, 9, 9, 4.0)]}
+    options["mask"] = np.full(photo.size[::-1], 255, np.uint8)
+    file = io.BytesIO()
+    photo.save(file, "SAD", **options)
+    assert file.getvalue() == sadcodec.encode(np.asarray(photo), **options)
+    assert file.getvalue() != sadcodec.encode(np.asarray(photo), sites=40, effort=1)
 
 
 def test_saves_16_bit_gray(photo):

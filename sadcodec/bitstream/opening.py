@@ -55,8 +55,9 @@ def read_front(
         length, name = int.from_bytes(head[:4], "little"), head[4:]
         if name in SITE_TYPES:
             return header, metadata
-        if name in METADATA and name not in seen and length <= limits.max_metadata:
-            seen.add(name)
+        first = name in METADATA and name not in seen
+        seen.add(name)
+        if first and length <= limits.max_metadata:
             chunk = chunk_at(head + stream.read(length + 4), 0, offset)
             with contextlib.suppress(BitstreamError):
                 metadata[name] = unpack_metadata(chunk.data, limits.max_metadata)
