@@ -1,0 +1,8 @@
+/** Bounds of memory and time, checked before either is taken: some 400 bytes and 20 us a site. */
+export const LIMITS = {
+  fileBytes: 2 ** 27,
+  chunks: 1024,
+  pixels: 2 ** 28,
+  side: 2 ** 23,
+  sites: 2 ** 21,
+};

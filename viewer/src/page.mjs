@@ -1,0 +1,212 @@
+// The page: opens files, keeps the view, and has it drawn by the worker and the graphics device.
+
+import { FileError, need } from "./errors.mjs";
+import { readUrl } from "./fetching.mjs";
+import { connectControls } from "./controls.mjs";
+import { LIMITS } from "./limits.mjs";
+import { Renderer } from "./renderer.mjs";
+import { middle, viewAround, wholeView } from "./view.mjs";
+
+const MODES = ["picture", "cells", "tau"];
+const CHECKER = 8; // side of a square under transparent colours, CSS pixels
+
+const element = (id) => document.getElementById(id);
+
+class Viewer {
+  constructor() {
+    this.canvas = element("canvas");
+    this.mode = 0;
+    this.clear();
+  }
+
+  clear() {
+    this.worker?.terminate();
+    Object.assign(this, { worker: null, header: null, view: null, busy: false, stale: false });
+    this.renderer?.clear();
+    this.setState("empty");
+  }
+
+  /** State of the page: empty, reading, drawing, ready or error. */
+  setState(state) {
+    document.documentElement.dataset.state = state;
+  }
+
+  fail(error) {
+    const message = error instanceof FileError ? error.message : `a defect of this page: ${error}`;
+    this.clear();
+    element("error").textContent = this.name ? `${this.name}: ${message}` : message;
+    element("facts").textContent = "";
+    this.setState("error");
+  }
+
+  /** Call a function whose errors are shown. */
+  guard(action) {
+    try {
+      action();
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  /** Open what the promise of bytes gives, under a name. */
+  async open(name, bytes) {
+    this.clear();
+    this.name = name;
+    this.setState("reading");
+    element("error").textContent = "";
+    element("facts").textContent = `${name}: reading`;
+    const turn = {};
+    this.turn = turn;
+    try {
+      const data = await bytes();
+      if (this.turn !== turn) return;
+      this.renderer ??= this.newRenderer();
+      this.worker = this.newWorker();
+      this.worker.postMessage({ data }, [data]);
+    } catch (error) {
+      if (this.turn === turn) this.fail(error);
+    }
+  }
+
+  newRenderer() {
+    this.canvas.addEventListener("webglcontextlost", () => {
+      this.renderer = null;
+      this.fail(new FileError("the graphics device gave up; reload the page to go on"));
+    });
+    return new Renderer(this.canvas);
+  }
+
+  newWorker() {
+    const source = new Blob([element("worker").textContent], { type: "text/javascript" });
+    const url = URL.createObjectURL(source);
+    const worker = new Worker(url);
+    URL.revokeObjectURL(url);
+    worker.onmessage = ({ data }) => this.guard(() => this.receive(data));
+    worker.onerror = (event) => {
+      event.preventDefault();
+      this.fail(new FileError(`the decoder stopped: ${event.message}`));
+    };
+    return worker;
+  }
+
+  receive({ error, header, prepared, ...facts }) {
+    if (error) throw new FileError(error);
+    if (header) {
+      Object.assign(this, { header, ...facts });
+      this.show(wholeView(header, this.screen(), false));
+      return;
+    }
+    this.busy = false;
+    this.renderer.load(prepared, this.header);
+    this.redraw();
+    if (this.stale) this.prepare();
+  }
+
+  /** Size of the canvas on the screen, in pixels of the device. */
+  screen() {
+    const ratio = window.devicePixelRatio || 1;
+    const { clientWidth, clientHeight } = this.canvas.parentElement;
+    const { largest } = this.renderer;
+    const size = (length) => Math.min(Math.max(Math.round(length * ratio), 1), largest);
+    return { width: size(clientWidth), height: size(clientHeight), checker: CHECKER * ratio };
+  }
+
+  /** Go to a view: at once with what is drawn, then anew. */
+  show(view) {
+    this.view = view;
+    this.resize(view);
+    this.renderer.show(view);
+    this.describe();
+    this.setState("drawing");
+    if (this.busy) this.stale = true;
+    else this.prepare();
+  }
+
+  resize({ width, height }) {
+    const { canvas } = this;
+    if (canvas.width !== width) canvas.width = width;
+    if (canvas.height !== height) canvas.height = height;
+  }
+
+  prepare() {
+    this.busy = true;
+    this.stale = false;
+    this.worker.postMessage({ view: this.view });
+  }
+
+  setMode(mode) {
+    this.mode = mode;
+    for (const [i, name] of MODES.entries()) {
+      element(name).setAttribute("aria-pressed", String(i === mode));
+    }
+    if (this.header) this.describe();
+    if (this.renderer?.loaded) this.redraw();
+  }
+
+  /** Draw what is loaded, a band in each turn. */
+  redraw() {
+    this.setState("drawing");
+    this.renderer.begin(this.mode, this.tauRange);
+    if (this.drawing) return;
+    this.drawing = true;
+    const step = () => {
+      this.drawing = false;
+      if (!this.renderer?.next) return;
+      const done = this.renderer.draw();
+      if (done) {
+        this.renderer.show(this.view);
+        if (!this.busy) this.setState("ready");
+      } else {
+        this.drawing = true;
+        setTimeout(() => this.guard(step));
+      }
+    };
+    setTimeout(() => this.guard(step));
+  }
+
+  describe() {
+    const { header, bytes, view, name, mode, tauRange } = this;
+    const number = (v) => v.toLocaleString("en");
+    const colors = ["gray", "gray and alpha", "RGB", "RGBA"][header.channels - 1];
+    const parts = [
+      name,
+      `${header.width} × ${header.height} px, ${colors}, ${header.bitDepth} bits`,
+      `${number(header.siteCount)} sites, K = ${header.k}`,
+      `${number(bytes)} bytes, ${((8 * bytes) / (header.width * header.height)).toPrecision(3)} bpp`,
+      `${Number((100 / view.pixel).toPrecision(3))} %`,
+    ];
+    const tau = tauRange.map((v) => Number(Math.exp(v).toPrecision(2)));
+    if (mode === 2) parts.push(`black ${tau[0]} / px, white ${tau[1]} / px`);
+    element("facts").textContent = parts.join(" · ");
+    this.canvas.dataset.view = JSON.stringify(view);
+  }
+
+  /** Keep the middle when the size of the window changes. */
+  fit() {
+    if (!this.view) return;
+    const view = viewAround(this.header, this.screen(), this.view.pixel, middle(this.view));
+    if (view.width !== this.view.width || view.height !== this.view.height) this.show(view);
+  }
+}
+
+async function readLocal(file) {
+  need(file.size <= LIMITS.fileBytes, `file exceeds the limit of ${LIMITS.fileBytes} bytes`);
+  try {
+    return await file.arrayBuffer();
+  } catch {
+    throw new FileError("cannot be read");
+  }
+}
+
+const viewer = new Viewer();
+viewer.guard(() => {
+  connectControls(viewer, {
+    modes: MODES.map(element),
+    openFile: (file) => viewer.open(file.name, () => readLocal(file)),
+  });
+  const query = new URLSearchParams(location.search);
+  const mode = MODES.indexOf(query.get("mode"));
+  if (mode > 0) viewer.setMode(mode);
+  const url = query.get("url");
+  if (url) viewer.open(url.split("/").pop(), () => readUrl(url));
+});
