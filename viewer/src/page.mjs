@@ -12,6 +12,12 @@ const CHECKER = 8; // side of a square under transparent colours, CSS pixels
 
 const element = (id) => document.getElementById(id);
 
+/** Leave a time that something took for the browser's tools. */
+function note(name, seconds) {
+  const end = performance.now();
+  performance.measure(name, { start: Math.max(end - 1000 * seconds, 0), end });
+}
+
 class Viewer {
   constructor() {
     this.canvas = element("canvas");
@@ -89,17 +95,21 @@ class Viewer {
     return worker;
   }
 
-  receive({ error, header, prepared, ...facts }) {
+  receive({ error, header, prepared, colors, uncertain, ...facts }) {
     if (error) throw new FileError(error);
+    if (colors) {
+      this.patch(uncertain, colors);
+      return;
+    }
     if (header) {
-      Object.assign(this, { header, ...facts });
+      note("decode", facts.seconds);
+      Object.assign(this, { header, bytes: facts.bytes, tauRange: facts.tauRange });
       this.show(wholeView(header, this.screen(), false));
       return;
     }
-    this.busy = false;
+    note("lists", facts.seconds);
     this.renderer.load(prepared, this.header);
     this.redraw();
-    if (this.stale) this.prepare();
   }
 
   /** Size of the canvas on the screen, in pixels of the device. */
@@ -118,8 +128,8 @@ class Viewer {
     this.renderer.show(view);
     this.describe();
     this.setState("drawing");
-    if (this.busy) this.stale = true;
-    else this.prepare();
+    this.stale = true;
+    if (!this.busy) this.prepare();
   }
 
   resize({ width, height }) {
@@ -139,29 +149,55 @@ class Viewer {
     for (const [i, name] of MODES.entries()) {
       element(name).setAttribute("aria-pressed", String(i === mode));
     }
-    if (this.header) this.describe();
-    if (this.renderer?.loaded) this.redraw();
+    if (!this.view) return;
+    this.describe();
+    const waits = this.busy && !this.renderer.next; // for lists: the mode counts when they are here
+    if (this.renderer.loaded && !waits) this.redraw();
   }
 
   /** Draw what is loaded, a band in each turn. */
   redraw() {
+    this.busy = true;
     this.setState("drawing");
     this.renderer.begin(this.mode, this.tauRange);
-    if (this.drawing) return;
-    this.drawing = true;
+    this.started = performance.now();
+    if (this.stepping) return;
+    this.stepping = true;
     const step = () => {
-      this.drawing = false;
+      this.stepping = false;
       if (!this.renderer?.next) return;
-      const done = this.renderer.draw();
-      if (done) {
-        this.renderer.show(this.view);
-        if (!this.busy) this.setState("ready");
-      } else {
-        this.drawing = true;
-        setTimeout(() => this.guard(step));
+      if (this.renderer.draw()) {
+        this.finish();
+        return;
       }
+      this.stepping = true;
+      setTimeout(() => this.guard(step));
     };
     setTimeout(() => this.guard(step));
+  }
+
+  /** Show a frame that was drawn; go on to the next view, or settle what is left of this one. */
+  finish() {
+    const { renderer } = this;
+    this.busy = false;
+    renderer.show(this.view);
+    if (this.stale) {
+      this.prepare();
+      return;
+    }
+    const { mode, view } = renderer.frame;
+    const uncertain = mode === 0 && view.samples === 1 ? renderer.uncertain() : [];
+    note("draw", (performance.now() - this.started) / 1000);
+    this.resolving = renderer.frame;
+    if (uncertain.length > 0) this.worker.postMessage({ uncertain });
+    else this.setState("ready");
+  }
+
+  patch(uncertain, colors) {
+    if (this.renderer.frame !== this.resolving) return;
+    this.renderer.patch(uncertain, colors);
+    this.renderer.show(this.view);
+    if (!this.busy) this.setState("ready");
   }
 
   describe() {

@@ -1,6 +1,6 @@
-// What the graphics device needs to draw a view: candidate lists and the sites in them.
+// What the graphics device needs to draw a view: candidate lists and the sites in them, in rows of
+// textures.
 
-import { candidateLists } from "./candidates.mjs";
 import { ENTRY_COLUMNS, SITE_COLUMNS } from "./shaders.mjs";
 import { middle } from "./view.mjs";
 
@@ -11,9 +11,8 @@ function filledUp(array, row) {
   return out;
 }
 
-/** Lists of a view (see `candidateLists`), with the sites' positions seen from its middle. */
-export function prepareView(diagram, k, view) {
-  const { tiles, columns, rows, entries, ids } = candidateLists(diagram, k, view);
+/** `lists` of a view for the device, with the sites' positions seen from the view's middle. */
+export function deviceArrays(diagram, view, { tiles, columns, rows, entries, ids }) {
   const [middleX, middleY] = middle(view);
   const sites = new Float32Array(12 * ids.length);
   ids.forEach((i, place) => {
@@ -26,7 +25,7 @@ export function prepareView(diagram, k, view) {
     view,
     columns,
     rows,
-    tiles,
+    tiles: tiles.slice(),
     entries: filledUp(entries, ENTRY_COLUMNS),
     sites: filledUp(sites, 12 * SITE_COLUMNS),
   };

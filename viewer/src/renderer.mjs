@@ -6,12 +6,14 @@ import { CORNERS, drawing, ENTRY_COLUMNS, SHOWING, SITE_COLUMNS } from "./shader
 import { middle } from "./view.mjs";
 
 const EVALUATIONS = 2 ** 25; // of a site at a point, in one call
+const MOST_UNCERTAIN = 2 ** 14; // pixels; more are only where many sites lie in one place
 
 export class Renderer {
   constructor(canvas) {
     const options = { alpha: false, antialias: false, depth: false, preserveDrawingBuffer: true };
     this.gl = canvas.getContext("webgl2", options);
     need(this.gl, "this browser has no WebGL2, which drawing needs");
+    need(!this.gl.isContextLost(), "the graphics device gave up; reload the page to go on");
     this.canvas = canvas;
     this.largest = this.gl.getParameter(this.gl.MAX_TEXTURE_SIZE);
     this.programs = new Map();
@@ -134,9 +136,7 @@ export class Renderer {
       bounds: ["uniform4f", ...picture],
       tau_range: ["uniform2f", ...next.tauRange],
     });
-    gl.bindFramebuffer(gl.FRAMEBUFFER, this.framebuffer);
-    const target = [gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, next.texture, 0];
-    gl.framebufferTexture2D(...target);
+    this.attach(next);
     gl.viewport(0, 0, view.width, view.height);
     gl.enable(gl.SCISSOR_TEST);
     gl.scissor(0, next.row * view.tile, view.width, (end - next.row) * view.tile);
@@ -149,6 +149,45 @@ export class Renderer {
     this.frame = next;
     this.next = null;
     return true;
+  }
+
+  /** Attach a frame to draw into it or to read it. */
+  attach({ texture }) {
+    const { gl } = this;
+    gl.bindFramebuffer(gl.FRAMEBUFFER, this.framebuffer);
+    gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, texture, 0);
+  }
+
+  /** Pixels of the shown frame that it is not certain of, row by row. */
+  uncertain() {
+    const { gl, frame } = this;
+    const { width, height } = frame.view;
+    const pixels = new Uint8Array(4 * width * height);
+    this.attach(frame);
+    gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, pixels);
+    const found = [];
+    for (let i = 0; i < width * height && found.length < MOST_UNCERTAIN; ++i) {
+      if (pixels[4 * i + 3] === 0) found.push(i);
+    }
+    return found;
+  }
+
+  /** Put colours, 0 to 1, at those pixels of the shown frame. */
+  patch(uncertain, colors) {
+    const { gl, frame } = this;
+    const { width, checker } = frame.view;
+    gl.activeTexture(gl.TEXTURE3);
+    gl.bindTexture(gl.TEXTURE_2D, frame.texture);
+    uncertain.forEach((pixel, i) => {
+      const y = Math.floor(pixel / width);
+      const x = pixel - y * width;
+      const square = Math.floor((x + 0.5) / checker) + Math.floor((y + 0.5) / checker);
+      const ground = square % 2 === 0 ? 255 : 204;
+      const values = Array.from(colors.subarray(4 * i, 4 * i + 4), (v) => Math.min(Math.max(v, 0), 1));
+      const mixed = values.map((v) => Math.round(ground + values[3] * (255 * v - ground)));
+      const texel = Uint8Array.of(mixed[0], mixed[1], mixed[2], 255);
+      gl.texSubImage2D(gl.TEXTURE_2D, 0, x, y, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, texel);
+    });
   }
 
   discard(frame) {

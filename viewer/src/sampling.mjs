@@ -32,6 +32,17 @@ function blend(diagram, k, ids, x, y) {
   return out.map((v) => v / total);
 }
 
+/** Blend at the centre of a screen pixel of a view with its lists. */
+export function samplePixel(diagram, k, view, { tiles, columns, entries, ids }, column, row) {
+  const tile = Math.floor(row / view.tile) * columns + Math.floor(column / view.tile);
+  const begin = tiles[2 * tile];
+  const list = entries.subarray(begin, begin + tiles[2 * tile + 1]);
+  const sites = Array.from(list, (entry) => ids[entry]);
+  const x = view.x + (column + 0.5) * view.pixel;
+  const y = view.y + (row + 0.5) * view.pixel;
+  return blend(diagram, k, sites, x, y);
+}
+
 /** Call each(column, row, blend) for the centres of squares of side `pixel` of the picture. */
 export function samplePicture(header, diagram, pixel, each) {
   const view = {
@@ -45,15 +56,10 @@ export function samplePicture(header, diagram, pixel, each) {
     pictureWidth: header.width,
     pictureHeight: header.height,
   };
-  const { tiles, columns, entries, ids } = candidateLists(diagram, header.k, view);
+  const lists = candidateLists(diagram, header.k, view);
   for (let row = 0; row < view.height; ++row) {
     for (let column = 0; column < view.width; ++column) {
-      const tile = Math.floor(row / view.tile) * columns + Math.floor(column / view.tile);
-      const begin = tiles[2 * tile];
-      const list = entries.subarray(begin, begin + tiles[2 * tile + 1]);
-      const mine = Array.from(list, (entry) => ids[entry]);
-      const [x, y] = [(column + 0.5) * pixel, (row + 0.5) * pixel];
-      each(column, row, blend(diagram, header.k, mine, x, y));
+      each(column, row, samplePixel(diagram, header.k, view, lists, column, row));
     }
   }
 }

@@ -1,10 +1,11 @@
 // The worker of the page: reads files and makes lists, so that the page itself never waits.
 
+import { candidateLists } from "./candidates.mjs";
 import { dequantize } from "./diagram.mjs";
 import { FileError } from "./errors.mjs";
 import { readFile } from "./file.mjs";
-import { prepareView } from "./prepare.mjs";
-import { tauRange } from "./sampling.mjs";
+import { deviceArrays } from "./prepare.mjs";
+import { samplePixel, tauRange } from "./sampling.mjs";
 
 let opened = null;
 
@@ -18,15 +19,32 @@ function open({ data }) {
 }
 
 function prepare({ view }) {
-  const prepared = prepareView(opened.diagram, opened.header.k, view);
+  const start = performance.now();
+  const { diagram, header } = opened;
+  opened.view = view;
+  opened.lists = candidateLists(diagram, header.k, view);
+  const prepared = deviceArrays(diagram, view, opened.lists);
   const buffers = [prepared.tiles, prepared.entries, prepared.sites].map(({ buffer }) => buffer);
-  postMessage({ prepared }, buffers);
+  postMessage({ prepared, seconds: (performance.now() - start) / 1000 }, buffers);
+}
+
+/** Colours of pixels of the view that was prepared last, which the device is not certain of. */
+function resolve({ uncertain }) {
+  const { diagram, header, view, lists } = opened;
+  const colors = new Float64Array(4 * uncertain.length);
+  uncertain.forEach((pixel, i) => {
+    const row = Math.floor(pixel / view.width);
+    const blend = samplePixel(diagram, header.k, view, lists, pixel - row * view.width, row);
+    colors.set(blend.slice(0, 4), 4 * i);
+  });
+  postMessage({ colors, uncertain });
 }
 
 addEventListener("message", ({ data: message }) => {
   try {
     if (message.data) open(message);
-    else prepare(message);
+    else if (message.view) prepare(message);
+    else resolve(message);
   } catch (error) {
     const known = error instanceof FileError;
     postMessage({ error: known ? error.message : `not enough memory, or a defect: ${error}` });
