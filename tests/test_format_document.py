@@ -16,6 +16,24 @@ from sadcodec.quantize import dequantize
 
 TOOL = DOCUMENT.parent / "format_example.py"
 
+# Numbers of sites, and options of `sample`.
+CASES: list[tuple[int, dict]] = [
+    (1, {}),
+    (2, {"channels": 1}),
+    (3, {"channels": 2}),
+    (60, {"channels": 4, "radius": True}),
+    (250, {"width": 400, "height": 300}),
+    (150, {"coincident": True}),
+    (200, {"width": 3, "height": 700, "channels": 2}),
+    (80, {"step_position": 5, "width": 500, "height": 2}),
+    (120, {"step_angle": 2000, "step_color": (1, 150, 9), "class_tau_gain": 255}),
+    (250, {"width": 400, "height": 300, "groups": 3}),
+    (9, {"groups": 9}),
+    (150, {"coincident": True, "groups": 4}),
+    (80, {"step_position": 5, "width": 500, "height": 2, "groups": 5, "radius": True}),
+    (60, {"step_position": 4000, "groups": 7, "channels": 2}),
+]
+
 
 def test_example_and_tables_of_the_document_are_those_of_the_code():
     tool = runpy.run_path(str(TOOL))
@@ -36,25 +54,7 @@ def test_bytes_of_the_example_decode_to_its_symbols():
 
 
 @pytest.mark.parametrize("coder", bitstream.CODERS)
-@pytest.mark.parametrize(
-    ("count", "options"),
-    [
-        (1, {}),
-        (2, {"channels": 1}),
-        (3, {"channels": 2}),
-        (60, {"channels": 4, "radius": True}),
-        (250, {"width": 400, "height": 300}),
-        (150, {"coincident": True}),
-        (200, {"width": 3, "height": 700, "channels": 2}),
-        (80, {"step_position": 5, "width": 500, "height": 2}),
-        (120, {"step_angle": 2000, "step_color": (1, 150, 9), "class_tau_gain": 255}),
-        (250, {"width": 400, "height": 300, "groups": 3}),
-        (9, {"groups": 9}),
-        (150, {"coincident": True, "groups": 4}),
-        (80, {"step_position": 5, "width": 500, "height": 2, "groups": 5, "radius": True}),
-        (60, {"step_position": 4000, "groups": 7, "channels": 2}),
-    ],
-)
+@pytest.mark.parametrize(("count", "options"), CASES)
 def test_a_decoder_written_from_the_document_agrees(coder, count, options):
     header, symbols = sample(count, seed=count, **options)
     data = bitstream.write(header, symbols, coder=coder, chunks=[(b"zzZz", b"skip me")])

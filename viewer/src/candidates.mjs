@@ -14,6 +14,7 @@ const MAX_TILE = 8; // screen pixels, and pixels of the picture
 // Evaluations of a site: for lists in all, some seconds, and for drawing as SECURITY.md has them.
 const MOST_FOR_LISTS = 2 ** 28;
 const MOST_OF_A_PIXEL = 128;
+const MOST_ENTRIES = 2 ** 24; // of all lists of a view: 64 MiB
 
 /** Side in screen pixels of tiles when one covers `pixel` pixels of the picture. */
 export function tileSide(pixel) {
@@ -115,7 +116,7 @@ class ListBuilder {
   add(first, count, tile) {
     const { entries, stack, view } = this;
     this.drawing += count * (view.tile * view.samples) ** 2;
-    if (this.drawing > this.mostDrawing) this.refuse();
+    if (this.drawing > this.mostDrawing || entries.length + count > MOST_ENTRIES) this.refuse();
     this.tiles[2 * tile] = entries.length;
     this.tiles[2 * tile + 1] = count;
     entries.reserve(count);

@@ -1,4 +1,4 @@
-/** Bounds of memory and time, checked before either is taken: some 400 bytes and 20 us a site. */
+/** Bounds of memory and time, checked before either is taken: some 400 bytes and 10 us a site. */
 export const LIMITS = {
   fileBytes: 2 ** 27,
   chunks: 1024,

@@ -25,7 +25,7 @@ export function viewAround(picture, screen, pixel, [x, y]) {
     height: screen.height,
     checker: screen.checker,
     tile: tileSide(side),
-    samples: clamp(Math.ceil(side), 1, MOST_SAMPLES),
+    samples: clamp(Math.ceil(side - 1e-6), 1, MOST_SAMPLES),
     pictureWidth: picture.width,
     pictureHeight: picture.height,
   };
