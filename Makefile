@@ -124,6 +124,13 @@ uninstall-desktop: ## remove what install-desktop installed
 	@rm -f $(addprefix $(SHARE)/,$(DESKTOP) $(COMPLETION) man/man1/sad.1 man/man1/sad-*.1)
 	@$(UPDATE_MIME)
 
+.PHONY: viewer viewer-figure
+viewer: ## make viewer/index.html from its sources
+	@$(PYTHON) viewer/bundle.py
+
+viewer-figure: $(READY) viewer ## draw the figure of docs/VIEWER.md; needs Chromium
+	@PYTHONPATH=tests $(BIN)/python tests/viewer_figure.py
+
 clean: ## remove .venv, builds, demo outputs and caches
 	@rm -rf $(VENV) build dist demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -95,7 +95,8 @@ def test_golden_files_have_their_pixels(ask, name):
 def test_range_of_inverse_temperature_is_that_of_the_views(ask, name):
     path = golden_files.FOLDER / f"{name}.sad"
     _, limits = open_diagram(path.read_bytes(), threads=1).tau()
-    assert [math.exp(v) for v in ask("picture", path)["tauRange"]] == pytest.approx(limits, rel=1e-5)
+    found = [math.exp(v) for v in ask("picture", path)["tauRange"]]
+    assert found == pytest.approx(limits, rel=1e-5)
 
 
 @pytest.mark.parametrize("name", sorted(BAD))

@@ -206,7 +206,7 @@ class Viewer {
     const colors = ["gray", "gray and alpha", "RGB", "RGBA"][header.channels - 1];
     const parts = [
       name,
-      `${header.width} × ${header.height} px, ${colors}, ${header.bitDepth} bits`,
+      `${header.width} x ${header.height} px, ${colors}, ${header.bitDepth} bits`,
       `${number(header.siteCount)} sites, K = ${header.k}`,
       `${number(bytes)} bytes, ${((8 * bytes) / (header.width * header.height)).toPrecision(3)} bpp`,
       `${Number((100 / view.pixel).toPrecision(3))} %`,
