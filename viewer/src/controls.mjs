@@ -45,7 +45,13 @@ export function connectControls(viewer, { modes, openFile }) {
   modes.forEach((button, mode) => {
     button.addEventListener("click", () => viewer.guard(() => viewer.setMode(mode)));
   });
-  for (const [id, key] of Object.entries({ open: "o", whole: "0", original: "1", out: "-", in: "+" })) {
+  for (const [id, key] of Object.entries({
+    open: "o",
+    whole: "0",
+    original: "1",
+    out: "-",
+    in: "+",
+  })) {
     element(id).addEventListener("click", actions[key]);
   }
   element("file").addEventListener("change", (event) => {

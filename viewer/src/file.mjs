@@ -124,7 +124,7 @@ function checkHeader(header, flags) {
 function readChunks(data, begin) {
   const bytes = new Bytes(data);
   const chunks = [];
-  for (let at = begin; at < data.length; ) {
+  for (let at = begin; at < data.length;) {
     need(data.length - at >= 12, `file ends inside the head of a chunk at byte ${at}`);
     const end = at + 8 + bytes.u32(at);
     const name = data.subarray(at + 4, at + 8);
@@ -133,10 +133,7 @@ function readChunks(data, begin) {
     const hex = Array.from(name, (byte) => byte.toString(16).padStart(2, "0")).join(" ");
     const label = `chunk ${letters ? type : hex} at byte ${at}`;
     need(end + 4 <= data.length, `${label}: the file ends inside it, or its length is damaged`);
-    need(
-      crc32(data.subarray(at, end)) === bytes.u32(end),
-      `${label}: does not match its checksum`,
-    );
+    need(crc32(data.subarray(at, end)) === bytes.u32(end), `${label}: does not match its checksum`);
     need(letters && !(name[2] & 32), `${label}: bad chunk type`);
     chunks.push({ type, label, critical: !(name[0] & 32), data: data.subarray(at + 8, end) });
     need(chunks.length <= LIMITS.chunks, `${label}: more than ${LIMITS.chunks} chunks`);

@@ -235,6 +235,8 @@ async function readLocal(file) {
 }
 
 const viewer = new Viewer();
+window.addEventListener("error", ({ message }) => viewer.fail(message));
+window.addEventListener("unhandledrejection", ({ reason }) => viewer.fail(reason));
 viewer.guard(() => {
   connectControls(viewer, {
     modes: MODES.map(element),

@@ -17,7 +17,9 @@ function mixTables() {
     while (d < 4095 && squash[d] < 16 * i + 8) ++d;
     stretch[i] = d - 2048;
   }
-  const confidence = Int32Array.from({ length: 256 }, (_, n) => Math.floor((512 * n) / (2 * n + 3)));
+  const confidence = Int32Array.from({ length: 256 }, (_, n) =>
+    Math.floor((512 * n) / (2 * n + 3)),
+  );
   return [squash, stretch, confidence];
 }
 

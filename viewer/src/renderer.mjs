@@ -183,7 +183,9 @@ export class Renderer {
       const x = pixel - y * width;
       const square = Math.floor((x + 0.5) / checker) + Math.floor((y + 0.5) / checker);
       const ground = square % 2 === 0 ? 255 : 204;
-      const values = Array.from(colors.subarray(4 * i, 4 * i + 4), (v) => Math.min(Math.max(v, 0), 1));
+      const values = Array.from(colors.subarray(4 * i, 4 * i + 4), (v) =>
+        Math.min(Math.max(v, 0), 1),
+      );
       const mixed = values.map((v) => Math.round(ground + values[3] * (255 * v - ground)));
       const texel = Uint8Array.of(mixed[0], mixed[1], mixed[2], 255);
       gl.texSubImage2D(gl.TEXTURE_2D, 0, x, y, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, texel);

@@ -16,7 +16,8 @@ export function middle(view) {
 export function viewAround(picture, screen, pixel, [x, y]) {
   const most = Math.max(picture.width, picture.height, 16) / 16;
   const side = clamp(pixel, 1 / LARGEST_ZOOM, Math.max(most, 1));
-  const corner = (v, length) => Math.round((clamp(v[0], 0, v[1]) - (length / 2) * side) / side) * side;
+  const corner = (v, length) =>
+    Math.round((clamp(v[0], 0, v[1]) - (length / 2) * side) / side) * side;
   return {
     x: corner([x, picture.width], screen.width),
     y: corner([y, picture.height], screen.height),
@@ -45,7 +46,10 @@ export function zoomed(picture, view, factor, [sx, sy]) {
   // Steps there and back meet a zoom of 1 again, though not to the last bit.
   if (Math.abs(pixel - 1) < 1e-6) pixel = 1;
   pixel = viewAround(picture, view, pixel, fixed).pixel;
-  const centre = [fixed[0] + (view.width / 2 - sx) * pixel, fixed[1] + (view.height / 2 - sy) * pixel];
+  const centre = [
+    fixed[0] + (view.width / 2 - sx) * pixel,
+    fixed[1] + (view.height / 2 - sy) * pixel,
+  ];
   return viewAround(picture, view, pixel, centre);
 }
 

@@ -169,7 +169,11 @@ class Frame {
     const modes = number(block, at++, 1);
     need((modes & 3) === 0, BROKEN);
     const kinds = [LITERALS, OFFSETS, MATCHES].map((kind, i) => {
-      const { table, bytes: used } = this.table(kind, (modes >> (6 - 2 * i)) & 3, block.subarray(at));
+      const { table, bytes: used } = this.table(
+        kind,
+        (modes >> (6 - 2 * i)) & 3,
+        block.subarray(at),
+      );
       at += used;
       return { ...kind, table };
     });
@@ -229,7 +233,7 @@ export function unpack(data, most) {
   const { at: begin, size, window, checksum } = frameHeader(data, most);
   const frame = new Frame(size, window);
   let at = begin;
-  for (let last = false; !last; ) {
+  for (let last = false; !last;) {
     const head = number(data, at, 3);
     last = (head & 1) === 1;
     const kind = (head >> 1) & 3;

@@ -94,7 +94,7 @@ export class FseTable {
       }
       distribution.push(value - 1);
       remaining -= Math.abs(value - 1);
-      for (let zeros = value === 1 ? 3 : 0; zeros === 3; ) {
+      for (let zeros = value === 1 ? 3 : 0; zeros === 3;) {
         zeros = peek(2);
         at += 2;
         for (let i = 0; i < zeros; ++i) distribution.push(0);
