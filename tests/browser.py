@@ -58,7 +58,7 @@ class Browser:
         target = next(t["targetId"] for t in targets if t["type"] == "page")
         attached = self.send("Target.attachToTarget", targetId=target, flatten=True)
         self._session = attached["sessionId"]
-        size = {"width": 480, "height": 360, "deviceScaleFactor": 1, "mobile": False}
+        size = {"width": 400, "height": 240, "deviceScaleFactor": 1, "mobile": False}
         self.send("Emulation.setDeviceMetricsOverride", **size)
         for domain in ("Page", "Runtime", "Log"):
             self.send(f"{domain}.enable")

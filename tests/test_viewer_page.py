@@ -25,17 +25,14 @@ VIEWER = Path(__file__).resolve().parent.parent / "viewer"
 PROGRAM = browser.find()
 SETTLED = "['ready', 'error'].includes(document.documentElement.dataset.state)"
 
-# Of what the graphics device shows, not of a copy; rows from below.
-PIXELS = """(() => {
-  const canvas = document.getElementById("canvas");
+# Of a part of what the graphics device shows, not of a copy; rows from below.
+PIXELS = """((x, y, width, height) => {
   const gl = canvas.getContext("webgl2");
-  const pixels = new Uint8Array(4 * canvas.width * canvas.height);
+  const pixels = new Uint8Array(4 * width * height);
   gl.bindFramebuffer(gl.FRAMEBUFFER, null);
-  gl.readPixels(0, 0, canvas.width, canvas.height, gl.RGBA, gl.UNSIGNED_BYTE, pixels);
-  let text = "";
-  for (const value of pixels) text += String.fromCharCode(value);
-  return { width: canvas.width, height: canvas.height, pixels: btoa(text) };
-})()"""
+  gl.readPixels(x, canvas.height - y - height, width, height, gl.RGBA, gl.UNSIGNED_BYTE, pixels);
+  return btoa(Array.from(pixels, (value) => String.fromCharCode(value)).join(""));
+})"""
 
 needs_browser = pytest.mark.skipif(not PROGRAM, reason="Chromium is not installed")
 
@@ -61,22 +58,23 @@ class Page:
     def press(self, *keys: str) -> None:
         for key in keys:
             self.window.key(key)
-            assert self.settle() == "ready"
+        assert self.settle() == "ready"
 
     def view(self) -> dict:
         return json.loads(self.window.evaluate("canvas.dataset.view"))
 
     def shot(self) -> tuple[np.ndarray, np.ndarray]:
         """Shown pixels of the picture [M, 3], and where in the picture their centres are [M, 2]."""
-        shown, view = self.window.evaluate(PIXELS), self.view()
-        pixels = np.frombuffer(base64.b64decode(shown["pixels"]), np.uint8)
-        pixels = pixels.reshape(shown["height"], shown["width"], 4)[::-1, :, :3]
-        x = view["x"] + (np.arange(shown["width"]) + 0.5) * view["pixel"]
-        y = view["y"] + (np.arange(shown["height"]) + 0.5) * view["pixel"]
-        inside = ((y > 0) & (y < view["pictureHeight"]))[:, None]
-        inside = inside & ((x > 0) & (x < view["pictureWidth"]))
+        view, centres = self.view(), []
+        for axis, picture, screen in (("x", "Width", "width"), ("y", "Height", "height")):
+            v = view[axis] + (np.arange(view[screen]) + 0.5) * view["pixel"]
+            inside = np.flatnonzero((v > 0) & (v < view[f"picture{picture}"]))
+            centres.append((inside[0], v[inside]))
+        (left, x), (top, y) = centres
+        shown = self.window.evaluate(f"{PIXELS}({left}, {top}, {len(x)}, {len(y)})")
+        pixels = np.frombuffer(base64.b64decode(shown), np.uint8).reshape(len(y), len(x), 4)
         points = np.stack(np.broadcast_arrays(x, y[:, None]), axis=2)
-        return pixels[inside].astype(int), points[inside]
+        return pixels[::-1, :, :3].reshape(-1, 3).astype(int), points.reshape(-1, 2)
 
     def against(self, picture: np.ndarray) -> int:
         """Largest difference of the shown pixels from those of a picture [H, W, C]."""
@@ -108,8 +106,8 @@ def page():
 
 @pytest.fixture(scope="module")
 def photo_file(tmp_path_factory):
-    """A photograph of 150 x 100 px."""
-    data = sadcodec.encode(load("coffee.png")[60:160, 80:230], bpp=1.0, effort=1, threads=1)
+    """A photograph of 120 x 80 px."""
+    data = sadcodec.encode(load("coffee.png")[70:150, 90:210], bpp=1.0, effort=1, threads=1)
     path = tmp_path_factory.mktemp("photo") / "photo.sad"
     path.write_bytes(data)
     return path
@@ -129,7 +127,8 @@ def test_golden_files_are_shown_as_decoded(page, name):
     data = (GOLDEN / f"{name}.sad").read_bytes()
     diagram = open_diagram(data, threads=1)
     assert page.open(GOLDEN / f"{name}.sad") == "ready", page.text("error")
-    page.press("p", "1")
+    page.press("p")
+    assert page.view()["pixel"] == 1
     assert page.against(sadcodec.decode(data, threads=1)) <= 2
     page.press("c")
     assert page.against(diagram.cells(borders=False)) == 0
@@ -147,7 +146,7 @@ def test_a_photograph_is_shown_as_decoded(page, photo_file):
     facts = page.text("facts")
     sites = f"{info.header.site_count:,} sites, K = 8"
     rate = f"{len(data):,} bytes, {info.bits_per_pixel:#.3g} bpp"
-    assert facts == f"photo.sad · 150 x 100 px, RGB, 8 bits · {sites} · {rate} · 100 %"
+    assert facts == f"photo.sad · 120 x 80 px, RGB, 8 bits · {sites} · {rate} · 100 %"
 
 
 @needs_browser
@@ -177,7 +176,7 @@ def test_reduced_pixels_are_means(page, photo_file):
     decoded = sadcodec.decode(photo_file.read_bytes(), threads=1)
     column, row = np.floor(points).astype(int).T
     # Four points around the centre, at a quarter of two pixels: centres of the four pixels there.
-    whole = (row > 0) & (column > 0) & (row < 99) & (column < 149)
+    whole = (row > 0) & (column > 0) & (row < 79) & (column < 119)
     corners = [decoded[row[whole] - y, column[whole] - x] for y in (0, 1) for x in (0, 1)]
     aligned = np.abs(points[whole] - np.rint(points[whole])).max() < 1e-6
     assert aligned
@@ -246,7 +245,7 @@ def test_files_that_are_dropped_or_named_by_the_address(page, photo_file):
         server.shutdown()
         thread.join()
     assert state == "ready"
-    assert facts.startswith(f"{name} · 150 x 100 px")
+    assert facts.startswith(f"{name} · 120 x 80 px")
     assert missing == ("error", "none.sad: cannot be fetched: status 404")
     assert any("404" in message for message in window.messages)
     window.messages.clear()

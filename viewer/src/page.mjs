@@ -12,9 +12,10 @@ const CHECKER = 8; // side of a square under transparent colours, CSS pixels
 
 const element = (id) => document.getElementById(id);
 
-/** Leave a time that something took for the browser's tools. */
+/** Leave the last time that something took to the browser's tools. */
 function note(name, seconds) {
   const end = performance.now();
+  performance.clearMeasures(name);
   performance.measure(name, { start: Math.max(end - 1000 * seconds, 0), end });
 }
 
