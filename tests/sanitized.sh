@@ -15,7 +15,7 @@ cmake -S "$root/kernels" -B "$build/modules" -DPython_EXECUTABLE="$python" \
   -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_COMPILER="$cxx" \
   -DCMAKE_CXX_FLAGS="-O1 -g1 -fsanitize=$sanitizers -fno-sanitize-recover=all" \
   -DCMAKE_MODULE_LINKER_FLAGS="-fsanitize=$sanitizers"
-cmake --build "$build/modules" --parallel
+cmake --build "$build/modules" --parallel "$(nproc)"
 
 rm -rf "$build/package"
 mkdir -p "$build/package"
