@@ -182,7 +182,9 @@ def frame(file: File, _: File, draw: Random) -> File:
     def change(name: bytes, data: bytes) -> bytes:
         start = 18 if name == b"GRPZ" else 0
         try:
-            inner = zstandard.ZstdDecompressor().decompress(data[start:], max_output_size=1 << 20)
+            if zstandard.frame_content_size(data[start:]) > MOST:  # it would be allocated
+                return data
+            inner = zstandard.ZstdDecompressor().decompress(data[start:], max_output_size=MOST)
         except zstandard.ZstdError:
             return data
         return data[:start] + zstandard.compress(draw.choice(BLIND)(inner, draw))
