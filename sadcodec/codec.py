@@ -63,8 +63,8 @@ class EncodeReport:
     bpp : float
         8 x bytes / pixels.
     psnr : float
-        PSNR in dB of the decoded file against the image, over all channels of the code values;
-        infinite for equal images.
+        PSNR in dB of the decoded file against the image, over all channels of the code values, the
+        colours multiplied by alpha if there is one; infinite for equal images.
     fit_psnr : float
         The same for the fitted diagram before quantization.
     sites : int

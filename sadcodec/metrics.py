@@ -1,7 +1,8 @@
 """How far one image is from another, and one codec from another: PSNR, SSIM, MS-SSIM, BD-rate.
 
 All of them work on code values (uint8 or uint16), as decoded from real files, or on floats with a
-stated range. NumPy alone.
+stated range. NumPy alone. An image of 2 or 4 channels has alpha, by which its colours are
+multiplied first: what is not seen does not count.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from sadcodec.alpha import premultiplied
 from sadcodec.errors import InputError, OptionError
 
 __all__ = ["SSIM_C2", "WINDOW_REACH", "bd_rate", "ms_ssim", "psnr", "ssim", "window_mean"]
@@ -55,7 +57,8 @@ def psnr(
         If the range is missing or not positive.
     """
     peak = _peak(reference, test, data_range)
-    difference = np.subtract(reference, test, dtype=np.float64)
+    seen = [premultiplied(image, peak) for image in (reference, test)]
+    difference = np.subtract(*seen, dtype=np.float64)
     if weights is not None:
         difference *= np.sqrt(weights, dtype=np.float64).reshape(
             weights.shape + (1,) * (difference.ndim - 2)
@@ -95,7 +98,8 @@ def ssim(reference: Image, test: Image, data_range: float | None = None) -> floa
     """
     peak = _peak(reference, test, data_range)
     _check_side(reference, 2 * WINDOW_REACH + 1, "SSIM")
-    return float(np.mean(_similarity(_planes(reference), _planes(test), peak)[0]))
+    a, b = (_planes(premultiplied(image, peak)) for image in (reference, test))
+    return float(np.mean(_similarity(a, b, peak)[0]))
 
 
 def ms_ssim(reference: Image, test: Image, data_range: float | None = None) -> float:
@@ -126,7 +130,7 @@ def ms_ssim(reference: Image, test: Image, data_range: float | None = None) -> f
     """
     peak = _peak(reference, test, data_range)
     _check_side(reference, (2 * WINDOW_REACH + 1) << (len(_SCALE_WEIGHTS) - 1), "MS-SSIM")
-    a, b = _planes(reference), _planes(test)
+    a, b = (_planes(premultiplied(image, peak)) for image in (reference, test))
     result = np.ones(len(a))
     for scale, weight in enumerate(_SCALE_WEIGHTS):
         if scale:

@@ -10,6 +10,8 @@ little contrast. A fraction falls where var(y - x) - f var(y) does, f being its 
 (Dinkelbach 1967). With the means of y taken as those of x, this is (1 - f) (y - t)^2 in each pixel
 and a constant: the target t has the contrast of x raised by 1 / (1 - f). It makes up for the
 contrast that the least squares lose wherever they miss texture.
+
+The image, and what its pixels count, are those of `sadcodec.alpha.visible`.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sadcodec.alpha import visible
 from sadcodec.metrics import SSIM_C2, WINDOW_REACH, window_mean
 
 __all__ = ["METRICS", "Objective", "objective_for", "weighted"]
@@ -60,15 +63,17 @@ def objective_for(metric: str, image: Floats, drawn: Floats | None = None) -> Ob
     drawn : float32 [H, W, C], optional
         A picture of it that is to be bettered. Without one, nothing is taken as lost yet.
     """
+    image, seen = visible(image, drawn)
     if metric == "psnr":
-        return Objective(image)
+        return Objective(image, seen)
     target, weights = np.empty_like(image), np.zeros(image.shape[:2], np.float32)
     for channel in range(image.shape[2]):
         x = np.ascontiguousarray(image[:, :, channel])
         y = x if drawn is None else np.clip(drawn[:, :, channel], 0.0, 1.0).astype(np.float32)
         weights += _plane_objective(x, y, target[:, :, channel])
     weights /= weights.mean(dtype=np.float64)
-    return Objective(target, weights)
+    objective = Objective(target, weights)
+    return objective if seen is None else weighted(objective, seen)
 
 
 def weighted(objective: Objective, weights: Floats) -> Objective:

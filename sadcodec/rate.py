@@ -9,6 +9,7 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
+from sadcodec.alpha import has_alpha
 from sadcodec.backends.base import Backend, Propagation, RateTerm
 from sadcodec.bitstream import Header
 from sadcodec.effort import Effort
@@ -111,13 +112,17 @@ class Job:
         """Of the fit."""
         return PAPER_ITERATIONS if self.recipe == "paper" else self.effort.iterations
 
-    def objective(self, params: Floats | None = None) -> Objective:
-        """Return what to fit to, for SSIM given the diagram that there is, float32 [N, 6 + C]."""
+    def objective(self, params: Floats | None = None, metric: str | None = None) -> Objective:
+        """Return what to fit to, given the diagram that there is, float32 [N, 6 + C], if any.
+
+        For SSIM, and of images with alpha, that makes a difference. `metric` may be another one.
+        """
+        metric = metric or self.metric
         drawn = None
-        if self.metric != "psnr" and params is not None:
+        if params is not None and (metric != "psnr" or has_alpha(self.target)):
             h = self.header
             drawn = self.backend.render(Sites(params), h.width, h.height, h.k)
-        objective = objective_for(self.metric, self.target, drawn)
+        objective = objective_for(metric, self.target, drawn)
         if self.importance is None:
             return objective
         return weighted(objective, self.importance.weights)

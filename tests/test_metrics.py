@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from diagrams import smooth_target
 
+from sadcodec.alpha import premultiplied
 from sadcodec.errors import InputError, OptionError, SadError
 from sadcodec.metrics import bd_rate, ms_ssim, psnr, ssim
 
@@ -78,8 +79,7 @@ def test_ssim_is_scikit_image_s(shape, dtype, noise):
     skimage = pytest.importorskip("skimage.metrics")
     a, b = pair(*shape, dtype, noise)
     expected = skimage.structural_similarity(
-        a,
-        b,
+        *(premultiplied(image, 255) for image in (a, b)),
         gaussian_weights=True,
         sigma=1.5,
         use_sample_covariance=False,
@@ -87,6 +87,26 @@ def test_ssim_is_scikit_image_s(shape, dtype, noise):
         channel_axis=2,
     )
     assert ssim(a, b) == pytest.approx(expected, abs=2e-5)
+
+
+@pytest.mark.parametrize("metric", [psnr, ssim, ms_ssim])
+@pytest.mark.parametrize("channels", [2, 4])
+def test_colours_that_are_not_seen_do_not_count(metric, channels):
+    image, other = pair(180, 177, channels)
+    image[..., -1] = other[..., -1] = 255 * (np.arange(180) > 90)
+    hidden = image.copy()
+    hidden[:, :80, :-1] = other[:, :80, :-1]
+    assert metric(image, hidden) == metric(image, image)
+    seen = image.copy()
+    seen[:, 100:, :-1] = other[:, 100:, :-1]
+    assert metric(image, seen) < metric(image, image)
+    half = image.copy()
+    half[..., -1] //= 2
+    if metric is psnr:
+        mse = np.mean((image[..., :-1].astype(float) - seen[..., :-1]) ** 2)
+        mse *= (127 / 255) ** 2 * (channels - 1) / channels
+        seen[..., -1] //= 2
+        assert psnr(half, seen) == pytest.approx(10 * math.log10(255**2 / mse))
 
 
 def test_gray_images_may_have_two_axes():

@@ -11,6 +11,7 @@ import pytest
 from conftest import load
 
 import sadcodec
+from sadcodec import metrics
 from sadcodec.codec import encode_with_report
 from sadcodec.errors import TargetError
 from sadcodec.fill import fills
@@ -54,8 +55,7 @@ IMAGES = {
 
 
 def decoded_psnr(image: np.ndarray, data: bytes) -> float:
-    error = np.mean((sadcodec.decode(data).astype(float) - image) ** 2)
-    return float(10 * np.log10(np.iinfo(image.dtype).max ** 2 / error)) if error else math.inf
+    return metrics.psnr(image, sadcodec.decode(data))
 
 
 # PSNR

@@ -56,7 +56,8 @@ def measure(name: str, original: NDArray[Any], decoded: NDArray[Any]) -> float |
     Parameters
     ----------
     name : str
-        "psnr" in dB, "ssim" and "ms-ssim", over all channels as stored (`sadcodec.metrics`);
+        "psnr" in dB, "ssim" and "ms-ssim", over all channels, colours multiplied by alpha if there
+        is one (`sadcodec.metrics`);
         "ssimulacra2", -inf..100 (`evaluate.ssimulacra2`); "lpips", 0 is identical (Zhang, Isola,
         Efros, Shechtman and Wang 2018, version 0.1, AlexNet). The last two take the values for
         sRGB: gray is expanded to three channels, and an image with alpha is seen on a dark and on a

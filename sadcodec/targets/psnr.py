@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from sadcodec.alpha import premultiplied
 from sadcodec.rate import Encoding, Job, Tuned, header_for, round_and_refine
 from sadcodec.refine import Refinement, draw
 from sadcodec.targets.trial import (
@@ -34,10 +35,14 @@ _TRIALS_FROM = 150  # iterations of a full fit from which a second trial costs l
 
 
 def psnr_of(job: Job, refinement: Refinement) -> float:
-    """Return the PSNR in dB of what the file decodes to, by the mask if there is one."""
+    """Return the PSNR in dB of what the file decodes to, by the mask if there is one.
+
+    It is that of `sadcodec.metrics.psnr`.
+    """
     decoded = draw(job.backend, refinement.header, refinement.symbols)
     white = (1 << job.header.bit_depth) - 1
-    squared = (decoded - job.target.astype(np.float64) * white) ** 2
+    original = job.target.astype(np.float64) * white
+    squared = (premultiplied(decoded, white) - premultiplied(original, white)) ** 2
     if job.importance is not None and job.importance.mask is not None:
         squared *= job.importance.mask[:, :, None]
     return float(10.0 * np.log10(white * white / max(float(np.mean(squared)), 1e-12)))

@@ -41,15 +41,15 @@ def trial_psnr(job: Job, sites: int) -> float:
         seed=job.seed,
         propagation=job.propagation,
     )
-    of = job.importance
+    objective = job.objective(metric="psnr")
     mse = fit(
         job.backend,
-        job.target,
+        objective.target,
         sites,
         options,
         k=job.header.k,
-        weights=None if of is None else of.weights,
-        density=None if of is None else of.density,
+        weights=objective.weights,
+        density=None if job.importance is None else job.importance.density,
         area=job.area,
     ).mse
     return float(-10.0 * np.log10(max(mse, 1e-8)))

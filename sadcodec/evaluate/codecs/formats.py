@@ -226,8 +226,7 @@ class _WebP(Format):
         return self.at_quality(step / 16, variant)
 
     def at_quality(self, quality: float, variant: str) -> Setting:
-        # Colours under full transparency count in every measure over all channels: keep them.
-        options = {"quality": quality, "method": 4, "exact": True}
+        options = {"quality": quality, "method": 4}
         return Setting(_subsampled(quality, variant), options)
 
 
