@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING
 from sadcodec import pillow_hook
 
 if TYPE_CHECKING:
-    from sadcodec.codec import decode, decode_with_report, encode, encode_with_report, info
+    from sadcodec.codec import (
+        decode,
+        decode_with_report,
+        encode,
+        encode_with_report,
+        info,
+        metadata,
+    )
     from sadcodec.errors import DamageWarning, SadError
     from sadcodec.exchange import export_sites, import_sites
     from sadcodec.sites import Sites
@@ -35,6 +42,7 @@ __all__ = [
     "export_sites",
     "import_sites",
     "info",
+    "metadata",
 ]
 
 _HOME = {
@@ -45,6 +53,7 @@ _HOME = {
     "export_sites": "exchange",
     "import_sites": "exchange",
     "info": "codec",
+    "metadata": "codec",
     "DamageWarning": "errors",
     "SadError": "errors",
     "Sites": "sites",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sadcodec import bitstream
+from sadcodec.attachments import chunks_of, metadata, metadata_left
 from sadcodec.backends.base import DEFAULT_K
 from sadcodec.backends.propagation import propagation_of
 from sadcodec.bitstream import CODERS, Header, QuantizerParameters, groups_for
@@ -37,6 +38,8 @@ __all__ = [
     "encode_with_report",
     "info",
     "load_backend",
+    "metadata",
+    "metadata_left",
 ]
 
 DEFAULT_QUALITY = 75.0
@@ -84,6 +87,8 @@ class EncodeReport:
         Why a target was not met, or that other codecs do better at such a rate.
     recipe : str
         Of the fit: "default" or "paper".
+    metadata_bytes : int
+        Of the file, what ICC profile, Exif and XMP take.
     """
 
     bytes: int
@@ -101,6 +106,7 @@ class EncodeReport:
     warning: str | None = None
     recipe: str = "default"
     weighted_psnr: float | None = None
+    metadata_bytes: int = 0
 
 
 def check_image(image: Image) -> Image:
@@ -160,10 +166,11 @@ def _rising(progress: Progress | None) -> Progress | None:
 
 
 def _run(job: Job, kind: str, value: float) -> Encoding:
-    if kind == "bpp":
-        return encode_to_size(job, max(1, int(value * job.pixels / 8)))
-    if kind == "size":
-        return encode_to_size(job, int(value))
+    if kind in ("bpp", "size"):
+        size = max(1, int(value * job.pixels / 8 if kind == "bpp" else value))
+        if 0 < size <= job.attached:
+            raise TargetError(f"metadata takes {job.attached} bytes, which leaves none of {size}")
+        return encode_to_size(job, size - job.attached)
     if kind == "psnr":
         return encode_to_psnr(job, value)
     if kind == "sites":
@@ -191,6 +198,7 @@ def encode_with_report(
     mask: ArrayLike | None = None,
     roi: Sequence[Sequence[float]] = (),
     strict: bool = False,
+    metadata: Mapping[str, bytes] | None = None,
     progress: Progress | None = None,
 ) -> tuple[bytes, EncodeReport]:
     """Encode an image; like `encode`, with a report.
@@ -215,6 +223,7 @@ def encode_with_report(
     if topk is None:
         topk = "propagate" if recipe == "paper" and engine.name == "cpu" else "exact"
     propagation = propagation_of(topk, seed)
+    chunks = chunks_of(metadata or {})
     height, width, channels = image.shape
     importance = importance_of(mask, roi, height, width)
     white = np.iinfo(image.dtype).max
@@ -243,13 +252,14 @@ def encode_with_report(
         recipe=recipe,
         importance=importance,
         progress=_rising(progress),
+        attached=bitstream.chunks_size(chunks),
     )
     encoding = _run(job, kind, value)
     if strict and encoding.warning:
         raise TargetError(encoding.warning)
     refinement = encoding.refinement
     symbols = refinement.symbols
-    data = bitstream.write(refinement.header, symbols)
+    data = bitstream.write(refinement.header, symbols, chunks)
     decoded, refused = draw_new(engine, refinement.header, symbols, len(data))
     fitted = code_values(
         engine.render(Sites(encoding.fit_params), width, height, header.k), header.bit_depth
@@ -269,16 +279,16 @@ def encode_with_report(
         value=value,
         metric=metric,
         backend=engine.name,
-        warning=refused
-        or encoding.warning
-        or _advice(8.0 * len(data) / (width * height), width * height),
+        warning=refused or encoding.warning or _advice(len(data) - job.attached, width * height),
         recipe=recipe,
         weighted_psnr=None if counted is None else psnr_of(image, decoded, weights=counted),
+        metadata_bytes=job.attached,
     )
     return data, report
 
 
-def _advice(bpp: float, pixels: int) -> str | None:
+def _advice(size: int, pixels: int) -> str | None:
+    bpp = 8.0 * size / pixels
     if bpp < _RATE_FOR_OTHERS or pixels < _FEWEST_PIXELS:
         return None
     return f"at {bpp:.1f} bpp, AVIF and JPEG 2000 keep more of most photographs"
@@ -332,6 +342,9 @@ def encode(image: Image, **options: Any) -> bytes:
         (default 4). Where they overlap, the strongest counts. PSNR is measured without them.
     strict : bool
         Raise an error where the target cannot be met, instead of returning the nearest file.
+    metadata : mapping of str to bytes, optional
+        "icc_profile", "exif" and "xmp", for the file to carry; `sadcodec.metadata` returns them.
+        Their bytes, compressed, count towards `bpp` and `size`.
     progress : callable(share, message), optional
 
     Returns
@@ -342,14 +355,14 @@ def encode(image: Image, **options: Any) -> bytes:
     Raises
     ------
     OptionError
-        If an option is out of range or more than one target is given.
+        If an option is out of range, more than one target is given, or metadata has another name.
     InputError
         If the image has another shape or type, or the mask another size than the image, or if it is
         black everywhere.
     LimitError
-        If the image has more than 2^26 pixels.
+        If the image has more than 2^26 pixels, or metadata more than 2^24 bytes of a kind.
     TargetError
-        If `strict` and the target cannot be met.
+        If `strict` and the target cannot be met, or if metadata alone takes the bytes of it.
     BackendError
         If the backend is not available.
 

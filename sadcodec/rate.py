@@ -79,6 +79,8 @@ class Job:
         Of the fit, one of `sadcodec.fit.schedule.RECIPES`.
     importance : Importance, optional
         How much each pixel counts; all alike by default.
+    attached : int
+        Bytes that the file has beside the diagram, which sizes here do not count.
     """
 
     backend: Backend
@@ -91,6 +93,7 @@ class Job:
     recipe: str = "default"
     importance: Importance | None = None
     progress: Callable[[float, str], None] | None = None
+    attached: int = 0
 
     @property
     def pixels(self) -> int:
@@ -305,12 +308,15 @@ def encode_to_size(job: Job, size: int) -> Encoding:
         refinement = _fill_otherwise(job, tuned, refinement, scale, size)
     encoding = Encoding(refinement, tuned.fit_params, tuned.seconds)
     final = refinement.size()
+    wanted, whole = size + job.attached, final + job.attached
     if final > size:
-        encoding.warning = f"cannot be encoded in {size} bytes; the smallest file takes {final}"
+        encoding.warning = f"cannot be encoded in {wanted} bytes; the smallest file takes {whole}"
+        if job.attached:
+            encoding.warning += f", of which metadata is {job.attached}"
     elif final < size - _SLACK and not fills(final, size):
-        encoding.warning = f"more than {final} bytes bring nothing that the encoder can use"
+        encoding.warning = f"more than {whole} bytes bring nothing that the encoder can use"
     elif not fills(final, size):
-        encoding.warning = f"{size} bytes cannot be met closely; {final} is the nearest"
+        encoding.warning = f"{wanted} bytes cannot be met closely; {whole} is the nearest"
     return encoding
 
 

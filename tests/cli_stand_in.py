@@ -27,6 +27,7 @@ INFO = FileInfo(
     groups=1,
     chunks=(ChunkInfo("SITE", 46, 2, critical=True, crc=0xAB),),
     columns=(ColumnInfo("position", 12.0, 6.0), ColumnInfo("gray", 4.0, 2.0)),
+    metadata={},
 )
 
 
@@ -43,6 +44,7 @@ class Report:
     target: str = "bpp"
     value: float = 0.25
     warning: str | None = None
+    metadata_bytes: int = 0
 
 
 @dataclasses.dataclass
@@ -82,6 +84,9 @@ class Codec:
         if self.error:
             raise self.error
         return self.image, self.repair
+
+    def metadata_left(self, _: bytes, **__: Any) -> tuple[dict[str, bytes], list[str]]:
+        return {}, []
 
     def info(self, data: bytes, **options: Any) -> FileInfo:
         self.calls.append({"data": data, **options})

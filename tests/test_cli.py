@@ -75,6 +75,7 @@ def test_encode_hands_every_option_on(sad: Sad, codec: Codec) -> None:
         "mask": None,
         "roi": ((0, 1, 2, 1, 9.0), (1, 1, 1, 1, 4.0)),
         "strict": True,
+        "metadata": {},
     }
     assert call == {"bpp": 0.5, **none, **rest}
 
@@ -155,7 +156,7 @@ def test_json_of_decode(sad: Sad) -> None:
         "channels": 3,
         "bit_depth": 8,
     }
-    assert report == expected | {"bytes": 6, "bpp": 4.0}
+    assert report == expected | {"bytes": 6, "bpp": 4.0, "metadata": []}
 
 
 def test_decode_options_and_formats(sad: Sad, codec: Codec) -> None:

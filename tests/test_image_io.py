@@ -221,17 +221,53 @@ def test_unsupported_kinds_are_named() -> None:
             image_io.decode_image(data)
 
 
-def test_16_bit_tiff_in_colour_is_refused_rather_than_cut_to_8_bits() -> None:
-    pixels = random_image(3, np.uint16, 2, 2)
-    tags = [(256, 3, 1, 2), (257, 3, 1, 2), (258, 3, 3, 134), (259, 3, 1, 1), (262, 3, 1, 2)]
-    tags += [(273, 4, 1, 140), (277, 3, 1, 3), (278, 3, 1, 2), (279, 4, 1, 24)]
-    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
-    head = struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + struct.pack("<I", 0)
-    data = head.ljust(134, b"\0") + struct.pack("<3H", 16, 16, 16) + pixels.astype("<u2").tobytes()
-    with Image.open(io.BytesIO(data)) as picture:
-        assert picture.mode == "RGB"  # what would have been taken for 8 bits
-    with pytest.raises(InputError, match="16 bits"):
-        image_io.decode_image(data)
+def tiff(image: np.ndarray, order: str = "<", more: dict[int, int] | None = None) -> bytes:
+    """A TIFF of one strip; `more` are tags of one number. Compression 8 (zlib) packs the pixels."""
+    height, width, channels = image.shape
+    pixels = image.astype(image.dtype.newbyteorder(order)).tobytes()
+    bits = struct.pack(f"{order}{channels}H", *[8 * image.dtype.itemsize] * channels)
+    tags = {256: width, 257: height, 259: 1, 262: 2 if channels > 2 else 1, 277: channels}
+    tags |= {278: height} | (more or {})
+    pixels = zlib.compress(pixels) if tags[259] == 8 else pixels
+    start = 10 + 12 * (len(tags) + 3) + 4
+    tags |= {273: start + len(bits), 279: len(pixels)}
+    fields = {tag: (4, 1, struct.pack(order + "I", value)) for tag, value in tags.items()}
+    at = struct.pack(order + "I", start) if len(bits) > 4 else bits.ljust(4, b"\0")
+    fields[258] = (3, channels, at)
+    head = struct.pack(order + "2sHIH", b"II" if order == "<" else b"MM", 42, 8, len(fields))
+    entries = b"".join(
+        struct.pack(order + "HHI", tag, kind, count) + value
+        for tag, (kind, count, value) in sorted(fields.items())
+    )
+    return head + entries + struct.pack(order + "I", 0) + bits + pixels
+
+
+@pytest.mark.parametrize("compression", [1, 8])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_16_bit_tiff_has_all_its_bits(channels: int, order: str, compression: int) -> None:
+    image = random_image(channels, np.uint16)
+    more = {259: compression} | ({338: 2} if channels == 4 else {})
+    result = image_io.decode_image(tiff(image, order, more))
+    assert result.dtype == np.uint16
+    np.testing.assert_array_equal(result, image)
+
+
+def test_tiff_whose_pixels_would_change_is_refused() -> None:
+    deep = random_image(4, np.uint16)
+    cases = {
+        "plane for each channel": tiff(deep, more={284: 2, 338: 2}),
+        "premultiplied": tiff(deep, more={338: 1}),
+        "white as zero": tiff(deep[:, :, :1].copy(), more={262: 0}),
+        "3 channels of 32 floating-point bits": tiff(
+            deep[:, :, :3].astype(np.float32), more={339: 3}
+        ),
+        "2 channels of 16 bits": tiff(deep[:, :, :2].copy(), more={338: 2}),
+        "of an unknown kind": b"II*\0" + bytes(range(60)),
+    }
+    for words, data in cases.items():
+        with pytest.raises(InputError, match=words):
+            image_io.decode_image(data)
 
 
 def test_pixel_limits_hold_before_decoding(monkeypatch: pytest.MonkeyPatch) -> None:

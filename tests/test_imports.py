@@ -44,10 +44,11 @@ ALLOWED: dict[str, set[str]] = {
     "targets": {"fit", "refine", "rate", "alpha"},
     "engine": {"backends"},
     "decoding": {"errors", "bitstream", "backends", "processors", "refine", "engine"},
+    "attachments": {"errors", "bitstream", "decoding"},
     "codec": {
         *("errors", "sites", "bitstream", "backends", "quantize", "fit", "image_io", "metrics"),
         *("effort", "processors", "objective", "importance", "refine", "rate", "targets"),
-        *("engine", "decoding"),
+        *("engine", "decoding", "attachments"),
     },
     "exchange": {
         *("errors", "sites", "bitstream", "backends", "quantize", "metrics", "site_list"),

@@ -10,8 +10,19 @@ from .costs import ColumnCosts, symbol_costs
 from .header import CODERS, MAX_GRID, Header, Limits
 from .opening import read_front
 from .payload import GroupFields, Payload, decode_payload, encode_payload
-from .repair import Damage, LostSites, Repair, salvage
-from .sadfile import ChunkInfo, ColumnInfo, FileInfo, file_size, inspect, metadata, read, write
+from .repair import Damage, LostSites, Repair, salvage, salvage_metadata
+from .sadfile import (
+    METADATA,
+    ChunkInfo,
+    ColumnInfo,
+    FileInfo,
+    chunks_size,
+    file_size,
+    inspect,
+    metadata,
+    read,
+    write,
+)
 from .symbols import (
     AUTOMATIC_GROUPS,
     MAX_GROUPS,
@@ -27,6 +38,7 @@ __all__ = [
     "CODERS",
     "MAX_GRID",
     "MAX_GROUPS",
+    "METADATA",
     "Chunk",
     "ChunkInfo",
     "ColumnCosts",
@@ -42,6 +54,7 @@ __all__ = [
     "Repair",
     "Symbols",
     "angle_levels",
+    "chunks_size",
     "color_classes",
     "decode_payload",
     "encode_payload",
@@ -52,6 +65,7 @@ __all__ = [
     "read",
     "read_front",
     "salvage",
+    "salvage_metadata",
     "symbol_costs",
     "write",
 ]

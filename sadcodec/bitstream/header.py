@@ -56,7 +56,7 @@ class Limits:
     max_pixels: int = 1 << 28
     max_side: int = 1 << 23
     max_sites: int = MAX_SITES
-    max_metadata: int = 1 << 26
+    max_metadata: int = 1 << 24
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,14 @@ from .groups import GROUPED, SITE_TYPES, check_order, decode_chunk, group_fields
 from .header import Header, Limits, header_crc, unpack_header
 from .payload import GroupFields
 from .region import Box, boxes_of_run, key_of
-from .sadfile import METADATA, with_groups
+from .sadfile import METADATA, first_metadata, unpacked, with_groups
 from .symbols import Symbols, joined
 
-__all__ = ["Damage", "LostSites", "Repair", "salvage"]
+__all__ = ["Damage", "LostSites", "Repair", "salvage", "salvage_metadata"]
 
 _KNOWN = re.compile(b"|".join(sorted(SITE_TYPES | set(METADATA))))
+Metadata = dict[str, bytes]
+
 # Bytes under checksums that a search for the next chunk may cost, times the length of the file.
 _SEARCH = 8
 
@@ -139,6 +141,34 @@ def salvage(
     report = Repair(header.site_count, tuple(damage), lost)
     symbols = joined(left.parts)
     return replace(with_groups(header, left.used), site_count=len(symbols)), symbols, report
+
+
+def salvage_metadata(data: bytes, limits: Limits | None = None) -> tuple[Metadata, list[str]]:
+    """The metadata that is left of a file, whole or damaged, and what is wrong with the rest.
+
+    Returns
+    -------
+    metadata : dict of bytes
+        By the names of `METADATA`.
+    problems : list of str
+        One line for each chunk that passes its checksum and cannot be unpacked. What does not
+        pass it is in the report of `salvage`.
+
+    Raises
+    ------
+    BitstreamError, LimitError
+        As `salvage`, for the header.
+    """
+    limits = limits or Limits()
+    _, offset = unpack_header(data, limits)
+    metadata: Metadata = {}
+    problems = []
+    for chunk in first_metadata(item for item in _found(data, offset) if isinstance(item, Chunk)):
+        try:
+            metadata[METADATA[chunk.type]] = unpacked(chunk, limits)
+        except BitstreamError as error:
+            problems.append(str(error))
+    return metadata, problems
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from sadcodec.errors import BitstreamError, LimitError, OptionError
@@ -19,15 +19,18 @@ __all__ = [
     "ChunkInfo",
     "ColumnInfo",
     "FileInfo",
+    "chunks_size",
     "file_size",
+    "first_metadata",
     "inspect",
     "metadata",
     "read",
+    "unpacked",
     "write",
 ]
 
-# Ancillary chunks whose content is one zstd frame.
-METADATA = {b"iCCP": "ICC profile", b"eXIF": "Exif", b"xMLP": "XMP"}
+# Ancillary chunks whose content is one zstd frame, and the names of what they hold.
+METADATA = {b"iCCP": "icc_profile", b"eXIF": "exif", b"xMLP": "xmp"}
 
 _SINGLE = frozenset(CHUNK_TYPES.values())
 
@@ -59,13 +62,18 @@ class ColumnInfo:
 
 @dataclass(frozen=True)
 class FileInfo:
-    """What `inspect` found; every checksum was right."""
+    """What `inspect` found; every checksum was right.
+
+    `metadata` has the bytes of "icc_profile", "exif" and "xmp", unpacked; None for one that cannot
+    be unpacked.
+    """
 
     header: Header
     file_bytes: int
     groups: int
     chunks: tuple[ChunkInfo, ...]
     columns: tuple[ColumnInfo, ...]
+    metadata: dict[str, int | None]
 
     @property
     def bits_per_pixel(self) -> float:
@@ -105,16 +113,26 @@ def write(
 def assemble(header: Header, payload: Payload, chunks: Sequence[tuple[bytes, bytes]] = ()) -> bytes:
     """As `write`, from a payload that was encoded with the same header."""
     packed = pack_header(header)
-    parts = [packed]
-    for name, content in chunks:
-        if not name[:1].islower():
-            raise OptionError(f"chunk type {name!r} is not ancillary")
-        parts.append(pack_chunk(name, pack_metadata(content) if name in METADATA else content))
+    parts = [packed, *_packed(chunks)]
     sites = site_chunks(header.coder, payload, header_crc(packed))
     if len(chunks) + len(sites) > MAX_CHUNKS:
         raise OptionError(f"more than {MAX_CHUNKS} chunks")
     parts += [pack_chunk(name, content) for name, content in sites]
     return b"".join(parts)
+
+
+def _packed(chunks: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
+    packed = []
+    for name, content in chunks:
+        if not name[:1].islower():
+            raise OptionError(f"chunk type {name!r} is not ancillary")
+        packed.append(pack_chunk(name, pack_metadata(content) if name in METADATA else content))
+    return packed
+
+
+def chunks_size(chunks: Sequence[tuple[bytes, bytes]]) -> int:
+    """Bytes of a file that ancillary chunks take."""
+    return sum(len(chunk) for chunk in _packed(chunks))
 
 
 def file_size(header: Header, payload: Payload) -> int:
@@ -142,6 +160,8 @@ def read(data: bytes, limits: Limits | None = None, threads: int = 1) -> tuple[H
 def metadata(data: bytes, limits: Limits | None = None) -> tuple[tuple[bytes, bytes], ...]:
     """Ancillary chunks of a file as `write` takes them: (type, content), metadata unpacked.
 
+    Of each metadata type there is the first one, so that `limits` bound what is unpacked.
+
     Raises
     ------
     BitstreamError, LimitError
@@ -149,13 +169,31 @@ def metadata(data: bytes, limits: Limits | None = None) -> tuple[tuple[bytes, by
     """
     limits = limits or Limits()
     _, others, _ = _parse(data, limits)
-    return tuple((c.type, _content(c, limits)) for c in others)
+    first = first_metadata(others)
+    return tuple(
+        (c.type, unpacked(c, limits) if c.type in METADATA else c.data)
+        for c in others
+        if c in first or c.type not in METADATA
+    )
 
 
-def _content(chunk: Chunk, limits: Limits) -> bytes:
-    """Content of an ancillary chunk, unpacked."""
-    if chunk.type not in METADATA:
-        return chunk.data
+def first_metadata(chunks: Iterable[Chunk]) -> list[Chunk]:
+    """The first chunk of each metadata type, in their order."""
+    found: dict[bytes, Chunk] = {}
+    for chunk in chunks:
+        if chunk.type in METADATA:
+            found.setdefault(chunk.type, chunk)
+    return list(found.values())
+
+
+def unpacked(chunk: Chunk, limits: Limits) -> bytes:
+    """Content of a metadata chunk.
+
+    Raises
+    ------
+    BitstreamError
+        If it cannot be unpacked, or is larger than `limits` say.
+    """
     try:
         return unpack_metadata(chunk.data, limits.max_metadata)
     except BitstreamError as error:
@@ -170,7 +208,8 @@ def inspect(data: bytes, limits: Limits | None = None) -> FileInfo:
     BitstreamError, LimitError
         As `read`.
     """
-    header, others, sites = _parse(data, limits or Limits())
+    limits = limits or Limits()
+    header, others, sites = _parse(data, limits)
     _, bits = decode_chunks(header, header_crc(data), sites)
     names = column_names(header.channels)
     columns = (
@@ -178,6 +217,12 @@ def inspect(data: bytes, limits: Limits | None = None) -> FileInfo:
         for name, cost in zip(names, bits)
         if name != "radius" or header.quantizer.step_radius > 0
     )
+    sizes: dict[str, int | None] = {}
+    for chunk in first_metadata(others):
+        try:
+            sizes[METADATA[chunk.type]] = len(unpacked(chunk, limits))
+        except BitstreamError:
+            sizes[METADATA[chunk.type]] = None
     return FileInfo(
         header=header,
         file_bytes=len(data),
@@ -187,6 +232,7 @@ def inspect(data: bytes, limits: Limits | None = None) -> FileInfo:
             for c in (*others, *sites)
         ),
         columns=tuple(columns),
+        metadata=sizes,
     )
 
 

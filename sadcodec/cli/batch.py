@@ -140,19 +140,23 @@ def encode_one(
 ) -> Coded:
     """Read and encode one image; raises what reading and `encode_with_report` raise.
 
-    The content of its file may be known. `max_pixels`: None for the default.
+    The options are those of `encode_with_report`, and "strip": whether metadata is dropped. The
+    content of its file may be known. `max_pixels`: None for the default.
     """
     from sadcodec import codec, image_io  # here: only now is it worth the time to load them
 
     if content is None:
         content = files.read_input(source)
     check_image(content)
-    image = image_io.decode_image(
+    image, metadata = image_io.read_image(
         content,
         max_pixels=image_io.MAX_PIXELS if max_pixels is None else max_pixels,
     )
+    if options["strip"]:  # nothing would say which way up it is
+        image, metadata = image_io.oriented(image, metadata.get("exif", b"")), {}
+    options = {name: value for name, value in options.items() if name != "strip"}
     data, report = codec.encode_with_report(
-        image, **options, backend=backend, threads=threads, progress=progress
+        image, **options, metadata=metadata, backend=backend, threads=threads, progress=progress
     )
     return Coded(data, report, image.shape, 8 * image.dtype.itemsize)
 
@@ -172,7 +176,7 @@ def encode_all(
     ----------
     sources, targets : sequence of str
     options : dict
-        Of `sadcodec.codec.encode_with_report`, but backend and threads.
+        As in `encode_one`.
     machine : Machine
     force : bool
         Replace existing files.

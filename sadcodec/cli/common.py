@@ -24,6 +24,7 @@ CODERS = ("range", "zstd")
 METRICS = ("psnr", "ssim")
 TOPK = ("exact", "propagate")
 RECIPES = ("default", "paper")
+METADATA = {"icc_profile": "ICC profile", "exif": "Exif", "xmp": "XMP"}
 
 
 class Whole(click.IntRange):

@@ -28,7 +28,7 @@ _SUFFIXES = ("png", "pgm", "ppm", "pam", "pnm", "tif", "jpg", "webp", "bmp")
     """,
     common=("output", "out_dir", "force", "quiet"),
     sections={
-        "Output": ("output", "out_dir", "suffix", "force"),
+        "Output": ("output", "out_dir", "suffix", "strip", "force"),
         "Damaged and hostile files": ("repair", "max_pixels", "max_work"),
         "Machine": ("threads", "backend"),
         "Reports": ("as_json", "verbose", "quiet", "brief", "help"),
@@ -72,6 +72,11 @@ _SUFFIXES = ("png", "pgm", "ppm", "pam", "pnm", "tif", "jpg", "webp", "bmp")
     help="Of a damaged file, draw the groups of sites that are whole. What is lost, and where in "
     "the picture, is told on stderr; exit status 0.",
 )
+@click.option(
+    "--strip",
+    is_flag=True,
+    help="Write no ICC profile, Exif and XMP; the image is turned as the Exif orientation says.",
+)
 @common.threads_option
 @common.backend_option(common.DECODING_BACKEND)
 @common.force_option
@@ -86,6 +91,7 @@ def decode(
     max_pixels: int | None,
     max_work: int | None,
     repair: bool,
+    strip: bool,
     threads: int | None,
     backend: str,
     force: bool,
@@ -97,6 +103,9 @@ def decode(
 
     An image of 16 bits goes to png, pgm, ppm, pam, pnm (gray also to tif); alpha goes to all
     formats but jpg, bmp, pgm and ppm. What a format cannot hold is refused, not dropped.
+
+    ICC profile, Exif and XMP go to png, jpg, webp and tif. To other formats the image goes turned
+    as the Exif orientation says, with a warning of what is left out.
 
     A damaged file is an error that names the chunk and its offset, unless --repair is given. With
     --out-dir a file that fails is reported on stderr, and by an "error" in its line of JSON; the
@@ -112,8 +121,10 @@ def decode(
 
     def decode_one(source: str, target: str, kind: str) -> None:
         stages = Stages()
-        decoded = _decode(source, target, kind, options, stages, force)
-        for line in decoded.repair.messages():
+        decoded = _decode(
+            source, target, kind, options, stages, force=force, strip=strip, quiet=quiet
+        )
+        for line in (*decoded.repair.messages(), *decoded.problems):
             common.note(f"sad: {common.shown(source)}: warning: {line}", False)
         if verbose:
             name = common.shown(source)
@@ -168,6 +179,8 @@ class _Decoded:
     bit_depth: int
     seconds: float  # of the decoding alone
     repair: Any
+    metadata: list[str]  # names of what was written with the image
+    problems: list[str]  # of metadata that is lost
 
 
 def _destination(source: str, output: str | None, suffix: str | None) -> tuple[str, str]:
@@ -186,7 +199,15 @@ def _destination(source: str, output: str | None, suffix: str | None) -> tuple[s
 
 
 def _decode(
-    source: str, target: str, kind: str, options: dict[str, Any], stages: Stages, force: bool
+    source: str,
+    target: str,
+    kind: str,
+    options: dict[str, Any],
+    stages: Stages,
+    *,
+    force: bool,
+    strip: bool,
+    quiet: bool,
 ) -> _Decoded:
     """Read, decode and write one file; a Failure names what is wrong with which file."""
     from sadcodec import codec, image_io
@@ -196,12 +217,31 @@ def _decode(
         start = time.perf_counter()
         image, report = codec.decode_with_report(data, **options, progress=stages)
         seconds = time.perf_counter() - start
+        found, problems = codec.metadata_left(data, max_pixels=options["max_pixels"])
+    kept = {} if strip else image_io.holds(kind, image.shape[2], found)
+    if "exif" in found and "exif" not in kept:
+        image = image_io.oriented(image, found["exif"])
     with common.blame(target, "stdout"):
         stages.enter(f"packing {kind}")
-        content = image_io.encode_image(image, kind)
+        content = image_io.encode_image(image, kind, kept)
         stages.enter("writing")
         files.write_output(target, content, force=force)
-    return _Decoded(len(data), report.sites, image.shape, 8 * image.dtype.itemsize, seconds, report)
+    left_out = [common.METADATA[name] for name in found if name not in kept and not strip]
+    if left_out:
+        what = ", ".join(left_out)
+        common.note(
+            f"sad: {common.shown(target, 'stdout')}: warning: {kind} cannot hold this {what}", quiet
+        )
+    return _Decoded(
+        bytes=len(data),
+        sites=report.sites,
+        shape=image.shape,
+        bit_depth=8 * image.dtype.itemsize,
+        seconds=seconds,
+        repair=report,
+        metadata=list(kept),
+        problems=problems,
+    )
 
 
 def _record(source: str, target: str, decoded: _Decoded, repair: bool) -> dict[str, Any]:
@@ -217,6 +257,7 @@ def _record(source: str, target: str, decoded: _Decoded, repair: bool) -> dict[s
         "bytes": decoded.bytes,
         "bpp": 8 * decoded.bytes / (width * height),
         "seconds": decoded.seconds,
+        "metadata": decoded.metadata,
     }
     if repair:
         report = decoded.repair

@@ -32,7 +32,7 @@ from sadcodec.progress import ProgressBar
         "Output": ("output", "out_dir", "force"),
         "Target, at most one": ("quality", "bpp", "size", "psnr", "sites", "strict"),
         "Search": ("effort", "metric", "mask", "roi", "seed"),
-        "File": ("coder", "groups"),
+        "File": ("coder", "groups", "strip"),
         "Machine": ("threads", "jobs", "backend", "scheduler", "max_pixels"),
         "Research": ("recipe", "topk"),
         "Reports": ("as_json", "verbose", "quiet", "brief", "help"),
@@ -103,6 +103,12 @@ from sadcodec.progress import ProgressBar
     is_flag=True,
     help="Fail where the target cannot be met, instead of writing the nearest file.",
 )
+@click.option(
+    "--strip",
+    is_flag=True,
+    help="Keep no ICC profile, Exif and XMP, whose bytes count towards --size and --bpp. The image "
+    "is turned as the Exif orientation says.",
+)
 @common.max_pixels_option
 @common.force_option
 @json_option
@@ -131,6 +137,7 @@ def encode(
     mask: str | None,
     roi: tuple[Region, ...],
     strict: bool,
+    strip: bool,
     max_pixels: int | None,
     force: bool,
     as_json: bool,
@@ -140,10 +147,10 @@ def encode(
     """Encode the image IN as a .sad file; with --out-dir, any number of images.
 
     IN is a PNG, JPEG, WebP, TIFF, BMP, GIF, PGM, PPM, PAM, QOI or TGA file of 8 or 16 bits: gray or
-    RGB, with or without alpha. At most one of --quality, --bpp, --size, --psnr, --sites sets the
-    target; --mask and --roi say what of the image matters. With --out-dir an image that fails is
-    reported on stderr, and by an "error" in its line of JSON; the others go on, and the exit status
-    is 3.
+    RGB, with or without alpha. ICC profile, Exif and XMP of PNG, JPEG, WebP and TIFF are kept. At
+    most one of --quality, --bpp, --size, --psnr, --sites sets the target; --mask and --roi say what
+    of the image matters. With --out-dir an image that fails is reported on stderr, and by an
+    "error" in its line of JSON; the others go on, and the exit status is 3.
     """
     goals = {"quality": quality, "bpp": bpp, "size": size, "psnr": psnr, "sites": sites}
     given = [name for name, value in goals.items() if value is not None]
@@ -164,6 +171,7 @@ def encode(
         "topk": topk,
         "roi": roi,
         "strict": strict,
+        "strip": strip,
     }
 
     def report(source: str, target: str, coded: Coded) -> None:
@@ -272,10 +280,11 @@ def _record(source: str, target: str, coded: Coded, options: dict[str, Any]) -> 
 
 def _sentence(target: str, report: Any) -> str:
     name = common.shown(target, "stdout")
+    metadata = f" ({report.metadata_bytes} of metadata)" if report.metadata_bytes else ""
     quality = f"{report.psnr:.2f} dB"
     if report.weighted_psnr is not None:
         quality = f"{report.weighted_psnr:.2f} dB weighted by the mask"
     return (
-        f"{name}: {report.bytes} bytes, {report.bpp:.4f} bpp, {report.sites} sites, "
+        f"{name}: {report.bytes} bytes{metadata}, {report.bpp:.4f} bpp, {report.sites} sites, "
         f"{quality}, {report.seconds:.1f} s"
     )

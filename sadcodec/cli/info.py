@@ -70,6 +70,7 @@ def _record(source: str, found: Any) -> dict[str, Any]:
         "sites": header.site_count,
         "k": header.k,
         "coder": header.coder,
+        "metadata": found.metadata,
         "groups": found.groups,
         "quantizer": quantizer,
         "columns": [
@@ -93,8 +94,10 @@ def _text(source: str, found: Any) -> str:
         f"image    {image}, {header.bit_depth} bits a channel",
         f"sites    {header.site_count}, K = {header.k}, coder {header.coder}"
         + (f", {found.groups} groups" if found.groups > 1 else ""),
-        "column                bytes  bits/site",
     ]
+    if found.metadata:
+        lines.append("metadata " + ", ".join(_sizes(found.metadata)))
+    lines.append("column                bytes  bits/site")
     bits = sum(column.bits for column in found.columns)
     rows = [(column.name, column.bytes, column.bits_per_site) for column in found.columns]
     rows.append(("all", bits / 8, bits / header.site_count))
@@ -105,3 +108,10 @@ def _text(source: str, found: Any) -> str:
         for chunk in found.chunks
     ]
     return "\n".join(lines) + "\n"
+
+
+def _sizes(metadata: dict[str, int | None]) -> list[str]:
+    return [
+        f"{common.METADATA[name]} ({'damaged' if size is None else f'{size} bytes'})"
+        for name, size in metadata.items()
+    ]

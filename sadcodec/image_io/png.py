@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -95,6 +96,27 @@ def encode_16bit(image: np.ndarray) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 16, COLOR_TYPE_OF_CHANNELS[channels], 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", b"".join(packed)), (b"IEND", b"")]
     return SIGNATURE + b"".join(_chunk(kind, body) for kind, body in chunks)
+
+
+def with_metadata(data: bytes, metadata: Mapping[str, bytes]) -> bytes:
+    """A PNG with metadata, right after its header (sections 11.3.2.3, 11.3.3.1 and 11.3.4).
+
+    Parameters
+    ----------
+    data : bytes
+        A PNG without such chunks.
+    metadata : mapping of str to bytes
+        "icc_profile", "exif" and "xmp" of `sadcodec.image_io.metadata`.
+    """
+    at = len(SIGNATURE) + 12 + 13
+    chunks = []
+    if "icc_profile" in metadata:
+        chunks.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata["icc_profile"])))
+    if "exif" in metadata:
+        chunks.append((b"eXIf", metadata["exif"]))
+    if "xmp" in metadata:  # not compressed, as XMP asks for
+        chunks.append((b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + metadata["xmp"]))
+    return data[:at] + b"".join(_chunk(kind, body) for kind, body in chunks) + data[at:]
 
 
 def _paeth_residual(rows: np.ndarray, top: int, bottom: int, pixel_bytes: int) -> np.ndarray:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Mapping
 
 import numpy as np
 
 from sadcodec.errors import OutputError
 from sadcodec.image_io import png, pnm
+from sadcodec.image_io.metadata import holds, pillow_options
 
 # Suffix -> format. Pillow's name, or "pnm" and its kinds for our own writer.
 _FORMAT_OF_SUFFIX = {
@@ -62,7 +64,9 @@ def split_prefix(name: str) -> tuple[str | None, str]:
     return (None, name) if kind is None else (kind, path)
 
 
-def encode_image(image: np.ndarray, kind: str) -> bytes:
+def encode_image(
+    image: np.ndarray, kind: str, metadata: Mapping[str, bytes] | None = None
+) -> bytes:
     """An image file.
 
     Parameters
@@ -70,6 +74,9 @@ def encode_image(image: np.ndarray, kind: str) -> bytes:
     image : uint8 or uint16 [H, W, C], C = 1..4
     kind : str
         One of :data:`FORMATS`. All are lossless but ``jpeg`` (quality 95).
+    metadata : mapping, optional
+        Written with it; what `sadcodec.image_io.holds` says that the format cannot hold is left
+        out.
 
     Raises
     ------
@@ -80,8 +87,9 @@ def encode_image(image: np.ndarray, kind: str) -> bytes:
     if kind in ("pgm", "ppm", "pam", "pnm"):
         return pnm.encode(image, kind)
     channels = image.shape[2]
+    kept = holds(kind, channels, metadata or {})
     if image.dtype == np.uint16 and kind == "png":
-        return png.encode_16bit(image)
+        return png.with_metadata(png.encode_16bit(image), kept)
     if image.dtype == np.uint16 and (kind, channels) != ("tiff", 1):
         colour = " in colour or with alpha" if kind == "tiff" else ""
         raise OutputError(f"{kind} cannot hold 16 bits{colour}; write a .png or a .pam instead")
@@ -90,16 +98,18 @@ def encode_image(image: np.ndarray, kind: str) -> bytes:
         "bmp",
     ):  # Pillow writes alpha to BMP, but few read it, Pillow included
         raise OutputError(f"{kind} cannot hold alpha; write a .png instead")
-    return _encode_with_pillow(image, kind)
+    if kind == "png":
+        return png.with_metadata(_encode_with_pillow(image, kind, {}), kept)
+    return _encode_with_pillow(image, kind, pillow_options(kind, kept))
 
 
-def _encode_with_pillow(image: np.ndarray, kind: str) -> bytes:
+def _encode_with_pillow(image: np.ndarray, kind: str, options: dict[str, object]) -> bytes:
     from PIL import Image
 
     picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
     buffer = io.BytesIO()
     try:
-        picture.save(buffer, kind, **_PILLOW_OPTIONS[kind])
+        picture.save(buffer, kind, **{**_PILLOW_OPTIONS[kind], **options})
     except (
         OSError,
         ValueError,
