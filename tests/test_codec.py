@@ -11,6 +11,7 @@ from diagrams import smooth_target
 
 import sadcodec
 from sadcodec import bitstream
+from sadcodec.alpha import premultiplied
 from sadcodec.codec import MAX_ENCODE_PIXELS, encode_with_report
 from sadcodec.errors import BitstreamError, InputError, LimitError, OptionError, TargetError
 
@@ -20,8 +21,9 @@ def crop(name: str, x: int, y: int, side: int) -> np.ndarray:
 
 
 def code_psnr(one: np.ndarray, other: np.ndarray) -> float:
-    error = np.mean((one.astype(float) - other) ** 2)
-    return float(10 * np.log10(np.iinfo(one.dtype).max ** 2 / error)) if error else math.inf
+    white = float(np.iinfo(one.dtype).max)
+    error = np.mean((premultiplied(one, white) - premultiplied(other.astype(float), white)) ** 2)
+    return float(10 * np.log10(white**2 / error)) if error else math.inf
 
 
 @pytest.fixture(scope="module")

@@ -107,7 +107,7 @@ def test_every_kind_of_image_comes_back_as_it_was(kind: str) -> None:
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("depth", [8, 16])
-@pytest.mark.parametrize("size", [(1, 1), (1, 2), (1, 15), (13, 1), (2, 3), (3, 2), (5, 7)])
+@pytest.mark.parametrize("size", [(1, 1), (1, 15), (13, 1), (2, 3), (5, 7)])
 def test_odd_sizes_and_fewer_pixels_than_a_pixel_blends_sites(
     size: tuple[int, int], depth: int, channels: int
 ) -> None:
