@@ -191,7 +191,9 @@ def _tiff_16bit(image: Any, data: bytes) -> np.ndarray:
         mode = arguments[0]
         return (mode[:-1] + swapped[mode[-1]], *arguments[1:])
 
-    other.tile = [(*tile[:3], low(tile[3])) for tile in other.tile]
+    other.tile = [tile._replace(args=low(tile.args)) for tile in other.tile]
+    other.load()
+    image.load()
     return _joined(np.asarray(image), np.asarray(other))
 
 
@@ -219,7 +221,7 @@ def _opened(data: bytes, kind: str) -> Any:
 
 
 def _unpacked(image: Any, raw_mode: str) -> np.ndarray:
-    image.tile = [(*tile[:3], raw_mode) for tile in image.tile]
+    image.tile = [tile._replace(args=raw_mode) for tile in image.tile]
     image.load()
     pixels: np.ndarray = np.asarray(image)
     return pixels
