@@ -16,6 +16,7 @@ from symbol_samples import sample
 
 import sadcodec
 from sadcodec import bitstream
+from sadcodec.attachments import chunks_of
 from sadcodec.backends import get_backend
 from sadcodec.image_io import pnm
 from sadcodec.refine import draw
@@ -50,6 +51,20 @@ def with_chunks() -> bytes:
     header, symbols = sample(40, seed=7, width=41, height=29)
     chunks = [(b"teXt", b"skip me"), (b"zzZz", b"")]
     return bitstream.write(header, symbols, chunks=chunks)
+
+
+# Three kinds of metadata, none of which means anything.
+METADATA = {
+    "icc_profile": bytes(range(256)) * 3,
+    "exif": b"II*\0\x08\0\0\0\1\0\x12\1\3\0\1\0\0\0\6\0\0\0\0\0\0\0",
+    "xmp": b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>",
+}
+
+
+def with_metadata() -> bytes:
+    """Return a file with an ICC profile, Exif that states orientation 6, and XMP."""
+    header, symbols = sample(40, seed=8, width=41, height=29)
+    return bitstream.write(header, symbols, chunks=chunks_of(METADATA))
 
 
 def extremes() -> bytes:
@@ -92,6 +107,7 @@ MAKERS: dict[str, Callable[[], bytes]] = {
     "classes": lambda: drawn(80, class_tau_gain=255, class_distance_gain=255),
     "extremes": extremes,
     "chunks": with_chunks,
+    "metadata": with_metadata,
     "groups": lambda: drawn(60, groups=4),
     "groups-zstd": lambda: drawn(60, groups=4, coder="zstd"),
     "groups-photo": lambda: fitted(4, bpp=3.0, groups=3),

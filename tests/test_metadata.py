@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import golden_files
 import numpy as np
 import pytest
 from conftest import load
@@ -202,6 +203,13 @@ def test_metadata_travels_in_a_file_and_changes_no_pixel() -> None:
     prefixed = METADATA | {"exif": b"Exif\0\0" + METADATA["exif"], "xmp": memoryview(XMP)}
     assert sadcodec.encode(image(), **CODED, metadata=prefixed) == data
     assert sadcodec.encode(image(), **CODED, metadata={"xmp": b""}) == plain
+
+
+def test_metadata_of_a_file_that_was_written_once() -> None:
+    data = (golden_files.FOLDER / "metadata.sad").read_bytes()
+    assert sadcodec.metadata(data) == golden_files.METADATA
+    shape = image_io.oriented(sadcodec.decode(data), golden_files.METADATA["exif"]).shape
+    assert shape == (41, 29, 3)
 
 
 def test_what_is_no_metadata_is_refused() -> None:
