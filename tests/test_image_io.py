@@ -211,6 +211,8 @@ def test_unsupported_kinds_are_named() -> None:
     cases = {
         "CMYK": saved(Image.new("CMYK", (4, 4)), "JPEG"),
         "floating-point": saved(Image.new("F", (4, 4)), "TIFF"),
+        "^CMYK": saved(Image.new("CMYK", (4, 4)), "TIFF"),
+        "^floating-point": saved(Image.new("F", (4, 4)), "PPM"),
         "32-bit": saved(Image.new("I", (4, 4)), "TIFF"),
         "animations": saved(frames[0], "GIF", save_all=True, append_images=frames[1:]),
         "multi-page": saved(frames[0], "TIFF", save_all=True, append_images=frames[1:]),
