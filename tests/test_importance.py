@@ -292,9 +292,10 @@ def test_the_command_refuses_bad_masks(sad: Sad, folder: Path, mask: str, messag
 
 def test_the_mask_is_not_overwritten(sad: Sad, folder: Path):
     before = (folder / "mask.png").read_bytes()
-    options = ("-o", "mask.png", "--sites", "9", "--mask", "mask.png", "--force")
+    (folder / "mask.sad").write_bytes(before)
+    options = ("-o", "mask.sad", "--sites", "9", "--mask", "mask.sad", "--force")
     assert sad("in.png", *options)[0] == 1
-    assert (folder / "mask.png").read_bytes() == before
+    assert (folder / "mask.sad").read_bytes() == before
 
 
 @pytest.mark.parametrize(
