@@ -106,11 +106,20 @@ def _save(image: Image.Image, file: IO[bytes], name: str | bytes) -> None:  # no
     pixels = np.asarray(image.convert(mode) if mode != image.mode else image)
     depth = np.uint8 if pixels.dtype == np.uint8 else np.uint16  # without the byte order of I;16B
     try:
-        file.write(encode(pixels.astype(depth, copy=False), **options))
+        pixels = pixels.astype(depth, copy=False)
+        file.write(encode(pixels, metadata=_metadata(image), **options))
     except OptionError:
         raise  # a ValueError
     except SadError as error:
         raise OSError(str(error)) from error
+
+
+def _metadata(image: Image.Image) -> dict[str, bytes]:
+    """What is to be saved with it: the profile by default, Exif and XMP if asked for, as in PNG."""
+    given = {"icc_profile": image.info.get("icc_profile"), **image.encoderinfo}
+    if isinstance(given.get("exif"), Image.Exif):
+        given["exif"] = given["exif"].tobytes()
+    return {name: given[name] for name in _INFO.values() if given.get(name)}
 
 
 def _accept(prefix: bytes) -> bool:

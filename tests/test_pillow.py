@@ -96,6 +96,23 @@ def test_metadata_becomes_info():
     assert ImageOps.exif_transpose(image).size == image.size[::-1]
 
 
+def test_metadata_is_saved():
+    image = Image.new("RGB", (9, 7), "teal")
+    image.info["icc_profile"] = b"a profile"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for options, kept in (
+        ({"exif": exif, "xmp": b"<x/>"}, {"icc_profile", "exif", "xmp"}),
+        ({"icc_profile": None}, set()),
+        ({}, {"icc_profile"}),
+    ):
+        buffer = io.BytesIO()
+        image.save(buffer, "SAD", sites=2, effort=1, backend="cpu", **options)
+        found = Image.open(buffer)
+        assert {"icc_profile", "exif", "xmp"} & found.info.keys() == kept
+        assert found.getexif().get(0x0112, 1) == (6 if "exif" in kept else 1)
+
+
 def test_metadata_that_cannot_be_unpacked_is_left_out():
     data = golden("rgb")
     bad = with_chunks(data, (b"iCCP", b"no zstd frame"), (b"zzZz", b"unknown"))
