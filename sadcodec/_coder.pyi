@@ -81,6 +81,26 @@ def color_classes(
     threads: int = 1,
     groups: int = 1,
 ) -> NDArray[np.int8]: ...
+def delta(
+    width: int,
+    height: int,
+    quantizer: Sequence[int],
+    before: _Ints,
+    classes: NDArray[np.int8],
+    changed: NDArray[np.uint8],
+    rows: _Ints,
+    source: _Ints,
+) -> bytes: ...
+def from_delta(
+    payload: bytes,
+    count: int,
+    width: int,
+    height: int,
+    quantizer: Sequence[int],
+    before: _Ints,
+    classes: NDArray[np.int8],
+    changed: NDArray[np.uint8],
+) -> tuple[_Ints, NDArray[np.int8], NDArray[np.uint8], _Ints]: ...
 def angle_levels(count: int, step_log_anisotropy: int, step_angle: int) -> _Ints: ...
 def analyze(
     width: int,

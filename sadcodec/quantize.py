@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sadcodec.bitstream import QuantizerParameters, Symbols, angle_levels, color_classes
+from sadcodec.bitstream import (
+    QuantizerParameters,
+    Symbols,
+    angle_levels,
+    color_classes,
+    from_table,
+    to_table,
+)
 from sadcodec.errors import BitstreamError, SiteError
 from sadcodec.sites import LOG_TAU_RANGE, Sites
 
@@ -175,28 +182,3 @@ def code_values(picture: NDArray[Any], bit_depth: int) -> NDArray[Any]:
     values *= (1 << bit_depth) - 1
     values += 0.5
     return values.astype(np.uint8 if bit_depth == 8 else np.uint16)
-
-
-def to_table(symbols: Symbols) -> NDArray[np.int32]:
-    """Return symbols as one int32 [N, 6 + C] table.
-
-    Columns: x, y, log_tau, log_anisotropy, angle, radius (0 without that column), colours.
-    """
-    count, channels = symbols.color.shape
-    table = np.zeros((count, 6 + channels), np.int32)
-    table[:, 0], table[:, 1] = symbols.x, symbols.y
-    table[:, 2], table[:, 3] = symbols.log_tau, symbols.log_anisotropy
-    table[:, 4] = symbols.angle
-    if symbols.radius is not None:
-        table[:, 5] = symbols.radius
-    table[:, 6:] = symbols.color
-    return table
-
-
-def from_table(table: NDArray[np.int32], *, radius: bool) -> Symbols:
-    """Inverse of `to_table`; `radius` says whether there is a radius column."""
-    x, y, log_tau, log_anisotropy, angle, reach = (
-        np.ascontiguousarray(table[:, j]) for j in range(6)
-    )
-    color = np.ascontiguousarray(table[:, 6:])
-    return Symbols(x, y, log_tau, log_anisotropy, angle, reach if radius else None, color)

@@ -9,6 +9,7 @@
 #include <optional>
 #include <tuple>
 
+#include "delta_coder.h"
 #include "site_coder.h"
 
 namespace nb = nanobind;
@@ -162,6 +163,53 @@ nb::object levels(int64_t count, int64_t step_log_anisotropy, int64_t step_angle
   return to_array(std::move(out));
 }
 
+using ClassColumn = nb::ndarray<const int8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using FlagColumn = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+Frame to_frame(const Quantizer& q, const IntMatrix& rows, const ClassColumn& classes,
+               const FlagColumn& changed) {
+  if (rows.shape(1) != static_cast<size_t>(6 + q.channels()))
+    throw std::invalid_argument("a row has 6 numbers and one for each channel");
+  return {to_vector(rows),
+          {classes.data(), classes.data() + classes.size()},
+          {changed.data(), changed.data() + changed.size()}};
+}
+
+nb::bytes delta(int64_t width, int64_t height, const std::vector<int64_t>& quantizer,
+                const IntMatrix& before, const ClassColumn& classes, const FlagColumn& changed,
+                const IntMatrix& rows, const IntColumn& source) {
+  const Quantizer q = Quantizer::make(width, height, quantizer);
+  const Frame frame = to_frame(q, before, classes, changed);
+  if (rows.shape(1) != before.shape(1) || rows.shape(0) != source.size())
+    throw std::invalid_argument("columns differ in length");
+  const std::vector<int32_t> after = to_vector(rows);
+  const std::vector<int32_t> from = to_vector(source);
+  std::vector<uint8_t> bytes;
+  {
+    nb::gil_scoped_release release;
+    bytes = encode_delta(q, frame, after, from);
+  }
+  return nb::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+}
+
+nb::tuple from_delta(const nb::bytes& payload, int64_t count, int64_t width, int64_t height,
+                     const std::vector<int64_t>& quantizer, const IntMatrix& before,
+                     const ClassColumn& classes, const FlagColumn& changed) {
+  const Quantizer q = Quantizer::make(width, height, quantizer);
+  const Frame frame = to_frame(q, before, classes, changed);
+  if (count < 1 || count > kMaxSites) throw std::invalid_argument("site count out of range");
+  DeltaFrame out;
+  {
+    nb::gil_scoped_release release;
+    out = decode_delta(q, frame, static_cast<size_t>(count),
+                       reinterpret_cast<const uint8_t*>(payload.c_str()), payload.size());
+  }
+  const size_t n = out.source.size();
+  return nb::make_tuple(to_array(std::move(out.frame.rows), {n, before.shape(1)}),
+                        to_array(std::move(out.frame.classes)),
+                        to_array(std::move(out.frame.changed)), to_array(std::move(out.source)));
+}
+
 }  // namespace
 
 NB_MODULE(_coder, m) {
@@ -190,6 +238,14 @@ NB_MODULE(_coder, m) {
   m.def("color_classes", &classes, "x"_a, "y"_a, "log_tau"_a, "width"_a, "height"_a, "quantizer"_a,
         "threads"_a = 1, "groups"_a = 1,
         "Colour step classes, int8 [N], -8..8, in the order of the input.");
+  m.def(
+      "delta", &delta, "width"_a, "height"_a, "quantizer"_a, "before"_a, "classes"_a, "changed"_a,
+      "rows"_a, "source"_a,
+      "Payload of sites int32 [M, 6 + C] against those of the frame before, int32 [N, 6 + C], with "
+      "their colour classes int8 [N] and what changed then uint8 [N]; source int32 [M] ascends.");
+  m.def("from_delta", &from_delta, "payload"_a, "count"_a, "width"_a, "height"_a, "quantizer"_a,
+        "before"_a, "classes"_a, "changed"_a,
+        "Inverse of delta(): (rows, classes, changed, source) of `count` sites.");
   m.def("angle_levels", &levels, "count"_a, "step_log_anisotropy"_a, "step_angle"_a,
         "Directions of a site by its log_anisotropy symbol 0..count-1, int32 [count].");
 }

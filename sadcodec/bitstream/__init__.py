@@ -22,6 +22,16 @@ from .sadfile import (
     metadata,
     read,
     write,
+from .repair import Damage, LostSites, Repair, salvage
+from .sadfile import ChunkInfo, ColumnInfo, FileInfo, file_size, inspect, metadata, read, write
+from .sequence import (
+    MAX_CHAIN,
+    MAX_FRAMES,
+    Frame,
+    Sequence,
+    is_sequence,
+    open_sequence,
+    write_sequence,
 )
 from .symbols import (
     AUTOMATIC_GROUPS,
@@ -30,12 +40,16 @@ from .symbols import (
     Symbols,
     angle_levels,
     color_classes,
+    from_table,
     groups_for,
+    to_table,
 )
 
 __all__ = [
     "AUTOMATIC_GROUPS",
     "CODERS",
+    "MAX_CHAIN",
+    "MAX_FRAMES",
     "MAX_GRID",
     "MAX_GROUPS",
     "METADATA",
@@ -45,6 +59,7 @@ __all__ = [
     "ColumnInfo",
     "Damage",
     "FileInfo",
+    "Frame",
     "GroupFields",
     "Header",
     "Limits",
@@ -52,6 +67,7 @@ __all__ = [
     "Payload",
     "QuantizerParameters",
     "Repair",
+    "Sequence",
     "Symbols",
     "angle_levels",
     "chunks_size",
@@ -59,13 +75,18 @@ __all__ = [
     "decode_payload",
     "encode_payload",
     "file_size",
+    "from_table",
     "groups_for",
     "inspect",
+    "is_sequence",
     "metadata",
+    "open_sequence",
     "read",
     "read_front",
     "salvage",
     "salvage_metadata",
     "symbol_costs",
+    "to_table",
     "write",
+    "write_sequence",
 ]

@@ -19,8 +19,10 @@ __all__ = [
     "Symbols",
     "angle_levels",
     "color_classes",
+    "from_table",
     "groups_for",
     "joined",
+    "to_table",
 ]
 
 MAX_GROUPS = 256  # that a writer makes; a file may have as many as chunks
@@ -267,6 +269,31 @@ def angle_levels(count: int, quantizer: QuantizerParameters) -> NDArray[np.int32
         return _coder.angle_levels(count, quantizer.step_log_anisotropy, quantizer.step_angle)
     except ValueError as error:
         raise OptionError(str(error)) from None
+
+
+def to_table(symbols: Symbols) -> NDArray[np.int32]:
+    """Return symbols as one int32 [N, 6 + C] table.
+
+    Columns: x, y, log_tau, log_anisotropy, angle, radius (0 without that column), colours.
+    """
+    count, channels = symbols.color.shape
+    table = np.zeros((count, 6 + channels), np.int32)
+    table[:, 0], table[:, 1] = symbols.x, symbols.y
+    table[:, 2], table[:, 3] = symbols.log_tau, symbols.log_anisotropy
+    table[:, 4] = symbols.angle
+    if symbols.radius is not None:
+        table[:, 5] = symbols.radius
+    table[:, 6:] = symbols.color
+    return table
+
+
+def from_table(table: NDArray[np.int32], *, radius: bool) -> Symbols:
+    """Inverse of `to_table`; `radius` says whether there is a radius column."""
+    x, y, log_tau, log_anisotropy, angle, reach = (
+        np.ascontiguousarray(table[:, j]) for j in range(6)
+    )
+    color = np.ascontiguousarray(table[:, 6:])
+    return Symbols(x, y, log_tau, log_anisotropy, angle, reach if radius else None, color)
 
 
 def _check_range(name: str, value: int, low: int, high: int) -> None:
