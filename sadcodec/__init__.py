@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     )
     from sadcodec.errors import DamageWarning, SadError
     from sadcodec.exchange import export_sites, import_sites
+    from sadcodec.sequence import decode_frames, encode_sequence, encode_sequence_with_report
     from sadcodec.sites import Sites
 
 __version__ = "0.1.0"
@@ -36,8 +37,11 @@ __all__ = [
     "Sites",
     "__version__",
     "decode",
+    "decode_frames",
     "decode_with_report",
     "encode",
+    "encode_sequence",
+    "encode_sequence_with_report",
     "encode_with_report",
     "export_sites",
     "import_sites",
@@ -54,6 +58,9 @@ _HOME = {
     "import_sites": "exchange",
     "info": "codec",
     "metadata": "codec",
+    "decode_frames": "sequence",
+    "encode_sequence": "sequence",
+    "encode_sequence_with_report": "sequence",
     "DamageWarning": "errors",
     "SadError": "errors",
     "Sites": "sites",

@@ -40,6 +40,8 @@ __all__ = [
     "load_backend",
     "metadata",
     "metadata_left",
+    "run_job",
+    "start_job",
 ]
 
 DEFAULT_QUALITY = 75.0
@@ -165,7 +167,8 @@ def _rising(progress: Progress | None) -> Progress | None:
     return call
 
 
-def _run(job: Job, kind: str, value: float) -> Encoding:
+def run_job(job: Job, kind: str, value: float) -> Encoding:
+    """Encode to a target; the bytes of metadata count."""
     if kind in ("bpp", "size"):
         size = max(1, int(value * job.pixels / 8 if kind == "bpp" else value))
         if 0 < size <= job.attached:
@@ -178,7 +181,7 @@ def _run(job: Job, kind: str, value: float) -> Encoding:
     return encode_to_quality(job, value)
 
 
-def encode_with_report(
+def start_job(
     image: Image,
     *,
     quality: float | None = None,
@@ -197,18 +200,19 @@ def encode_with_report(
     topk: str | None = None,
     mask: ArrayLike | None = None,
     roi: Sequence[Sequence[float]] = (),
-    strict: bool = False,
-    metadata: Mapping[str, bytes] | None = None,
+    attached: int = 0,
     progress: Progress | None = None,
-) -> tuple[bytes, EncodeReport]:
-    """Encode an image; like `encode`, with a report.
+) -> tuple[Job, str, float]:
+    """Check an image and the options of `encode`; return what to do.
+
+    `attached` bytes of the file are not for sites.
 
     Returns
     -------
-    data : bytes
-    report : EncodeReport
+    job : Job
+    kind, value : str, float
+        Of the target.
     """
-    start = perf_counter()
     image = check_image(image)
     kind, value = _target(
         {"quality": quality, "bpp": bpp, "size": size, "psnr": psnr, "sites": sites}
@@ -223,7 +227,6 @@ def encode_with_report(
     if topk is None:
         topk = "propagate" if recipe == "paper" and engine.name == "cpu" else "exact"
     propagation = propagation_of(topk, seed)
-    chunks = chunks_of(metadata or {})
     height, width, channels = image.shape
     importance = importance_of(mask, roi, height, width)
     white = np.iinfo(image.dtype).max
@@ -252,23 +255,46 @@ def encode_with_report(
         recipe=recipe,
         importance=importance,
         progress=_rising(progress),
-        attached=bitstream.chunks_size(chunks),
+        attached=attached,
     )
-    encoding = _run(job, kind, value)
+    return job, kind, value
+
+
+def encode_with_report(
+    image: Image,
+    *,
+    strict: bool = False,
+    metadata: Mapping[str, bytes] | None = None,
+    **options: Any,
+) -> tuple[bytes, EncodeReport]:
+    """Encode an image; like `encode`, with a report.
+
+    Returns
+    -------
+    data : bytes
+    report : EncodeReport
+    """
+    start = perf_counter()
+    image = check_image(image)
+    chunks = chunks_of(metadata or {})
+    job, kind, value = start_job(image, attached=bitstream.chunks_size(chunks), **options)
+    encoding = run_job(job, kind, value)
     if strict and encoding.warning:
         raise TargetError(encoding.warning)
-    refinement = encoding.refinement
-    symbols = refinement.symbols
+    refinement, engine, importance = encoding.refinement, job.backend, job.importance
+    symbols, header = refinement.symbols, job.header
+    pixels = job.pixels
     data = bitstream.write(refinement.header, symbols, chunks)
     decoded, refused = draw_new(engine, refinement.header, symbols, len(data))
     fitted = code_values(
-        engine.render(Sites(encoding.fit_params), width, height, header.k), header.bit_depth
+        engine.render(Sites(encoding.fit_params), header.width, header.height, header.k),
+        header.bit_depth,
     )
     counted = None if importance is None else importance.mask
     job.report(1.0, "done")
     report = EncodeReport(
         bytes=len(data),
-        bpp=8.0 * len(data) / (width * height),
+        bpp=8.0 * len(data) / pixels,
         psnr=psnr_of(image, decoded),
         fit_psnr=psnr_of(image, fitted),
         sites=len(symbols),
@@ -277,10 +303,10 @@ def encode_with_report(
         fit_seconds=encoding.fit_seconds,
         target=kind,
         value=value,
-        metric=metric,
+        metric=job.metric,
         backend=engine.name,
-        warning=refused or encoding.warning or _advice(len(data) - job.attached, width * height),
-        recipe=recipe,
+        warning=refused or encoding.warning or _advice(len(data) - job.attached, pixels),
+        recipe=job.recipe,
         weighted_psnr=None if counted is None else psnr_of(image, decoded, weights=counted),
         metadata_bytes=job.attached,
     )

@@ -44,6 +44,7 @@ def decode(
     max_pixels: int | None = None,
     max_work: int | None = None,
     repair: bool = False,
+    frame: int | None = None,
 ) -> Image:
     """Decode the bytes of a ``.sad`` file.
 
@@ -63,7 +64,9 @@ def decode(
         `default_work`, 0 for no limit; of the CPU backend alone.
     repair : bool
         Of a damaged file, draw the groups of sites that are whole; `decode_with_report` also says
-        what is missing. Other files give the same picture as without.
+        what is missing. Other files give the same picture as without. Not of sequences.
+    frame : int, >= 0, optional
+        Of a sequence, which has no other picture; `sadcodec.decode_frames` gives all of them.
 
     Returns
     -------
@@ -85,7 +88,7 @@ def decode(
         With `repair`, for every line of the report's `messages`.
     """
     options: dict[str, Any] = {"backend": backend, "threads": threads}
-    options |= {"max_pixels": max_pixels, "max_work": max_work}
+    options |= {"max_pixels": max_pixels, "max_work": max_work, "frame": frame}
     picture, report = decode_with_report(data, repair=repair, **options)
     for line in report.messages():
         warnings.warn(line, DamageWarning, stacklevel=2)
@@ -101,6 +104,7 @@ def decode_with_report(
     max_work: int | None = None,
     repair: bool = False,
     progress: Callable[[float, str], None] | None = None,
+    frame: int | None = None,
 ) -> tuple[Image, Repair]:
     """Decode the bytes of a ``.sad`` file; like `decode`, with a report instead of warnings.
 
@@ -120,7 +124,10 @@ def decode_with_report(
     content, workers = as_bytes(data), threads or default_threads()
     tell = progress or (lambda *_: None)
     tell(0.0, "reading sites")
-    if repair:
+    if frame is not None or bitstream.is_sequence(content, limits):
+        header, symbols = _frame(content, limits, workers, frame)
+        report = Repair(len(symbols), (), ())
+    elif repair:
         header, symbols, report = bitstream.salvage(content, limits, workers)
     else:
         header, symbols = bitstream.read(content, limits, workers)
@@ -153,6 +160,22 @@ def draw_new(
         return draw(engine, header, symbols, default_work(header, file_bytes)), None
     except LimitError as error:
         return draw(engine, header, symbols), f"needs --max-work to be decoded: {error}"
+
+
+def _frame(
+    content: bytes, limits: Limits, threads: int, frame: int | None
+) -> tuple[Header, Symbols]:
+    """Return the diagram of one frame of a sequence."""
+    sequence = bitstream.open_sequence(content, limits)
+    if sequence is None:
+        raise OptionError("holds a single picture, not a sequence with frames")
+    if frame is None:
+        raise OptionError(
+            f"holds a sequence of {len(sequence)} frames: choose one with --frame, or all with "
+            "--out-dir"
+        )
+    found = sequence.frame(frame, threads)
+    return found.header, found.symbols
 
 
 def info(data: bytes, *, max_pixels: int | None = None) -> FileInfo:

@@ -47,6 +47,7 @@ __all__ = [
     "crowding",
     "draw",
     "noise_widths",
+    "set_table",
     "start_refiner",
 ]
 
@@ -190,19 +191,9 @@ class Refinement:
 
     def set_symbols(self, symbols: Symbols) -> None:
         """Replace the sites, for instance after removing some."""
-        quantizer = self.header.quantizer
         steps = self.color_steps(symbols)
         self.header = replace(self.header, site_count=len(symbols))
-        self.refiner.set_sites(
-            to_table(symbols),
-            quantizer.step_position * STEP_UNIT,
-            quantizer.step_log_tau * STEP_UNIT,
-            quantizer.step_log_anisotropy * STEP_UNIT,
-            quantizer.step_radius * STEP_UNIT,
-            levels_for(quantizer),
-            np.ascontiguousarray(steps, np.float32),
-            np.ascontiguousarray(color_axes(quantizer.channels), np.float32),
-        )
+        set_table(self.refiner, to_table(symbols), self.header.quantizer, steps)
         self.rebuild()
 
     def price(self, strength: float) -> float:
@@ -295,6 +286,25 @@ class Refinement:
             else:
                 high = middle
         self.set_symbols(self.without(ranking[:high], steps))
+
+
+def set_table(
+    refiner: Refiner,
+    table: NDArray[np.int32],
+    quantizer: QuantizerParameters,
+    steps: NDArray[np.float64],
+) -> None:
+    """Give a refiner sites, int32 [N, 6 + C], and their colour steps, float64 [N, C]."""
+    refiner.set_sites(
+        table,
+        quantizer.step_position * STEP_UNIT,
+        quantizer.step_log_tau * STEP_UNIT,
+        quantizer.step_log_anisotropy * STEP_UNIT,
+        quantizer.step_radius * STEP_UNIT,
+        levels_for(quantizer),
+        np.ascontiguousarray(steps, np.float32),
+        np.ascontiguousarray(color_axes(quantizer.channels), np.float32),
+    )
 
 
 def start_refiner(

@@ -50,6 +50,14 @@ ALLOWED: dict[str, set[str]] = {
         *("effort", "processors", "objective", "importance", "refine", "rate", "targets"),
         *("engine", "decoding", "attachments"),
     },
+    "motion": set(),
+    "follow": {
+        *("bitstream", "fit", "motion", "objective", "quantize", "rate", "refine", "sites"),
+    },
+    "sequence": {
+        *("bitstream", "codec", "decoding", "engine", "errors", "follow", "metrics"),
+        *("processors", "quantize", "rate", "refine"),
+    },
     "exchange": {
         *("errors", "sites", "bitstream", "backends", "quantize", "metrics", "site_list"),
         *("effort", "processors", "refine", "fill", "rate", "decoding", "codec"),
@@ -59,7 +67,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "pillow": {"errors", "bitstream", "decoding", "codec"},
     "pillow_hook": {"pillow"},
-    "__init__": {"errors", "sites", "codec", "exchange", "pillow_hook"},
+    "__init__": {"errors", "sites", "codec", "exchange", "pillow_hook", "sequence"},
     "cluster": {"__init__", "errors", "backends", "pool"},
     "evaluate": {
         *("__init__", "errors", "codec", "bitstream", "image_io", "files", "metrics", "progress"),
@@ -68,6 +76,7 @@ ALLOWED: dict[str, set[str]] = {
     "cli": {
         *("__init__", "errors", "codec", "bitstream", "evaluate", "image_io", "files", "progress"),
         *("pool", "cluster", "exchange", "site_list"),
+        *("sequence", "decoding"),
     },
     "__main__": {"cli"},
 }

@@ -22,8 +22,7 @@ from .sadfile import (
     metadata,
     read,
     write,
-from .repair import Damage, LostSites, Repair, salvage
-from .sadfile import ChunkInfo, ColumnInfo, FileInfo, file_size, inspect, metadata, read, write
+)
 from .sequence import (
     MAX_CHAIN,
     MAX_FRAMES,

@@ -11,6 +11,7 @@ import click
 from sadcodec import files
 from sadcodec.cli import arguments, batch, common
 from sadcodec.cli.completion import complete_files, complete_folders
+from sadcodec.cli.frames import decode_to_folder
 from sadcodec.cli.help import Command
 from sadcodec.cli.reports import Stages, json_option, tell_machine, verbose_option
 
@@ -28,7 +29,7 @@ _SUFFIXES = ("png", "pgm", "ppm", "pam", "pnm", "tif", "jpg", "webp", "bmp")
     """,
     common=("output", "out_dir", "force", "quiet"),
     sections={
-        "Output": ("output", "out_dir", "suffix", "strip", "force"),
+        "Output": ("output", "out_dir", "suffix", "frame", "strip", "force"),
         "Damaged and hostile files": ("repair", "max_pixels", "max_work"),
         "Machine": ("threads", "backend"),
         "Reports": ("as_json", "verbose", "quiet", "brief", "help"),
@@ -49,13 +50,21 @@ _SUFFIXES = ("png", "pgm", "ppm", "pam", "pnm", "tif", "jpg", "webp", "bmp")
     "--out-dir",
     metavar="DIR",
     shell_complete=complete_folders,
-    help="Decode every IN, and every .sad file in an IN that is a folder, to DIR/NAME.png.",
+    help="Decode every IN, and every .sad file in an IN that is a folder, to DIR/NAME.png; "
+    "of a sequence all frames, to DIR/NAME-0.png, DIR/NAME-1.png, ...",
 )
 @click.option(
     "--format",
     "suffix",
     type=click.Choice(_SUFFIXES),
     help="Format of the image, whatever the suffix of OUT; of --out-dir also the suffix.",
+)
+@click.option(
+    "--frame",
+    type=common.Whole(0),
+    default=None,
+    metavar="N",
+    help="Of a sequence: this frame, counted from 0.",
 )
 @common.max_pixels_option
 @click.option(
@@ -88,6 +97,7 @@ def decode(
     output: str | None,
     out_dir: str | None,
     suffix: str | None,
+    frame: int | None,
     max_pixels: int | None,
     max_work: int | None,
     repair: bool,
@@ -117,7 +127,10 @@ def decode(
         "max_pixels": max_pixels,
         "max_work": max_work,
         "repair": repair,
+        "frame": frame,
     }
+    if repair and frame is not None:
+        raise click.UsageError("--repair is for single pictures, without --frame.")
 
     def decode_one(source: str, target: str, kind: str) -> None:
         stages = Stages()
@@ -156,6 +169,10 @@ def decode(
     status = 0
     for source, target in zip(paths, targets, strict=True):
         try:
+            if frame is None and decode_to_folder(
+                source, out_dir, suffix or "png", options, force, as_json, quiet
+            ):
+                continue
             _, kind = _destination(source, target, None)
             with common.blame(target):
                 files.check_output(target, force=force, source=source)

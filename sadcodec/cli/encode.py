@@ -11,6 +11,7 @@ from sadcodec import files
 from sadcodec.cli import arguments, batch, common
 from sadcodec.cli.batch import Coded
 from sadcodec.cli.completion import complete_files, complete_folders
+from sadcodec.cli.frames import check_usage, encode_frames
 from sadcodec.cli.help import Command
 from sadcodec.cli.importance import Region, mask_option, read_mask, roi_option
 from sadcodec.cli.reports import Stages, json_option, tell_machine, verbose_option
@@ -32,6 +33,7 @@ from sadcodec.progress import ProgressBar
         "Output": ("output", "out_dir", "force"),
         "Target, at most one": ("quality", "bpp", "size", "psnr", "sites", "strict"),
         "Search": ("effort", "metric", "mask", "roi", "seed"),
+        "Sequence": ("sequence", "key_interval"),
         "File": ("coder", "groups", "strip"),
         "Machine": ("threads", "jobs", "backend", "scheduler", "max_pixels"),
         "Research": ("recipe", "topk"),
@@ -52,6 +54,20 @@ from sadcodec.progress import ProgressBar
     metavar="DIR",
     shell_complete=complete_folders,
     help="Encode every IN, and every image in an IN that is a folder, to DIR/NAME.sad.",
+)
+@click.option(
+    "--sequence",
+    is_flag=True,
+    help="Encode all IN, of one size, as the frames of one file: each from the one before where "
+    "that is cheaper. An IN that is a folder: its images by name.",
+)
+@click.option(
+    "--key-interval",
+    type=common.Whole(1, 256),
+    default=None,
+    metavar="N",
+    help="With --sequence: code at least every Nth frame by itself. A frame can be decoded from "
+    "there on. Default: 60; 1 = every frame.",
 )
 @common.jobs_option
 @scheduler_option
@@ -118,6 +134,8 @@ def encode(
     sources: tuple[str, ...],
     output: str | None,
     out_dir: str | None,
+    sequence: bool,
+    key_interval: int | None,
     jobs: int,
     scheduler: str | None,
     quality: float | None,
@@ -158,8 +176,7 @@ def encode(
         raise click.UsageError(
             f"{' and '.join('--' + name for name in given)} exclude each other: give one target."
         )
-    if recipe == "paper":
-        backend = _backend_of_paper(sites, backend)
+    backend = _backend_of(recipe, sites, backend)
     options: dict[str, Any] = {
         **goals,
         "metric": metric,
@@ -186,6 +203,12 @@ def encode(
 
     stages: Stages | None = None  # of a single image
     check_scheduler(scheduler)
+    if check_usage(sequence, key_interval, output, out_dir, jobs, scheduler):
+        options |= {"mask": mask, "backend": backend, "threads": threads}
+        encode_frames(
+            sources, str(output), key_interval, options, max_pixels, force, as_json, quiet
+        )
+        return 0
     if out_dir is None:
         if jobs > 1 or scheduler is not None:
             raise click.UsageError("--jobs and --scheduler need --out-dir.")
@@ -237,8 +260,10 @@ def encode(
     return status
 
 
-def _backend_of_paper(sites: int | None, backend: str) -> str:
-    """Return the backend that ``--recipe paper`` runs on, if it goes with the other options."""
+def _backend_of(recipe: str, sites: int | None, backend: str) -> str:
+    """Return the backend that the recipe runs on, if it goes with the other options."""
+    if recipe != "paper":
+        return backend
     if sites is None:
         raise click.UsageError("--recipe paper needs --sites, which its schedule is solved for.")
     if backend.startswith("cuda"):

@@ -10,6 +10,7 @@ import click
 from sadcodec import files
 from sadcodec.cli import arguments, common
 from sadcodec.cli.completion import complete_files
+from sadcodec.cli.frames import information
 
 
 @click.command(short_help="What a .sad file holds.")
@@ -43,12 +44,17 @@ def _print(source: str, max_pixels: int | None, as_json: bool, quiet: bool) -> N
     from sadcodec import codec
 
     with common.blame(source):
-        found = codec.info(arguments.read_coded(source), max_pixels=max_pixels)
+        data = arguments.read_coded(source)
+        found = information(source, data, max_pixels)
+        if found is None:
+            picture = codec.info(data, max_pixels=max_pixels)
+            found = _record(source, picture), _text(source, picture)
+    record, text = found
     if as_json:
-        common.report_json(_record(source, found), data_on_stdout=False)
+        common.report_json(record, data_on_stdout=False)
     elif not quiet:
         with common.blame(files.STANDARD, "stdout"):
-            files.write_stdout(_text(source, found).encode(errors="backslashreplace"))
+            files.write_stdout(text.encode(errors="backslashreplace"))
 
 
 _KIND = {1: "gray", 2: "gray and alpha", 3: "RGB", 4: "RGB and alpha"}

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sadcodec.backends.base import FitSession
 from sadcodec.sites import LOG_TAU, RADIUS, P, Q, X, Y
 
-__all__ = ["MASS_POWER", "prune", "split"]
+__all__ = ["MASS_POWER", "halves", "prune", "split"]
 
 Floats = NDArray[np.float32]
 
@@ -51,26 +51,29 @@ def _split(session: FitSession, count: int) -> None:
     order = np.argsort(-score, kind="stable")
     chosen, others = np.sort(order[:count]), np.sort(order[count:])
     parents = session.rows(chosen)
-    halves = _halves(parents, mass[chosen])
+    pairs = halves(parents, mass[chosen])
     if len(others):
         session.keep(others.astype(np.int32))
-        session.append(halves)
+        session.append(pairs)
     else:  # a session never has no sites: the halves come before the parents go
-        session.append(halves)
-        session.keep(np.arange(len(parents), len(parents) + len(halves), dtype=np.int32))
+        session.append(pairs)
+        session.keep(np.arange(len(parents), len(parents) + len(pairs), dtype=np.int32))
 
 
-def _halves(parents: Floats, mass: NDArray[np.floating]) -> Floats:
-    """Two sites for each parent, float32 [2 M, 6 + C]."""
+def halves(parents: Floats, mass: NDArray[np.floating]) -> Floats:
+    """Return two sites for each parent, float32 [2 M, 6 + C], in their order.
+
+    `mass` is the sum of the parents' weights, in px.
+    """
     a = np.hypot(parents[:, P], parents[:, Q])
     # The metric is e^a along the direction t: the site reaches furthest across it.
     across = 0.5 * np.arctan2(parents[:, Q], parents[:, P]) + 0.5 * np.pi
     reach = _OFFSET * np.sqrt(np.maximum(mass, 1.0) / np.pi) * np.exp(0.5 * a)
-    halves = np.repeat(parents, 2, axis=0)
+    pairs = np.repeat(parents, 2, axis=0)
     for column, way in ((X, np.cos(across)), (Y, np.sin(across))):
         offset = (reach * way).astype(np.float32)
-        halves[0::2, column] += offset
-        halves[1::2, column] -= offset
-    halves[:, LOG_TAU] += np.float32(0.5 * np.log(2.0))
-    halves[:, RADIUS] *= np.float32(np.sqrt(0.5))
-    return halves
+        pairs[0::2, column] += offset
+        pairs[1::2, column] -= offset
+    pairs[:, LOG_TAU] += np.float32(0.5 * np.log(2.0))
+    pairs[:, RADIUS] *= np.float32(np.sqrt(0.5))
+    return pairs

@@ -1,0 +1,195 @@
+"""Sequences on the command line: ``sad encode --sequence``, ``sad decode`` of what it writes."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import click
+
+from sadcodec import files
+from sadcodec.cli import arguments, batch, common
+from sadcodec.cli.importance import read_mask
+from sadcodec.errors import SadError
+from sadcodec.progress import ProgressBar
+
+
+def check_usage(
+    sequence: bool,
+    key_interval: int | None,
+    output: str | None,
+    out_dir: str | None,
+    jobs: int,
+    scheduler: str | None,
+) -> bool:
+    """Return whether ``--sequence`` is asked for; a UsageError if with what it does not go with."""
+    if sequence and (output is None or out_dir is not None or jobs > 1 or scheduler is not None):
+        raise click.UsageError(
+            "--sequence goes with --output, without --out-dir, --jobs and --scheduler."
+        )
+    if key_interval is not None and not sequence:
+        raise click.UsageError("--key-interval goes with --sequence.")
+    return sequence
+
+
+def encode_frames(
+    sources: Sequence[str],
+    target: str,
+    key_interval: int | None,
+    options: dict[str, Any],
+    max_pixels: int | None,
+    force: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Encode images as the frames of one file; a Failure names the frame that is wrong.
+
+    Options are those of `sadcodec.encode`, the mask by the name of its file.
+    """
+    if options["strict"]:
+        raise click.UsageError("--strict does not go with --sequence.")
+    paths = batch.sources_of(sources)
+    arguments.check_not_folder(target)
+    for path in paths:
+        with common.blame(target, "stdout"):
+            files.check_output(target, force=force, source=path)
+    arguments.check_not_image(target)
+    mask = read_mask(options["mask"], paths, target, max_pixels)
+    common.load_backend(options["backend"], "encode", quiet)
+    from sadcodec import image_io, sequence
+
+    options = {**options, "mask": mask}
+    del options["strict"]
+    if key_interval is not None:
+        options["key_interval"] = key_interval
+    current = paths[0]
+
+    def frames(bar: ProgressBar) -> Iterator[Any]:
+        nonlocal current
+        for number, current in enumerate(paths):
+            bar(number / len(paths), common.shown(current))
+            yield image_io.decode_image(
+                files.read_input(current),
+                max_pixels=image_io.MAX_PIXELS if max_pixels is None else max_pixels,
+            )
+
+    try:
+        with ProgressBar(enabled=False if quiet else None) as bar:
+            data, report = sequence.encode_sequence_with_report(frames(bar), **options)
+    except (SadError, MemoryError):
+        with common.blame(current):
+            raise
+    with common.blame(target, "stdout"):
+        files.write_output(target, data, force=force)
+    if as_json:
+        record = {"input": paths, "output": target} | dataclasses.asdict(report)
+        common.report_json(record, target == files.STANDARD)
+        return
+    keys = sum(frame.key for frame in report.frames)
+    common.note(
+        f"{common.shown(target, 'stdout')}: {report.bytes} bytes, {report.bpp:.4f} bpp, "
+        f"{len(paths)} frames, {keys} of them key frames, {report.psnr:.2f} dB, "
+        f"{report.seconds:.1f} s",
+        quiet,
+    )
+
+
+def decode_to_folder(
+    source: str,
+    folder: str,
+    suffix: str,
+    options: dict[str, Any],
+    force: bool,
+    as_json: bool,
+    quiet: bool,
+) -> bool:
+    """Decode all frames of a sequence to DIR/NAME-0.png and so on; False for a single picture.
+
+    Options are those of `sadcodec.decode`.
+    """
+    from sadcodec import bitstream
+    from sadcodec.decoding import limits_for
+
+    with common.blame(source):
+        data = arguments.read_coded(source)
+        limits = limits_for(options["max_pixels"])
+        opened = (
+            bitstream.open_sequence(data, limits) if bitstream.is_sequence(data, limits) else None
+        )
+    if opened is None:
+        return False
+    from sadcodec import image_io, sequence
+
+    if options["repair"]:
+        raise common.Failure(common.shown(source), "--repair is for single pictures")
+    count = len(opened)
+    name = os.path.splitext(os.path.basename(source))[0]
+    digits = len(str(count - 1))
+    targets = [os.path.join(folder, f"{name}-{i:0{digits}}.{suffix}") for i in range(count)]
+    for target in targets:
+        common.check_output(target, [source], force=force)
+    kind = image_io.format_of(targets[0])
+    start = time.perf_counter()
+    names = ("backend", "threads", "max_pixels", "max_work")
+    frames = sequence.decode_frames(data, **{name: options[name] for name in names})
+    with ProgressBar(enabled=False if quiet else None) as bar:
+        for i, target in enumerate(targets):
+            with common.blame(source):
+                image = next(frames)
+            with common.blame(target):
+                files.write_output(target, image_io.encode_image(image, kind), force=force)
+            bar((i + 1) / count, common.shown(target))
+    seconds = time.perf_counter() - start
+    height, width, channels = image.shape
+    if as_json:
+        record = {"input": source, "output": targets, "width": width, "height": height}
+        record |= {"channels": channels, "bit_depth": 8 * image.dtype.itemsize}
+        record |= {"bytes": len(data), "frames": count, "seconds": seconds}
+        common.report_json(record, False)
+    else:
+        shape = f"{width} x {height}, {channels} channels of {8 * image.dtype.itemsize} bits"
+        common.note(f"{common.shown(folder)}: {count} frames of {shape}, {seconds:.1f} s", quiet)
+    return True
+
+
+def information(
+    source: str, data: bytes, max_pixels: int | None
+) -> tuple[dict[str, Any], str] | None:
+    """Return what ``sad info`` says of a sequence, as a record and as text; None for a picture."""
+    from sadcodec import bitstream
+    from sadcodec.decoding import limits_for
+
+    limits = limits_for(max_pixels)
+    opened = bitstream.open_sequence(data, limits) if bitstream.is_sequence(data, limits) else None
+    if opened is None:
+        return None
+    header = opened.header
+    with_sites = zip(
+        opened.keys, opened.lengths, map(opened.sites, range(len(opened))), strict=True
+    )
+    frames = [{"key": key, "bytes": size, "sites": sites} for key, size, sites in with_sites]
+    bpp = 8 * len(data) / (header.width * header.height * len(frames))
+    record: dict[str, Any] = {
+        "input": source,
+        "bytes": len(data),
+        "bpp": bpp,
+        "width": header.width,
+        "height": header.height,
+        "channels": header.channels,
+        "bit_depth": header.bit_depth,
+        "frames": frames,
+    }
+    size = f"{header.width} x {header.height}"
+    lines = [
+        f"{common.shown(source)}: {len(data)} bytes, {bpp:.4f} bpp, {len(frames)} frames",
+        f"image    {size}, {header.channels} channels of {header.bit_depth} bits",
+        "frame  kind      bytes   sites",
+    ]
+    lines += [
+        f"{i:5}  {'key  ' if f['key'] else 'delta'} {f['bytes']:9} {f['sites']:7}"
+        for i, f in enumerate(frames)
+    ]
+    return record, "\n".join(lines) + "\n"
