@@ -62,7 +62,7 @@ def encode_frames(
     from sadcodec import image_io, sequence
 
     options = {**options, "mask": mask}
-    del options["strict"]
+    del options["strict"], options["strip"]
     if key_interval is not None:
         options["key_interval"] = key_interval
     current = paths[0]
@@ -71,10 +71,11 @@ def encode_frames(
         nonlocal current
         for number, current in enumerate(paths):
             bar(number / len(paths), common.shown(current))
-            yield image_io.decode_image(
+            image, metadata = image_io.read_image(
                 files.read_input(current),
                 max_pixels=image_io.MAX_PIXELS if max_pixels is None else max_pixels,
             )
+            yield image_io.oriented(image, metadata.get("exif", b""))  # no frame keeps its Exif
 
     try:
         with ProgressBar(enabled=False if quiet else None) as bar:
