@@ -37,16 +37,56 @@ struct Rectangle {
   float x0, y0, x1, y1;  // pixel centres
 };
 
-// The rectangle of pixel centres of a square at (x, y), cut off at the end of the image.
-SAD_INLINE Rectangle centres(int x, int y, int side, int width, int height) {
-  const int x1 = x + side < width ? x + side : width, y1 = y + side < height ? y + side : height;
-  return Rectangle{x + 0.5f, y + 0.5f, x1 - 0.5f, y1 - 0.5f};
+// The rectangle of the pixel centres of a part of a raster, exact for the picture's own.
+SAD_INLINE Rectangle centres(Extent of, const Raster& raster) {
+  const double x0 = raster.x0 + (of.x0 + 0.5) * raster.step_x;
+  const double x1 = raster.x0 + (of.x1 - 0.5) * raster.step_x;
+  const double y0 = raster.y0 + (of.y0 + 0.5) * raster.step_y;
+  const double y1 = raster.y0 + (of.y1 - 0.5) * raster.step_y;
+  return Rectangle{static_cast<float>(x0) - raster.margin, static_cast<float>(y0) - raster.margin,
+                   static_cast<float>(x1) + raster.margin, static_cast<float>(y1) + raster.margin};
+}
+
+// The square at (x, y), cut off where the part ends.
+SAD_INLINE Extent square_of(int x, int y, int side, Extent of) {
+  return Extent{x > of.x0 ? x : of.x0, y > of.y0 ? y : of.y0, x + side < of.x1 ? x + side : of.x1,
+                y + side < of.y1 ? y + side : of.y1};
+}
+
+// The first square of `side` px that reaches `from`, of those from `start` on.
+SAD_INLINE int first_of(int start, int side, int from) {
+  return from > start ? start + (from - start) / side * side : start;
+}
+
+SAD_INLINE void insert_best(float* best, int k, float value) {
+  if (value <= best[k - 1]) return;
+  int j = k - 1;
+  for (; j > 0 && best[j - 1] < value; --j) best[j] = best[j - 1];
+  best[j] = value;
+}
+
+// Of the `count` kept sites, among which are the k of largest lower bound, keep those that can
+// matter by the k-th of these bounds.
+SAD_INLINE int shortest(const float* upper, const float* lower, int32_t* kept, int count,
+                        const FilterOptions& options) {
+  float best[kMaxK + kDescentList];
+  for (int j = 0; j < options.k; ++j) best[j] = -3e38f;
+  for (int i = 0; i < count; ++i) insert_best(best, options.k, lower[kept[i]]);
+  const float threshold = sad_max(best[options.k - 1], best[0] - options.cut);
+  int m = 0;
+  for (int i = 0; i < count; ++i) {
+    kept[m] = kept[i];
+    m += upper[kept[i]] >= threshold;
+  }
+  return m;
 }
 
 // Writes to `kept` (room for padded(in.count) + 16) the positions in `in`, ascending, of the sites
-// that can matter in the rectangle, and returns how many.
-static int filter_positions(const SiteColumns& in, Rectangle at, FilterOptions options,
-                            float* upper, int32_t* kept) {
+// that can matter in the rectangle, and returns how many. `lower`, if not null, makes the choice
+// one of the rectangle alone (canonical): by the K-th largest lower bound itself. Sites that `in`
+// lacks because a larger rectangle has no use for them do not change it.
+static int filter_positions(const SiteColumns& in, Rectangle at, const FilterOptions& options,
+                            float* upper, int32_t* kept, float* lower = nullptr) {
   const int n = in.count;
   const float cx = 0.5f * (at.x0 + at.x1), cy = 0.5f * (at.y0 + at.y1);
   const float half_x = 0.5f * (at.x1 - at.x0), half_y = 0.5f * (at.y1 - at.y0);
@@ -66,6 +106,7 @@ static int filter_positions(const SiteColumns& in, Rectangle at, FilterOptions o
     const F up = tau * (radius - sad_max(d - reach, F(0.0f))) + slack;
     const F low = tau * (radius - (d + reach)) - slack;
     store(upper + i, up);
+    if (lower) store(lower + i, low);
     second = sad_max(second, sad_min(first, low));
     first = sad_max(first, low);
   }
@@ -74,32 +115,28 @@ static int filter_positions(const SiteColumns& in, Rectangle at, FilterOptions o
   store(lows + kLanes, second);
   const int k = options.k;
   for (int j = 0; j < k; ++j) best[j] = -3e38f;
-  for (float value : lows) {
-    if (value <= best[k - 1]) continue;
-    int j = k - 1;
-    for (; j > 0 && best[j - 1] < value; --j) best[j] = best[j - 1];
-    best[j] = value;
-  }
+  for (float value : lows) insert_best(best, k, value);
   const F threshold(sad_max(best[k - 1], best[0] - options.cut));
   int m = 0;
   for (int i = 0; i < n; i += kLanes) m += append_lanes(kept + m, i, load(upper + i) >= threshold);
   while (m > 0 && kept[m - 1] >= n) --m;  // lanes behind the end, when there are under k sites
-  return m;
+  return lower ? shortest(upper, lower, kept, m, options) : m;
 }
 
-SAD_INLINE bool spend(FilterOptions options, int64_t evaluations) {
+SAD_INLINE bool spend(const FilterOptions& options, int64_t evaluations) {
   return !options.budget || options.budget->spend(options.budget, evaluations);
 }
 
 // Columns of the sites of `in` that can matter in the rectangle, in the order of `in`. False: the
 // budget does not suffice, or there are more than `most` of them.
-static bool filter(const SiteColumns& in, Rectangle at, FilterOptions options, int most,
-                   Scratch* memory, Scratch* work, SiteColumns* out) {
+static bool filter(const SiteColumns& in, Extent of, const FilterOptions& options, int most,
+                   bool canonical, Scratch* memory, Scratch* work, SiteColumns* out) {
   if (!spend(options, in.count)) return false;
   const int room = padded(in.count) + kLanes;
-  float* upper = work->need(2 * static_cast<size_t>(room));
+  float* upper = work->need((canonical ? 3 : 2) * static_cast<size_t>(room));
   int32_t* kept = reinterpret_cast<int32_t*>(upper + room);
-  const int m = filter_positions(in, at, options, upper, kept);
+  float* lower = canonical ? upper + 2 * static_cast<size_t>(room) : nullptr;
+  const int m = filter_positions(in, centres(of, options.raster), options, upper, kept, lower);
   if (m > most) {
     options.budget->refuse(options.budget);
     return false;
@@ -130,28 +167,30 @@ static bool filter(const SiteColumns& in, Rectangle at, FilterOptions options, i
 
 constexpr int kAny = 0x7fffffff;  // as the length of a list: no bound
 
-static void filter_super(const SiteColumns& all, float x0, float y0, float x1, float y1,
-                         FilterOptions options, UnitScratch* scratch, SiteColumns* out) {
-  filter(all, Rectangle{x0, y0, x1, y1}, options, kAny, scratch->super, scratch->work, out);
+static void filter_super(const SiteColumns& all, Extent square, const FilterOptions& options,
+                         UnitScratch* scratch, SiteColumns* out) {
+  filter(all, square, options, kAny, false, scratch->super, scratch->work, out);
 }
 
-static void visit_unit(const SiteColumns& sites, int ux, int uy, int width, int height,
-                       FilterOptions options, UnitScratch* scratch, TileVisitor visit,
+static void visit_unit(const SiteColumns& sites, int ux, int uy, Extent of,
+                       const FilterOptions& options, UnitScratch* scratch, TileVisitor visit,
                        void* context) {
   SiteColumns unit, mid, tile;
   const WorkBudget* budget = options.budget;
-  if (!filter(sites, centres(ux, uy, kUnit, width, height), options, budget ? budget->unit : kAny,
-              scratch->unit, scratch->work, &unit))
+  const Extent here = square_of(ux, uy, kUnit, of);
+  if (!filter(sites, here, options, budget ? budget->unit : kAny, false, scratch->unit,
+              scratch->work, &unit))
     return;
-  for (int my = uy; my < uy + kUnit && my < height; my += kSquare) {
-    for (int mx = ux; mx < ux + kUnit && mx < width; mx += kSquare) {
-      if (!filter(unit, centres(mx, my, kSquare, width, height), options,
-                  budget ? budget->square : kAny, scratch->mid, scratch->work, &mid))
+  for (int my = first_of(uy, kSquare, here.y0); my < here.y1; my += kSquare) {
+    for (int mx = first_of(ux, kSquare, here.x0); mx < here.x1; mx += kSquare) {
+      const Extent square = square_of(mx, my, kSquare, here);
+      if (!filter(unit, square, options, budget ? budget->square : kAny, false, scratch->mid,
+                  scratch->work, &mid))
         return;
-      for (int y = my; y < my + kSquare && y < height; y += kTile) {
-        for (int x = mx; x < mx + kSquare && x < width; x += kTile) {
-          if (!filter(mid, centres(x, y, kTile, width, height), options,
-                      budget ? budget->tile : kAny, scratch->tile, scratch->work, &tile) ||
+      for (int y = square.y0; y < square.y1; y += kTile) {
+        for (int x = square.x0; x < square.x1; x += kTile) {
+          if (!filter(mid, square_of(x, y, kTile, square), options, budget ? budget->tile : kAny,
+                      options.canonical, scratch->tile, scratch->work, &tile) ||
               !spend(options, static_cast<int64_t>(tile.count) * kTilePixels))
             return;
           visit(context, x, y, tile.id, tile.count, scratch);
@@ -163,15 +202,15 @@ static void visit_unit(const SiteColumns& sites, int ux, int uy, int width, int 
 
 // The tiles' lists of one square hold positions in the square's list, which is reduced to the sites
 // that some tile needs.
-static void visit_squares(const SiteColumns& sites, int ux, int uy, int width, int height,
-                          FilterOptions options, UnitScratch* scratch, SquareVisitor visit,
+static void visit_squares(const SiteColumns& sites, int ux, int uy, Extent of,
+                          const FilterOptions& options, UnitScratch* scratch, SquareVisitor visit,
                           void* context) {
   SiteColumns unit, mid;
-  filter(sites, centres(ux, uy, kUnit, width, height), options, kAny, scratch->unit, scratch->work,
-         &unit);
-  for (int y0 = uy; y0 < uy + kUnit && y0 < height; y0 += kSquare) {
-    for (int x0 = ux; x0 < ux + kUnit && x0 < width; x0 += kSquare) {
-      filter(unit, centres(x0, y0, kSquare, width, height), options, kAny, scratch->mid,
+  const Extent here = square_of(ux, uy, kUnit, of);
+  filter(sites, here, options, kAny, false, scratch->unit, scratch->work, &unit);
+  for (int y0 = uy; y0 < here.y1; y0 += kSquare) {
+    for (int x0 = ux; x0 < here.x1; x0 += kSquare) {
+      filter(unit, square_of(x0, y0, kSquare, here), options, kAny, false, scratch->mid,
              scratch->work, &mid);
       const int room = padded(mid.count) + kLanes;
       float* upper = scratch->work->need(2 * static_cast<size_t>(room));
@@ -183,9 +222,9 @@ static void visit_squares(const SiteColumns& sites, int ux, int uy, int width, i
         constexpr int kSide = kSquare / kTile;
         const int x = x0 + t % kSide * kTile, y = y0 + t / kSide * kTile;
         offsets[t + 1] = offsets[t];
-        if (x >= width || y >= height) continue;
-        offsets[t + 1] += filter_positions(mid, centres(x, y, kTile, width, height), options, upper,
-                                           entries + offsets[t]);
+        if (x >= here.x1 || y >= here.y1) continue;
+        const Rectangle tile = centres(square_of(x, y, kTile, here), options.raster);
+        offsets[t + 1] += filter_positions(mid, tile, options, upper, entries + offsets[t]);
       }
       for (int i = 0; i < mid.count; ++i) place[i] = -1;
       for (int e = 0; e < offsets[kSquareTiles]; ++e) place[entries[e]] = 0;

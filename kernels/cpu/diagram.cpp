@@ -76,30 +76,36 @@ struct AllColumns {
 
 // body(worker, sites that matter here, unit x, unit y, scratch) for every unit of the image.
 template <typename Body>
-void for_units(const Kernels& kernels, const PreparedSites& sites, int width, int height,
-               FilterOptions options, ThreadPool& pool,
+void for_units(const Kernels& kernels, const PreparedSites& sites, Extent of,
+               const FilterOptions& options, ThreadPool& pool,
                std::vector<std::unique_ptr<WorkerScratch>>& scratch, const Body& body) {
   const AllColumns all(sites);
   OwnedScratch super_sites, super_work;
-  for (int sy = 0; sy < height; sy += kSuper) {
-    for (int sx = 0; sx < width; sx += kSuper) {
-      const int sx1 = std::min(sx + kSuper, width), sy1 = std::min(sy + kSuper, height);
+  const bool several = of.x1 > kSuper || of.y1 > kSuper;
+  for (int sy = of.y0 / kSuper * kSuper; sy < of.y1; sy += kSuper) {
+    for (int sx = of.x0 / kSuper * kSuper; sx < of.x1; sx += kSuper) {
+      const Extent square{std::max(sx, of.x0), std::max(sy, of.y0), std::min(sx + kSuper, of.x1),
+                          std::min(sy + kSuper, of.y1)};
       SiteColumns here = all.columns;
-      if (width > kSuper || height > kSuper) {
+      if (several || options.cull) {
         UnitScratch memory{&super_sites, nullptr, nullptr, nullptr, &super_work};
         // Not of the budget: it takes a site's time for each square.
-        kernels.filter_super(all.columns, sx + 0.5f, sy + 0.5f, sx1 - 0.5f, sy1 - 0.5f,
-                             FilterOptions{options.k, options.cut}, &memory, &here);
+        FilterOptions free = options;
+        free.budget = nullptr;
+        kernels.filter_super(all.columns, square, free, &memory, &here);
       }
       if (auto* budget = static_cast<PictureBudget*>(options.budget)) {
         if (budget->exceeded()) return;
-        budget->start(static_cast<int64_t>(sx1 - sx) * (sy1 - sy), here.count);
+        budget->start(static_cast<int64_t>(square.x1 - square.x0) * (square.y1 - square.y0),
+                      here.count);
       }
-      const int units_x = (sx1 - sx + kUnit - 1) / kUnit, units_y = (sy1 - sy + kUnit - 1) / kUnit;
+      const int ux = square.x0 / kUnit * kUnit, uy = square.y0 / kUnit * kUnit;
+      const int units_x = (square.x1 - ux + kUnit - 1) / kUnit;
+      const int units_y = (square.y1 - uy + kUnit - 1) / kUnit;
       pool.run(units_x * units_y, [&](int unit, int worker) {
         WorkerScratch& w = *scratch[worker];
         UnitScratch memory{&w.super, &w.unit, &w.mid, &w.tile, &w.work};
-        body(worker, here, sx + unit % units_x * kUnit, sy + unit / units_x * kUnit, &memory);
+        body(worker, here, ux + unit % units_x * kUnit, uy + unit / units_x * kUnit, &memory);
       });
     }
   }
@@ -107,8 +113,8 @@ void for_units(const Kernels& kernels, const PreparedSites& sites, int width, in
 
 }  // namespace
 
-void visit_tiles(const Kernels& kernels, const PreparedSites& sites, int width, int height,
-                 FilterOptions options, ThreadPool& pool,
+void visit_tiles(const Kernels& kernels, const PreparedSites& sites, Extent of,
+                 const FilterOptions& options, ThreadPool& pool,
                  std::vector<std::unique_ptr<WorkerScratch>>& scratch, const TileFunction& visit) {
   struct Visit {
     const TileFunction* function;
@@ -119,15 +125,15 @@ void visit_tiles(const Kernels& kernels, const PreparedSites& sites, int width, 
     const Visit* v = static_cast<const Visit*>(context);
     (*v->function)(v->worker, x0, y0, ids, count, memory);
   };
-  for_units(kernels, sites, width, height, options, pool, scratch,
+  for_units(kernels, sites, of, options, pool, scratch,
             [&](int worker, const SiteColumns& here, int ux, int uy, UnitScratch* memory) {
               Visit v{&visit, worker};
-              kernels.visit_unit(here, ux, uy, width, height, options, memory, call, &v);
+              kernels.visit_unit(here, ux, uy, of, options, memory, call, &v);
             });
 }
 
 void visit_squares(const Kernels& kernels, const PreparedSites& sites, int width, int height,
-                   FilterOptions options, ThreadPool& pool,
+                   const FilterOptions& options, ThreadPool& pool,
                    std::vector<std::unique_ptr<WorkerScratch>>& scratch,
                    const SquareFunction& visit) {
   struct Visit {
@@ -138,10 +144,11 @@ void visit_squares(const Kernels& kernels, const PreparedSites& sites, int width
     const Visit* v = static_cast<const Visit*>(context);
     (*v->function)(y0 / kSquare * v->squares_x + x0 / kSquare, lists);
   };
-  for_units(kernels, sites, width, height, options, pool, scratch,
+  const Extent of{0, 0, width, height};
+  for_units(kernels, sites, of, options, pool, scratch,
             [&](int, const SiteColumns& here, int ux, int uy, UnitScratch* memory) {
               Visit v{&visit, (width + kSquare - 1) / kSquare};
-              kernels.visit_squares(here, ux, uy, width, height, options, memory, call, &v);
+              kernels.visit_squares(here, ux, uy, of, options, memory, call, &v);
             });
 }
 

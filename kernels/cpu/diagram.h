@@ -50,18 +50,19 @@ class PreparedSites {
 void prepare_sites(const float* params, int count, int channels, ThreadPool& pool,
                    PreparedSites* out);
 
-// Visits every tile of the image with its candidate list, units in parallel.
+// Visits every tile of a part of a raster with its candidate list, units in parallel. The part's
+// corners are those of tiles, or the raster's ends.
 // visit(worker, tile x0, tile y0, ids, count, scratch).
 using TileFunction = std::function<void(int, int, int, const int32_t*, int, UnitScratch*)>;
-void visit_tiles(const Kernels& kernels, const PreparedSites& sites, int width, int height,
-                 FilterOptions options, ThreadPool& pool,
+void visit_tiles(const Kernels& kernels, const PreparedSites& sites, Extent of,
+                 const FilterOptions& options, ThreadPool& pool,
                  std::vector<std::unique_ptr<WorkerScratch>>& scratch, const TileFunction& visit);
 
 // Visits every 32-px square of the image with the lists of its tiles, units in parallel.
 // visit(square's number in raster order, lists); the lists live only during the call.
 using SquareFunction = std::function<void(int, const SquareLists&)>;
 void visit_squares(const Kernels& kernels, const PreparedSites& sites, int width, int height,
-                   FilterOptions options, ThreadPool& pool,
+                   const FilterOptions& options, ThreadPool& pool,
                    std::vector<std::unique_ptr<WorkerScratch>>& scratch,
                    const SquareFunction& visit);
 

@@ -4,11 +4,14 @@
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <cmath>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "fit.h"
@@ -67,19 +70,38 @@ void require_size(int width, int height, int k, int threads) {
   require(threads >= 1 && threads <= 1024, "threads must be in [1, 1024]");
 }
 
+// Four numbers: columns and rows, first and number, of the part of the raster to draw.
+using Window = std::tuple<int, int, int, int>;
+// Four numbers: left and upper end of the raster, and its steps, in px.
+using Place = std::tuple<double, double, double, double>;
+
 nb::ndarray<nb::numpy, float> render(const FloatTable& params, int width, int height, int k,
-                                     bool exact, int threads, const std::string& isa,
-                                     int max_work) {
+                                     bool exact, int threads, const std::string& isa, int max_work,
+                                     std::optional<Window> window, const Place& place) {
   const int channels = channels_of(params);
   require_size(width, height, k, threads);
   require(max_work >= 0 && max_work <= 1 << 14, "max_work must be in [0, 2^14]");
+  const auto [left, top, columns, rows] = window.value_or(Window{0, 0, width, height});
+  require(left >= 0 && top >= 0 && columns >= 1 && rows >= 1 && columns <= width - left &&
+              rows <= height - top,
+          "the window must lie in the raster");
+  const auto [x0, y0, step_x, step_y] = place;
+  require(std::abs(x0) <= 1e9 && std::abs(y0) <= 1e9, "the raster must begin within 1e9 px");
+  require(step_x > 0 && step_x <= 1e9 && step_y > 0 && step_y <= 1e9, "steps must be in (0, 1e9]");
   const sad::Kernels& kernels = pick(isa);
-  const size_t w = static_cast<size_t>(width), h = static_cast<size_t>(height);
+  const sad::Drawing drawing{width,
+                             height,
+                             sad::Extent{left, top, left + columns, top + rows},
+                             sad::Raster{x0, y0, step_x, step_y},
+                             k,
+                             exact,
+                             max_work};
+  const size_t w = static_cast<size_t>(columns), h = static_cast<size_t>(rows);
   std::vector<float> out(w * h * channels);
   {
     nb::gil_scoped_release release;
-    sad::render(kernels, params.data(), static_cast<int>(params.shape(0)), channels, width, height,
-                k, exact, max_work, threads, out.data());
+    sad::render(kernels, params.data(), static_cast<int>(params.shape(0)), channels, drawing,
+                threads, out.data());
   }
   return to_numpy(std::move(out), {h, w, static_cast<size_t>(channels)});
 }
@@ -133,7 +155,8 @@ NB_MODULE(_core, m) {
       },
       "Names of the instruction sets this processor can run.");
   m.def("render", &render, nb::arg("params"), nb::arg("width"), nb::arg("height"), nb::arg("k"),
-        nb::arg("exact"), nb::arg("threads"), nb::arg("isa") = "", nb::arg("max_work") = 0);
+        nb::arg("exact"), nb::arg("threads"), nb::arg("isa") = "", nb::arg("max_work") = 0,
+        nb::arg("window").none() = nb::none(), nb::arg("place") = Place{0.0, 0.0, 1.0, 1.0});
   nb::exception<sad::TooMuchWork>(m, "TooMuchWork");
 
   m.def("exact_lists", &exact_lists, nb::arg("params"), nb::arg("width"), nb::arg("height"),

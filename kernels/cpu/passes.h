@@ -47,6 +47,11 @@ SAD_INLINE F insert_k(F* sorted, F x, int k) {
   return x;
 }
 
+SAD_INLINE float* pixel_of(const RenderTarget& t, int x, int y) {
+  const size_t columns = static_cast<size_t>(t.window.x1 - t.window.x0);
+  return t.out + ((y - t.window.y0) * columns + (x - t.window.x0)) * t.channels;
+}
+
 // One pixel in double, exactly as the reference does it. `exact` are the sites of `ids`.
 static void render_pixel_exact(const RenderTarget& t, int x, int y, const int32_t* ids,
                                const ExactSite* exact, int count) {
@@ -54,9 +59,11 @@ static void render_pixel_exact(const RenderTarget& t, int x, int y, const int32_
   int top[kMaxK];
   int n = 0;
   const int stride = kColor + t.channels;
+  const double px = t.raster.x0 + (x + 0.5) * t.raster.step_x;
+  const double py = t.raster.y0 + (y + 0.5) * t.raster.step_y;
   for (int e = 0; e < count; ++e) {
     const float* row = t.params + static_cast<size_t>(ids[e]) * stride;
-    const double logit = sad_logit_exact(x + 0.5, y + 0.5, row, exact[e]);
+    const double logit = sad_logit_exact(px, py, row, exact[e]);
     n = sad_insert_pair(logits, top, n, t.k, logit, ids[e]);
   }
   double total = 0.0, blend[kMaxChannels] = {0.0, 0.0, 0.0, 0.0};
@@ -66,16 +73,25 @@ static void render_pixel_exact(const RenderTarget& t, int x, int y, const int32_
     for (int c = 0; c < t.channels; ++c)
       blend[c] += w * t.params[static_cast<size_t>(top[j]) * stride + kColor + c];
   }
-  float* out = t.out + (static_cast<size_t>(y) * t.width + x) * t.channels;
+  float* out = pixel_of(t, x, y);
   for (int c = 0; c < t.channels; ++c) out[c] = static_cast<float>(blend[c] / total);
 }
 
 // Float first; a bound on the float error says which pixels need the exact path: where it cannot
 // tell the K-th logit from the next, or where it would move a weight by more than a fraction of a
-// code value.
-static void render_tile(const RenderTarget& t, int x0, int y0, const int32_t* ids, int count,
-                        UnitScratch* scratch) {
+// code value. Plain: the picture's own pixels, whose centres are exact in float; centres of another
+// raster are not, so the offset of its tile from a site is rounded once from double.
+template <bool Plain>
+static void render_tile_of(const RenderTarget& t, int x0, int y0, const int32_t* ids, int count,
+                           UnitScratch* scratch) {
   constexpr float kLogitTolerance = 1e-3f;
+  // A few units in the last place of every term that enters the logit, and of the tile's width.
+  constexpr float kRelative = Plain ? 4e-7f : 6e-7f;
+  const float step_x = static_cast<float>(t.raster.step_x);
+  const float step_y = static_cast<float>(t.raster.step_y);
+  const float blur = 1.5e-6f * sad_max(step_x, step_y);
+  const double tile_x = t.raster.x0 + x0 * t.raster.step_x;
+  const double tile_y = t.raster.y0 + y0 * t.raster.step_y;
   const size_t n = static_cast<size_t>(count);
   constexpr size_t kExactFloats = sizeof(ExactSite) / sizeof(float);
   float* memory = scratch->work->need(n * (2 * kLanes + kExactFloats + 1) + 4 * kLanes);
@@ -86,20 +102,35 @@ static void render_tile(const RenderTarget& t, int x0, int y0, const int32_t* id
   bool prepared = false;  // `exact`: once a pixel needs it
   for (int block = 0; block < 4; ++block) {
     const int bx = x0 + (block & 1) * 4, by = y0 + (block >> 1) * 4;
-    if (bx >= t.width || by >= t.height) continue;
+    if (bx >= t.window.x1 || by >= t.window.y1 || bx + 4 <= t.window.x0 || by + 4 <= t.window.y0)
+      continue;
     unsigned doubtful = 0xffffu;
     float result[kMaxChannels][kLanes];
     if (!t.exact) {
-      const LanePixels px = lane_pixels(block, x0, y0, t.width, t.height);
+      F px = load(kLaneOffsets.x[block]), py = load(kLaneOffsets.y[block]);
+      if (Plain) {
+        px = F(static_cast<float>(x0)) + px;
+        py = F(static_cast<float>(y0)) + py;
+      } else {
+        px = F(step_x) * px;
+        py = F(step_y) * py;
+      }
       F maximum(-3e38f);
       for (int e = 0; e < count; ++e) {
         const PreparedSite& s = t.sites[ids[e]];
-        const F dx = px.x - F(s.x), dy = px.y - F(s.y);
+        F dx, dy;
+        if (Plain) {
+          dx = px - F(s.x);
+          dy = py - F(s.y);
+        } else {
+          dx = px + F(static_cast<float>(tile_x - s.x));
+          dy = py + F(static_cast<float>(tile_y - s.y));
+        }
         const F d = sad_distance(dx, dy, F(s.m0), F(s.m1), F(s.m2));
         logit[e] = sad_logit(d, F(s.tau), F(s.radius));
-        // A few units in the last place of every term that enters the logit.
         const F size = sad_abs(F(s.m0) * dx) + sad_abs(F(s.m1) * dy) + sad_abs(F(s.m2) * dy);
-        bound[e] = F(s.tau * 4e-7f) * (size + F(sad_max(s.radius, -s.radius)));
+        bound[e] = F(s.tau * kRelative) * (size + F(sad_max(s.radius, -s.radius)));
+        if (!Plain) bound[e] = bound[e] + F(s.tau * blur * (s.m0 + sad_max(s.m1, -s.m1) + s.m2));
         maximum = sad_max(maximum, logit[e]);
       }
       // 16 logit units are a weight of 1e-7; the bound is added so that no doubt is dropped.
@@ -140,7 +171,7 @@ static void render_tile(const RenderTarget& t, int x0, int y0, const int32_t* id
     }
     for (int lane = 0; lane < kLanes; ++lane) {
       const int x = bx + (lane & 3), y = by + (lane >> 2);
-      if (x >= t.width || y >= t.height) continue;
+      if (x < t.window.x0 || x >= t.window.x1 || y < t.window.y0 || y >= t.window.y1) continue;
       if (doubtful >> lane & 1u) {
         if (!prepared) {
           const size_t stride = static_cast<size_t>(kColor + t.channels);
@@ -149,11 +180,16 @@ static void render_tile(const RenderTarget& t, int x0, int y0, const int32_t* id
         }
         render_pixel_exact(t, x, y, ids, exact, count);
       } else {
-        float* out = t.out + (static_cast<size_t>(y) * t.width + x) * t.channels;
+        float* out = pixel_of(t, x, y);
         for (int c = 0; c < t.channels; ++c) out[c] = result[c][lane];
       }
     }
   }
+}
+
+static void render_tile(const RenderTarget& t, int x0, int y0, const int32_t* ids, int count,
+                        UnitScratch* scratch) {
+  (t.plain ? render_tile_of<true> : render_tile_of<false>)(t, x0, y0, ids, count, scratch);
 }
 
 }  // namespace SAD_ISA

@@ -175,7 +175,7 @@ std::vector<int32_t> exact_lists(const Kernels& kernels, const float* params, in
   PreparedSites sites;
   prepare_sites(params, count, channels, pool, &sites);
   std::vector<int32_t> out(static_cast<size_t>(width) * height * k, -1);
-  visit_tiles(kernels, sites, width, height, FilterOptions{k, 1e30f}, pool, scratch,
+  visit_tiles(kernels, sites, Extent{0, 0, width, height}, FilterOptions{k, 1e30f}, pool, scratch,
               [&](int, int x0, int y0, const int32_t* ids, int listed, UnitScratch*) {
                 for (int y = y0; y < std::min(y0 + kTile, height); ++y) {
                   for (int x = x0; x < std::min(x0 + kTile, width); ++x) {

@@ -43,8 +43,8 @@ void Refine::list_pixels() {
   const DescentLists lists{list_ids_.data(), list_logits_.data()};
   // Nothing is cut by weight: one step of a sharp site moves its logits by more than any cut, and
   // a pixel must know who takes over where a site goes.
-  visit_tiles(kernels_, sites_, width_, height_, FilterOptions{kList, 1e30f}, pool_, scratch_,
-              [&](int, int x0, int y0, const int32_t* ids, int n, UnitScratch* memory) {
+  visit_tiles(kernels_, sites_, Extent{0, 0, width_, height_}, FilterOptions{kList, 1e30f}, pool_,
+              scratch_, [&](int, int x0, int y0, const int32_t* ids, int n, UnitScratch* memory) {
                 kernels_.list_tile(sites_.data(), x0, y0, width_, height_, ids, n, lists,
                                    memory->work);
               });

@@ -13,11 +13,21 @@ struct TooMuchWork : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// params [count, 6 + channels] -> out [height, width, channels]. exact: every pixel in double.
-// max_work: candidate sites a pixel, as a mean, see PictureBudget; 0: no bound. What exceeds it
-// does not depend on the number of threads.
-void render(const Kernels& kernels, const float* params, int count, int channels, int width,
-            int height, int k, bool exact, int max_work, int threads, float* out);
+// What to draw: a window of a raster of width x height pixels. `raster.margin` is set here.
+struct Drawing {
+  int width, height;
+  Extent window;
+  Raster raster;
+  int k;
+  bool exact;    // every pixel in double
+  int max_work;  // candidate sites a pixel, as a mean, see PictureBudget; 0: no bound
+};
+
+// params [count, 6 + channels] -> out [rows, columns, channels] of the window, each pixel with the
+// bits that it has in the whole raster. What exceeds max_work does not depend on the number of
+// threads.
+void render(const Kernels& kernels, const float* params, int count, int channels, Drawing drawing,
+            int threads, float* out);
 
 }  // namespace sad
 #endif  // SAD_CPU_RENDER_H_

@@ -55,10 +55,26 @@ struct WorkBudget {
   int unit, square, tile;       // longest lists
 };
 
+// Where a raster of pixels lies in the picture: the centre of column i is at x0 + (i + 0.5) step_x.
+// The picture's own pixels by default.
+struct Raster {
+  double x0 = 0.0, y0 = 0.0, step_x = 1.0, step_y = 1.0;
+  float margin = 0.0f;  // px by which rounding moves a corner of a rectangle at most
+};
+
+// Part of a raster: pixels from (x0, y0) up to (x1, y1), without these.
+struct Extent {
+  int x0, y0, x1, y1;
+};
+
 struct FilterOptions {
   int k;                         // sites a pixel needs
   float cut;                     // logits further under a pixel's maximum may be dropped
   WorkBudget* budget = nullptr;  // null: no bounds
+  Raster raster = {};
+  // Tiles' lists that depend on nothing but the tile and the sites that matter there.
+  bool canonical = false;
+  bool cull = false;  // filter the sites for squares of kSuper also where there is only one
 };
 
 // Called for every 8x8 tile of a unit, in raster order of 32-px squares.
@@ -68,9 +84,12 @@ using TileVisitor = void (*)(void* context, int x0, int y0, const int32_t* ids, 
 struct RenderTarget {
   const PreparedSite* sites;
   const float* params;  // [N, 6 + C], for the exact path
-  float* out;           // [height, width, C]
-  int width, height, channels, k;
+  float* out;           // [rows, columns, C] of `window`
+  Extent window;
+  int channels, k;
   bool exact;  // every pixel in double
+  bool plain;  // the raster is the picture's
+  Raster raster;
 };
 
 // Candidate lists of a square: the sites that any of its tiles needs, and for each tile (in raster
@@ -128,16 +147,17 @@ struct DescentGroup;  // 16 pixels, prepared; see descent.h
 
 struct Kernels {
   const char* name;
-  void (*filter_super)(const SiteColumns& all, float x0, float y0, float x1, float y1,
-                       FilterOptions options, UnitScratch* scratch, SiteColumns* out);
+  void (*filter_super)(const SiteColumns& all, Extent square, const FilterOptions& options,
+                       UnitScratch* scratch, SiteColumns* out);
   // Leaves tiles out once the budget is used up.
-  void (*visit_unit)(const SiteColumns& sites, int ux, int uy, int width, int height,
-                     FilterOptions options, UnitScratch* scratch, TileVisitor visit, void* context);
+  void (*visit_unit)(const SiteColumns& sites, int ux, int uy, Extent of,
+                     const FilterOptions& options, UnitScratch* scratch, TileVisitor visit,
+                     void* context);
   void (*render_tile)(const RenderTarget& target, int x0, int y0, const int32_t* ids, int count,
                       UnitScratch* scratch);
   // The lists of every square of a unit.
-  void (*visit_squares)(const SiteColumns& sites, int ux, int uy, int width, int height,
-                        FilterOptions options, UnitScratch* scratch, SquareVisitor visit,
+  void (*visit_squares)(const SiteColumns& sites, int ux, int uy, Extent of,
+                        const FilterOptions& options, UnitScratch* scratch, SquareVisitor visit,
                         void* context);
   // Sums [count][6 + C] of GradientSum; returns the squared error of the sampled pixels.
   double (*gradient_square)(const GradientTask& task, Scratch* scratch);

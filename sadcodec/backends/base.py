@@ -15,6 +15,7 @@ from typing import Any, Protocol, SupportsFloat
 import numpy as np
 from numpy.typing import NDArray
 
+from sadcodec.backends.place import PLAIN, Place, Window
 from sadcodec.backends.propagation import Propagation
 from sadcodec.backends.refiner import Refiner
 from sadcodec.errors import OptionError
@@ -302,8 +303,10 @@ class Backend(Protocol):
         *,
         exact: bool = False,
         max_work: int = 0,
+        window: Window | None = None,
+        place: Place = PLAIN,
     ) -> NDArray[Any]:
-        """Evaluate a diagram at every pixel.
+        """Evaluate a diagram at every pixel of a raster, or of a window of it.
 
         Parameters
         ----------
@@ -316,16 +319,23 @@ class Backend(Protocol):
         max_work : int, 0..2^14
             Candidate sites of a pixel, as a mean; 0 for no limit. A limit of the CPU backend:
             others draw whatever it costs.
+        window : (x, y, columns, rows), optional
+            The part of the raster to draw; all of it by default. Sites and time are those that
+            matter there. On the CPU and in the reference its pixels have the bits that they have in
+            the whole raster, on a GPU code values may differ by 1 where a rounding falls otherwise.
+        place : Place
+            Where the raster of width x height pixels lies in the picture. By default they are the
+            picture's own.
 
         Returns
         -------
-        float32 or float64 [H, W, C]
+        float32 or float64 [rows, columns, C]
             Not clamped to 0..1. Within 1/255 of the reference, with `exact` within 1/65535.
 
         Raises
         ------
         OptionError
-            If width, height or k is out of range.
+            If width, height, k, window or place is out of range.
         LimitError
             If a square of 1024 px takes more than ``max_work (pixels + 16 N + 2^15)`` evaluations,
             N sites mattering in it, or longer lists of candidates than go with that.

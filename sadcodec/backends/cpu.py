@@ -24,6 +24,7 @@ from sadcodec.backends.base import (
 )
 from sadcodec.backends.cpu_propagate import CpuTopKMap
 from sadcodec.backends.initialize import placed
+from sadcodec.backends.place import PLAIN, Place, Window, checked_window
 from sadcodec.backends.propagation import Propagation
 from sadcodec.backends.quantization import (
     ColumnCost,
@@ -42,11 +43,9 @@ __all__ = ["CpuBackend", "CpuFitSession", "CpuRefiner"]
 Floats = NDArray[np.float32]
 
 
-def _check(k: int, width: int = 1, height: int = 1) -> None:
+def _check(k: int) -> None:
     if not 1 <= k <= MAX_K:
         raise OptionError(f"K must be 1..{MAX_K}, not {k}")
-    if width < 1 or height < 1:
-        raise OptionError(f"an image of {width} x {height} pixels cannot be rendered")
 
 
 class CpuFitSession:
@@ -371,16 +370,20 @@ class CpuBackend:
         *,
         exact: bool = False,
         max_work: int = 0,
+        window: Window | None = None,
+        place: Place = PLAIN,
     ) -> Floats:
-        """Evaluate a diagram at every pixel: float32 [H, W, C], not clamped.
+        """Evaluate a diagram at every pixel: float32 [rows, columns, C], not clamped.
 
         With `exact` every pixel is computed in float64 (several times slower); without it only
         those whose top K float32 cannot decide. Within 1/255 of the reference either way.
         """
-        _check(k, width, height)
+        _check(k)
+        window = checked_window(window, width, height, place)
+        options = {"max_work": max_work, "window": window, "place": tuple(place)}
         try:
             return _core.render(
-                sites.params, width, height, k, exact, self.threads, self.isa, max_work
+                sites.params, width, height, k, exact, self.threads, self.isa, **options
             )
         except _core.TooMuchWork:
             raise LimitError(

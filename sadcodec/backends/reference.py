@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sadcodec.backends.base import DEFAULT_K, MAX_K
+from sadcodec.backends.place import PLAIN, Place, Window, checked_window
 from sadcodec.errors import OptionError
 from sadcodec.sites import (
     COLOR,
@@ -152,12 +153,16 @@ class Blend:
     value: Floats  # [M, C]
 
 
-def blends(params: Floats, width: int, k: int, pixels: Ints) -> Iterator[Blend]:
+def blends(
+    params: Floats, width: int, k: int, pixels: Ints, place: Place = PLAIN
+) -> Iterator[Blend]:
     """Yield the blends of the pixels (row-major indices [M]), as many at once as memory allows."""
     step = max(1, _LOGITS_AT_ONCE // len(params))
     for start in range(0, len(pixels), step):
         chunk = pixels[start : start + step]
-        points = np.stack([chunk % width + 0.5, chunk // width + 0.5], axis=1)
+        x = place.x + (chunk % width + 0.5) * place.step_x
+        y = place.y + (chunk // width + 0.5) * place.step_y
+        points = np.stack([x, y], axis=1)
         values = logits(params, points)
         ids = top_k(values, k)
         values = np.take_along_axis(values, ids, axis=1)
@@ -173,7 +178,14 @@ def check_k(k: int) -> None:
         raise OptionError(f"K must be 1..{MAX_K}, not {k}")
 
 
-def render(sites: Sites, width: int, height: int, k: int = DEFAULT_K) -> Floats:
+def render(
+    sites: Sites,
+    width: int,
+    height: int,
+    k: int = DEFAULT_K,
+    window: Window | None = None,
+    place: Place = PLAIN,
+) -> Floats:
     """Evaluate a diagram at the centres of all pixels.
 
     Parameters
@@ -181,25 +193,25 @@ def render(sites: Sites, width: int, height: int, k: int = DEFAULT_K) -> Floats:
     sites : Sites
     width, height : int >= 1, px
     k : int, 1..MAX_K
+    window, place
+        As for `Backend.render`.
 
     Returns
     -------
-    float64 [H, W, C]
+    float64 [rows, columns, C]
         Not clamped. A decoder's code value is floor(clamp(y, 0, 1) * M + 0.5), M = 255 or 65535.
 
     Raises
     ------
     OptionError
-        If width, height or k is out of range.
+        If width, height, k, window or place is out of range.
     """
     check_k(k)
-    if width < 1 or height < 1:
-        raise OptionError(f"an image of {width} x {height} pixels cannot be rendered")
+    left, top, columns, rows = checked_window(window, width, height, place)
     params = sites.params.astype(np.float64)
-    image = np.empty((height * width, sites.channels))
-    for blend in blends(params, width, k, np.arange(height * width)):
-        image[blend.pixels] = blend.value
-    return image.reshape(height, width, sites.channels)
+    pixels = (np.arange(top, top + rows)[:, None] * width + np.arange(left, left + columns)).ravel()
+    values = [blend.value for blend in blends(params, width, k, pixels, place)]
+    return np.concatenate(values).reshape(rows, columns, sites.channels)
 
 
 def gradients(

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from sadcodec.backends.base import DEFAULT_K, Start
 from sadcodec.backends.initialize import placed
+from sadcodec.backends.place import PLAIN, Place, Window
 from sadcodec.backends.propagation import Propagation
 from sadcodec.backends.reference import Floats, render
 from sadcodec.backends.reference_fit import ReferenceFitSession
@@ -32,10 +33,12 @@ class ReferenceBackend:
         *,
         exact: bool = True,
         max_work: int = 0,
+        window: Window | None = None,
+        place: Place = PLAIN,
     ) -> Floats:
         """Evaluate a diagram: see `render`; always exact, without limits."""
         del exact, max_work
-        return render(sites, width, height, k)
+        return render(sites, width, height, k, window, place)
 
     def fit_session(
         self,
