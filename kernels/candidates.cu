@@ -19,16 +19,24 @@ struct Rectangle {
   float cx, cy, hx, hy;  // of pixel centres
 };
 
+// Where the raster of pixels lies in the picture, and what rounding moves a corner at most, in px.
+struct Place {
+  float x, y, step_x, step_y, margin;
+};
+
 // Child `child` of the grid of squares of `side` px over the region, cut off at the region's end.
 static __device__ __forceinline__ Rectangle child_rectangle(int child, int children_x, int side,
-                                                            int x0, int y0, int width, int height) {
+                                                            int x0, int y0, int width, int height,
+                                                            const Place& place) {
   const int x = child % children_x * side, y = child / children_x * side;
   const int x1 = x + side < width ? x + side : width, y1 = y + side < height ? y + side : height;
   Rectangle r;
-  r.cx = 0.5f * (static_cast<float>(x0 + x) + static_cast<float>(x0 + x1));
-  r.cy = 0.5f * (static_cast<float>(y0 + y) + static_cast<float>(y0 + y1));
-  r.hx = 0.5f * static_cast<float>(x1 - x - 1);
-  r.hy = 0.5f * static_cast<float>(y1 - y - 1);
+  const float cx = 0.5f * (static_cast<float>(x0 + x) + static_cast<float>(x0 + x1));
+  const float cy = 0.5f * (static_cast<float>(y0 + y) + static_cast<float>(y0 + y1));
+  r.cx = place.x + place.step_x * cx;
+  r.cy = place.y + place.step_y * cy;
+  r.hx = place.step_x * (0.5f * static_cast<float>(x1 - x - 1)) + place.margin;
+  r.hy = place.step_y * (0.5f * static_cast<float>(y1 - y - 1)) + place.margin;
   return r;
 }
 
@@ -164,11 +172,13 @@ using namespace sad;
 extern "C" __global__ void __launch_bounds__(128, 8)
     filter_count(const float* sites, const int* parent_offsets, const int* parent_ids,
                  float* thresholds, int* counts, int parents_x, int parent_side, int children_x,
-                 int side, int x0, int y0, int width, int height, int k, float cut) {
+                 int side, int x0, int y0, int width, int height, float place_x, float place_y,
+                 float step_x, float step_y, float margin, int k, float cut) {
   __shared__ float found[kNarrow / 32 * kMaxK], best[kMaxK];
   __shared__ int kept[kNarrow / 32];
   const int child = blockIdx.x;
-  const Rectangle at = child_rectangle(child, children_x, side, x0, y0, width, height);
+  const Place place{place_x, place_y, step_x, step_y, margin};
+  const Rectangle at = child_rectangle(child, children_x, side, x0, y0, width, height, place);
   const Candidates of =
       candidates_of(child, parent_offsets, parents_x, parent_side, children_x, side);
   count_kept<kNarrow>(sites, parent_ids, of, at, k, cut, thresholds + child, counts + child, found,
@@ -178,12 +188,14 @@ extern "C" __global__ void __launch_bounds__(128, 8)
 extern "C" __global__ void __launch_bounds__(1024)
     filter_count_wide(const float* sites, const int* parent_offsets, const int* parent_ids,
                       float* thresholds, int* counts, int parents_x, int parent_side,
-                      int children_x, int side, int x0, int y0, int width, int height, int k,
+                      int children_x, int side, int x0, int y0, int width, int height,
+                      float place_x, float place_y, float step_x, float step_y, float margin, int k,
                       float cut) {
   __shared__ float found[kWide / 32 * kMaxK], best[kMaxK];
   __shared__ int kept[kWide / 32];
   const int child = blockIdx.x;
-  const Rectangle at = child_rectangle(child, children_x, side, x0, y0, width, height);
+  const Place place{place_x, place_y, step_x, step_y, margin};
+  const Rectangle at = child_rectangle(child, children_x, side, x0, y0, width, height, place);
   const Candidates of =
       candidates_of(child, parent_offsets, parents_x, parent_side, children_x, side);
   count_kept<kWide>(sites, parent_ids, of, at, k, cut, thresholds + child, counts + child, found,
@@ -195,10 +207,12 @@ extern "C" __global__ void __launch_bounds__(1024)
 extern "C" __global__ void __launch_bounds__(128)
     filter_fill(const float* sites, const int* parent_offsets, const int* parent_ids,
                 const float* thresholds, const int* offsets, int* ids, int parents_x,
-                int parent_side, int children_x, int side, int x0, int y0, int width, int height) {
+                int parent_side, int children_x, int side, int x0, int y0, int width, int height,
+                float place_x, float place_y, float step_x, float step_y, float margin) {
   __shared__ int kept[kNarrow / 32];
   const int child = blockIdx.x;
-  const Rectangle at = child_rectangle(child, children_x, side, x0, y0, width, height);
+  const Place place{place_x, place_y, step_x, step_y, margin};
+  const Rectangle at = child_rectangle(child, children_x, side, x0, y0, width, height, place);
   const Candidates of =
       candidates_of(child, parent_offsets, parents_x, parent_side, children_x, side);
   fill_kept<kNarrow>(sites, parent_ids, of, at, thresholds[child], offsets[child],
@@ -209,10 +223,12 @@ extern "C" __global__ void __launch_bounds__(1024)
     filter_fill_wide(const float* sites, const int* parent_offsets, const int* parent_ids,
                      const float* thresholds, const int* offsets, int* ids, int parents_x,
                      int parent_side, int children_x, int side, int x0, int y0, int width,
-                     int height) {
+                     int height, float place_x, float place_y, float step_x, float step_y,
+                     float margin) {
   __shared__ int kept[kWide / 32];
   const int child = blockIdx.x;
-  const Rectangle at = child_rectangle(child, children_x, side, x0, y0, width, height);
+  const Place place{place_x, place_y, step_x, step_y, margin};
+  const Rectangle at = child_rectangle(child, children_x, side, x0, y0, width, height, place);
   const Candidates of =
       candidates_of(child, parent_offsets, parents_x, parent_side, children_x, side);
   fill_kept<kWide>(sites, parent_ids, of, at, thresholds[child], offsets[child], offsets[child + 1],

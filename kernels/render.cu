@@ -16,7 +16,9 @@ struct Evaluated {
   float logit, bound;
 };
 
-static __device__ __forceinline__ Evaluated evaluate(const float* sites, int id, float x, float y) {
+// blur: px that the pixel centre may be off by; 0 for the picture's own, which are exact.
+static __device__ __forceinline__ Evaluated evaluate(const float* sites, int id, float x, float y,
+                                                     float blur) {
   const float4* row = reinterpret_cast<const float4*>(sites) + 4 * static_cast<long long>(id);
   const float4 a = row[0], b = row[1];  // x, y, m0, m1; m2, tau, radius
   const float dx = x - a.x, dy = y - a.y;
@@ -26,6 +28,7 @@ static __device__ __forceinline__ Evaluated evaluate(const float* sites, int id,
   const float u = a.z * dx, v = a.w * dy, w = b.x * dy;
   const float size = (u < 0.0f ? -u : u) + (v < 0.0f ? -v : v) + (w < 0.0f ? -w : w);
   out.bound = (b.y * 4e-7f) * (size + (b.z < 0.0f ? -b.z : b.z));
+  if (blur > 0.0f) out.bound += b.y * blur * (a.z + (a.w < 0.0f ? -a.w : a.w) + b.x);
   return out;
 }
 
@@ -33,19 +36,22 @@ static __device__ __forceinline__ Evaluated evaluate(const float* sites, int id,
 
 using namespace sad;
 
-// out [height][width][C] of the region whose first pixel is (x0, y0), not clamped. exact_sites
-// [count][4] as prepare_exact makes them; all_exact: every pixel in double.
+// out [height][width][C] of the region whose first pixel is (x0, y0), not clamped. Column i of the
+// raster is at place_x + (i + 0.5) step_x. exact_sites [count][4] as prepare_exact makes them;
+// all_exact: every pixel in double.
 extern "C" __global__ void __launch_bounds__(64, 14)
     render_tiles(const float* params, const float* sites, const double* exact_sites,
                  const int* offsets, const int* ids, float* out, int tiles_x, int x0, int y0,
-                 int width, int height, int all_exact) {
+                 int width, int height, double place_x, double place_y, double step_x,
+                 double step_y, float blur, int all_exact) {
   const int tile = blockIdx.x;
   const int column = tile % tiles_x * kTile + threadIdx.x % kTile;
   const int row = tile / tiles_x * kTile + threadIdx.x / kTile;
   if (column >= width || row >= height) return;
   const int begin = offsets[tile], end = offsets[tile + 1];
   const int px = x0 + column, py = y0 + row;
-  const float x = static_cast<float>(px) + 0.5f, y = static_cast<float>(py) + 0.5f;
+  const double exact_x = place_x + (px + 0.5) * step_x, exact_y = place_y + (py + 0.5) * step_y;
+  const float x = static_cast<float>(exact_x), y = static_cast<float>(exact_y);
   float* pixel = out + (static_cast<long long>(row) * width + column) * kChannels;
 
   bool doubtful = all_exact != 0;
@@ -54,13 +60,13 @@ extern "C" __global__ void __launch_bounds__(64, 14)
     SAD_UNROLL
     for (int j = 0; j < SAD_K; ++j) top[j] = -3e38f;
     for (int e = begin; e < end; ++e)
-      next = sad_max(next, sad_insert<SAD_K>(top, evaluate(sites, ids[e], x, y).logit));
+      next = sad_max(next, sad_insert<SAD_K>(top, evaluate(sites, ids[e], x, y, blur).logit));
     const float maximum = top[0], threshold = top[SAD_K - 1];
     float total = 0.0f, worst = 0.0f, blend[kChannels];
     SAD_UNROLL
     for (int c = 0; c < kChannels; ++c) blend[c] = 0.0f;
     for (int e = begin; e < end; ++e) {
-      const Evaluated at = evaluate(sites, ids[e], x, y);
+      const Evaluated at = evaluate(sites, ids[e], x, y, blur);
       if (at.logit + at.bound > maximum - kMatters) worst = sad_max(worst, at.bound);
       if (at.logit < threshold) continue;
       const PreparedSite s = load_site(sites, ids[e]);
@@ -87,7 +93,7 @@ extern "C" __global__ void __launch_bounds__(64, 14)
     const double* site = exact_sites + 4 * static_cast<long long>(id);
     const ExactSite exact{site[0], site[1], site[2], site[3]};
     const float* own = params + static_cast<long long>(id) * kRow;
-    n = sad_insert_pair(logits, top, n, SAD_K, sad_logit_exact(px + 0.5, py + 0.5, own, exact), id);
+    n = sad_insert_pair(logits, top, n, SAD_K, sad_logit_exact(exact_x, exact_y, own, exact), id);
   }
   SAD_UNROLL
   for (int c = 0; c < kChannels; ++c) blend[c] = 0.0;

@@ -17,10 +17,15 @@ def render(
     threads: int,
     isa: str = "",
     max_work: int = 0,
+    window: tuple[int, int, int, int] | None = None,
+    place: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0),
 ) -> Floats: ...
 
 class TooMuchWork(Exception): ...  # noqa: N818
 
+def reaches(
+    params: Floats, width: int, height: int, k: int, starts: list[int], threads: int
+) -> Ints: ...
 def exact_lists(
     params: Floats, width: int, height: int, k: int, threads: int, isa: str = ""
 ) -> Ints: ...

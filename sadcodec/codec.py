@@ -23,8 +23,10 @@ from sadcodec.fit.schedule import RECIPES
 from sadcodec.importance import importance_of
 from sadcodec.metrics import psnr as psnr_of
 from sadcodec.objective import METRICS
+from sadcodec.processors import default_threads
 from sadcodec.quantize import code_values
 from sadcodec.rate import Encoding, Job, encode_to_sites, encode_to_size
+from sadcodec.reach import reach_bytes, with_reach
 from sadcodec.sites import Sites
 from sadcodec.targets.psnr import encode_to_psnr
 from sadcodec.targets.quality import encode_to_quality
@@ -277,7 +279,10 @@ def encode_with_report(
     start = perf_counter()
     image = check_image(image)
     chunks = chunks_of(metadata or {})
-    job, kind, value = start_job(image, attached=bitstream.chunks_size(chunks), **options)
+    carried = bitstream.chunks_size(chunks)
+    groups = options.get("groups")
+    attached = carried + reach_bytes(groups or 1)
+    job, kind, value = start_job(image, attached=attached, **options)
     encoding = run_job(job, kind, value)
     if strict and encoding.warning:
         raise TargetError(encoding.warning)
@@ -285,6 +290,8 @@ def encode_with_report(
     symbols, header = refinement.symbols, job.header
     pixels = job.pixels
     data = bitstream.write(refinement.header, symbols, chunks)
+    if groups is not None:
+        data = with_reach(data, options.get("threads") or default_threads())
     decoded, refused = draw_new(engine, refinement.header, symbols, len(data))
     fitted = code_values(
         engine.render(Sites(encoding.fit_params), header.width, header.height, header.k),
@@ -308,7 +315,7 @@ def encode_with_report(
         warning=refused or encoding.warning or _advice(len(data) - job.attached, pixels),
         recipe=job.recipe,
         weighted_psnr=None if counted is None else psnr_of(image, decoded, weights=counted),
-        metadata_bytes=job.attached,
+        metadata_bytes=carried,
     )
     return data, report
 
@@ -354,7 +361,8 @@ def encode(image: Image, **options: Any) -> bytes:
         "range", or "zstd" for a payload that any zstd library unpacks.
     groups : int, 1..256, optional
         Parts of the picture that are coded alone: damage to a file then costs one of them
-        (`decode` with `repair`). Each takes 60 to 400 bytes. By default one; of the coder "range",
+        (`decode` with `repair`), and a region is read from those that matter there. Each takes 70
+        to 410 bytes. By default one; of the coder "range",
         from 131,072 sites on, one for every 65,536 sites.
     topk : str, optional
         How the fits find the sites of a pixel: "exact", or "propagate" for the approximate map of

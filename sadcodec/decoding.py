@@ -13,12 +13,16 @@ from sadcodec.backends.base import MAX_WORK, Backend
 from sadcodec.bitstream import FileInfo, Header, Limits, Repair, Symbols
 from sadcodec.engine import engine_for
 from sadcodec.errors import DamageWarning, InputError, LimitError, OptionError
+from sadcodec.frame import frame_of
 from sadcodec.processors import default_threads
+from sadcodec.quantize import dequantize
 from sadcodec.refine import draw
 
 __all__ = [
+    "ANY_SIZE",
     "MAX_PIXELS",
     "as_bytes",
+    "check_work",
     "decode",
     "decode_with_report",
     "default_work",
@@ -28,6 +32,8 @@ __all__ = [
 ]
 
 MAX_PIXELS = 1 << 28  # of a decode, unless the caller allows more
+# Of reading sites, whose number their bytes bound: the size of the picture costs nothing.
+ANY_SIZE = Limits(max_pixels=1 << 46)
 _MOST_WORK = 1 << 14
 
 # Evaluations of sites at pixels, by default: of a file, for every byte of it, and at a pixel.
@@ -39,6 +45,9 @@ Image = NDArray[Any]
 def decode(
     data: bytes,
     *,
+    region: tuple[int, int, int, int] | None = None,
+    scale: float | None = None,
+    size: tuple[int, int] | None = None,
     backend: str = "auto",
     threads: int | None = None,
     max_pixels: int | None = None,
@@ -46,18 +55,26 @@ def decode(
     repair: bool = False,
     frame: int | None = None,
 ) -> Image:
-    """Decode the bytes of a ``.sad`` file.
+    """Decode the bytes of a ``.sad`` file, or draw a part of it, or draw it at another size.
 
     Parameters
     ----------
     data : bytes
         Or another object with the buffer interface.
+    region : (x, y, width, height), px, optional
+        The part of the picture to draw: the pixels that the whole picture has there.
+    scale : float > 0, optional
+        Draw this many pixels for each of the picture's along both axes: the diagram is sampled
+        where it is enlarged, and averaged where it is shrunk (`sadcodec.frame`).
+    size : (width, height), px, optional
+        Instead of scale: what the region is drawn as.
     backend : str
         As for `encode`, but "auto" is the CPU: it draws a photograph before CuPy is loaded.
         All agree to within 1 code value.
     threads : int, optional
     max_pixels : int, optional
-        Largest width x height to accept; 2^28 by default.
+        Largest width x height to accept; 2^28 by default. With a region, scale or size it is how
+        many samples may be drawn, and the picture may be larger.
     max_work : int, 0..2^14, optional
         Candidate sites of a pixel, as a mean over the picture, beyond which it is not drawn: bounds
         the time and memory that a hostile file takes (SECURITY.md). By default that of
@@ -79,6 +96,8 @@ def decode(
         damaged or no group of sites is left.
     LimitError
         If it is larger, or takes more work to draw, than the limits.
+    OptionError
+        If the region is not inside the picture, or another argument is out of range.
     BackendError
         If the backend is not available.
 
@@ -89,6 +108,7 @@ def decode(
     """
     options: dict[str, Any] = {"backend": backend, "threads": threads}
     options |= {"max_pixels": max_pixels, "max_work": max_work, "frame": frame}
+    options |= {"region": region, "scale": scale, "size": size}
     picture, report = decode_with_report(data, repair=repair, **options)
     for line in report.messages():
         warnings.warn(line, DamageWarning, stacklevel=2)
@@ -98,6 +118,9 @@ def decode(
 def decode_with_report(
     data: bytes,
     *,
+    region: tuple[int, int, int, int] | None = None,
+    scale: float | None = None,
+    size: tuple[int, int] | None = None,
     backend: str = "auto",
     threads: int | None = None,
     max_pixels: int | None = None,
@@ -119,33 +142,42 @@ def decode_with_report(
     """
     engine = engine_for(backend, threads, "decode")
     limits = limits_for(max_pixels)
-    if max_work is not None and not 0 <= max_work <= _MOST_WORK:
-        raise OptionError(f"max_work must be 0..{_MOST_WORK}, not {max_work}")
+    check_work(max_work)
     content, workers = as_bytes(data), threads or default_threads()
     tell = progress or (lambda *_: None)
     tell(0.0, "reading sites")
-    if frame is not None or bitstream.is_sequence(content, limits):
-        header, symbols = _frame(content, limits, workers, frame)
+    framed = any(option is not None for option in (region, scale, size))
+    reading = ANY_SIZE if framed else limits
+    sequence = frame is not None or bitstream.is_sequence(content, reading)
+    header = bitstream.read_header(content, reading)
+    drawn = frame_of(header.width, header.height, region, scale, size)
+    drawn.check(limits.max_pixels)
+    if sequence:
+        header, symbols = _frame(content, reading, workers, frame)
         report = Repair(len(symbols), (), ())
     elif repair:
-        header, symbols, report = bitstream.salvage(content, limits, workers)
+        header, symbols, report = bitstream.salvage(content, reading, workers)
     else:
-        header, symbols = bitstream.read(content, limits, workers)
+        box = None if region is None else drawn.box
+        header, symbols = bitstream.read(content, reading, workers, box)
         report = Repair(len(symbols), (), ())
-    work = default_work(header, len(content)) if max_work is None else max_work
+    work = default_work(header, len(content), drawn.samples) if max_work is None else max_work
     tell(0.3, "drawing")
-    picture = draw(engine, header, symbols, work)
+    sites = dequantize(symbols, header.width, header.height, header.quantizer)
+    picture = drawn.draw(engine, sites, header.k, header.bit_depth, work)
     tell(1.0, "done")
     return picture, report
 
 
-def default_work(header: Header, file_bytes: int) -> int:
+def default_work(header: Header, file_bytes: int, samples: int | None = None) -> int:
     """Return the limit of candidate sites of a pixel, as a mean, for a file of this size.
 
     128, but in pictures that are large for their file fewer, down to 24: a file of a few bytes must
-    not take minutes. Below 2^25 pixels, and from 0.004 bits per pixel on, it is 128.
+    not take minutes. Below 2^25 pixels, and from 0.004 bits per pixel on, it is 128. Where so many
+    `samples` are drawn instead of the whole picture, it goes by them.
     """
-    most = (_WORK_OF_FILE + _WORK_OF_BYTE * file_bytes) // (header.width * header.height)
+    pixels = header.width * header.height if samples is None else samples
+    most = (_WORK_OF_FILE + _WORK_OF_BYTE * file_bytes) // pixels
     return min(max(most, _LEAST_WORK), MAX_WORK)
 
 
@@ -189,6 +221,12 @@ def info(data: bytes, *, max_pixels: int | None = None) -> FileInfo:
 def limits_for(max_pixels: int | None) -> Limits:
     """Return the limits of a reader; None for the default."""
     return Limits(max_pixels=MAX_PIXELS if max_pixels is None else max_pixels)
+
+
+def check_work(max_work: int | None) -> None:
+    """Raise OptionError unless a limit of work is None or in range."""
+    if max_work is not None and not 0 <= max_work <= _MOST_WORK:
+        raise OptionError(f"max_work must be 0..{_MOST_WORK}, not {max_work}")
 
 
 def as_bytes(data: Any) -> bytes:

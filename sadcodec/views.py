@@ -1,7 +1,8 @@
 """Pictures of a diagram and of what it misses: cells, inverse temperature, error.
 
 Every view is uint8 [H, W, 3], ready for an image file. A backend draws diagrams and nothing else;
-so the views of one are drawings of its sites with other numbers in the place of their colours.
+so the views of one are drawings of its sites with other numbers in the place of their colours. All
+have one sample a pixel, of a raster as `Backend.render` takes it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sadcodec.backends.base import DEFAULT_K, MAX_WORK, Backend
+from sadcodec.backends.place import PLAIN, Place, Window
 from sadcodec.errors import InputError, OptionError
 from sadcodec.sites import COLOR, Sites
 
@@ -40,7 +42,15 @@ _QUANTILES = (0.01, 0.99)  # of the pixels: the range of inverse temperature tha
 _NARROWEST = 2.0  # times; a range is widened to it
 
 
-def top_sites(backend: Backend, sites: Sites, width: int, height: int) -> NDArray[np.int32]:
+def top_sites(
+    backend: Backend,
+    sites: Sites,
+    width: int,
+    height: int,
+    window: Window | None = None,
+    place: Place = PLAIN,
+    max_work: int = MAX_WORK,
+) -> NDArray[np.int32]:
     """Return the site of largest logit at every pixel, the one that weighs most there.
 
     Parameters
@@ -48,6 +58,8 @@ def top_sites(backend: Backend, sites: Sites, width: int, height: int) -> NDArra
     backend : Backend
     sites : Sites
     width, height : int >= 1, px
+    window, place, max_work
+        As for `Backend.render`.
 
     Returns
     -------
@@ -57,7 +69,8 @@ def top_sites(backend: Backend, sites: Sites, width: int, height: int) -> NDArra
     index = np.arange(len(sites))
     halves = np.stack([index & ((1 << _INDEX_BITS) - 1), index >> _INDEX_BITS], axis=1)
     # With K = 1 a pixel has the colour of its first site.
-    drawn = backend.render(_recolored(sites, halves), width, height, 1, max_work=MAX_WORK)
+    options: dict[str, Any] = {"max_work": max_work, "window": window, "place": place}
+    drawn = backend.render(_recolored(sites, halves), width, height, 1, **options)
     low, high = np.moveaxis(np.rint(drawn).astype(np.int32), 2, 0)
     return low | high << _INDEX_BITS
 
@@ -101,6 +114,9 @@ def cells(
     *,
     fill: str = "color",
     borders: bool = True,
+    window: Window | None = None,
+    place: Place = PLAIN,
+    max_work: int = MAX_WORK,
 ) -> Picture:
     """Draw the partition: each pixel has the colour of the site that weighs most there.
 
@@ -114,6 +130,8 @@ def cells(
     borders : bool
         Darken (in dark cells, lighten) the pixels whose neighbour to the right or below belongs to
         another cell.
+    window, place, max_work
+        As for `Backend.render`.
 
     Returns
     -------
@@ -125,7 +143,7 @@ def cells(
         If fill is none of `FILLS`, or width or height is out of range.
     """
     colors = fill_colors(sites, fill)
-    owner = top_sites(backend, sites, width, height)
+    owner = top_sites(backend, sites, width, height, window, place, max_work)
     picture = colors[owner]
     if not borders:
         return picture
@@ -146,6 +164,9 @@ def tau(
     k: int = DEFAULT_K,
     *,
     limits: tuple[float, float] | None = None,
+    window: Window | None = None,
+    place: Place = PLAIN,
+    max_work: int = MAX_WORK,
 ) -> tuple[Picture, tuple[float, float]]:
     """Draw the inverse temperature: dark where the diagram is soft, bright where it is hard.
 
@@ -162,6 +183,8 @@ def tau(
     limits : (low, high), 1/px, 0 < low < high, optional
         What becomes black and white, logarithmic between them. By default those that a hundredth
         of the pixels is under and over, at least a factor of two apart.
+    window, place, max_work
+        As for `Backend.render`.
 
     Returns
     -------
@@ -178,7 +201,8 @@ def tau(
     if limits is not None and not 0.0 < limits[0] < limits[1] < math.inf:
         raise OptionError(f"a range of inverse temperature has 0 < low < high, not {limits}")
     log_tau = _recolored(sites, sites.log_tau[:, None])
-    drawn = backend.render(log_tau, width, height, k, max_work=MAX_WORK)
+    options: dict[str, Any] = {"max_work": max_work, "window": window, "place": place}
+    drawn = backend.render(log_tau, width, height, k, **options)
     values = drawn[:, :, 0].astype(np.float64)
     if limits is None:
         low, high = (float(end) for end in np.quantile(values, _QUANTILES))

@@ -19,6 +19,7 @@ from sadcodec import bitstream
 from sadcodec.attachments import chunks_of
 from sadcodec.backends import get_backend
 from sadcodec.image_io import pnm
+from sadcodec.reach import with_reach
 from sadcodec.refine import draw
 
 FOLDER = Path(__file__).resolve().parent / "golden"
@@ -113,6 +114,7 @@ MAKERS: dict[str, Callable[[], bytes]] = {
     "groups-photo": lambda: fitted(4, bpp=3.0, groups=3),
     "groups-of-one-site": lambda: drawn(6, groups=6, radius=True),
     "groups-coincident": lambda: drawn(31, groups=3, coincident=True),
+    "groups-reach": lambda: with_reach(drawn(90, groups=5)),
     "groups-small": lambda: drawn(4, groups=2, channels=1),
     "groups-small-zstd": lambda: drawn(4, groups=2, channels=1, coder="zstd"),
 }

@@ -163,7 +163,7 @@ def test_decode_options_and_formats(sad: Sad, codec: Codec) -> None:
     options = ["--threads=3", "--backend=reference", "--max-pixels=99", "--max-work=7", "--quiet"]
     assert sad("decode", "in.sad", "-o", "out.png", *options).err == ""
     given = {"threads": 3, "backend": "reference", "max_pixels": 99, "max_work": 7, "repair": False}
-    given["frame"] = None
+    given |= dict.fromkeys(("region", "scale", "size", "frame"))
     assert codec.calls == [{"data": b"stored", **given}]
     for suffix in ("ppm", "tif", "webp", "bmp"):
         assert sad("decode", "in.sad", "-o", f"out.{suffix}").status == 0

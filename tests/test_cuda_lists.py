@@ -87,6 +87,7 @@ def test_the_threshold_is_the_k_th_largest_least_logit():
         thresholds, counts = launcher.cp.empty(4, np.float32), launcher.cp.empty(4, np.int32)
         grid = {"parents_x": 1, "parent_side": 64, "children_x": 2, "side": 32}
         region = {"x0": 0, "y0": 0, "width": 64, "height": 64}
+        region |= {"place_x": 0, "place_y": 0, "step_x": 1, "step_y": 1, "margin": 0}
         arguments = {
             "sites": sites,
             "parent_offsets": launcher.cp.asarray(np.array([0, 700], np.int32)),

@@ -29,7 +29,9 @@ ALLOWED: dict[str, set[str]] = {
     "backends": {"errors", "sites", "processors", "_core"},
     "pool": {"processors", "backends"},
     "views": {"errors", "sites", "backends"},
+    "site_view": {"sites"},
     "quantize": {"errors", "sites", "bitstream"},
+    "reach": {"bitstream", "backends", "quantize"},
     "fit": {"errors", "sites", "backends"},
     "objective": {"metrics", "alpha"},
     "importance": {"errors"},
@@ -43,12 +45,15 @@ ALLOWED: dict[str, set[str]] = {
     },
     "targets": {"fit", "refine", "rate", "alpha"},
     "engine": {"backends"},
-    "decoding": {"errors", "bitstream", "backends", "processors", "refine", "engine"},
+    "frame": {"errors", "sites", "backends", "quantize"},
+    "decoding": {
+        *("errors", "bitstream", "backends", "processors", "quantize", "engine", "frame", "refine"),
+    },
     "attachments": {"errors", "bitstream", "decoding"},
     "codec": {
         *("errors", "sites", "bitstream", "backends", "quantize", "fit", "image_io", "metrics"),
         *("effort", "processors", "objective", "importance", "refine", "rate", "targets"),
-        *("engine", "decoding", "attachments"),
+        *("engine", "decoding", "attachments", "reach"),
     },
     "motion": set(),
     "follow": {
@@ -63,7 +68,8 @@ ALLOWED: dict[str, set[str]] = {
         *("effort", "processors", "refine", "fill", "rate", "decoding", "codec"),
     },
     "diagram": {
-        *("sites", "bitstream", "backends", "quantize", "processors", "views", "decoding"),
+        *("sites", "bitstream", "backends", "quantize", "processors", "views", "site_view"),
+        *("frame", "decoding"),
     },
     "pillow": {"errors", "bitstream", "decoding", "codec"},
     "pillow_hook": {"pillow"},
@@ -75,7 +81,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "cli": {
         *("__init__", "errors", "codec", "bitstream", "evaluate", "image_io", "files", "progress"),
-        *("pool", "cluster", "exchange", "site_list"),
+        *("pool", "cluster", "exchange", "site_list", "views", "diagram"),
         *("sequence", "decoding"),
     },
     "__main__": {"cli"},

@@ -251,3 +251,26 @@ def test_a_large_picture_of_a_few_bytes_cannot_take_long():
     with pytest.raises(LimitError, match="more than 24 on average"):
         sadcodec.decode(data, threads=1)
     assert time.process_time() - start < 8
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory as Linux counts it")
+@pytest.mark.parametrize("size", [(3072, 3072), (700, 700)])
+def test_memory_of_drawing_is_that_of_the_formula(tmp_path, size):
+    """SECURITY.md: a picture, and a band of it at a time."""
+    header, symbols = sample(64, width=3072, height=3072, channels=1)
+    (tmp_path / "a.sad").write_bytes(bitstream.write(header, symbols))
+    script = """if True:
+        import resource, sys
+        import sadcodec
+        data = open(sys.argv[1], "rb").read()
+        peak = lambda: 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        sadcodec.decode(data, region=(0, 0, 99, 99), size=(5, 5), threads=1)
+        before = peak()
+        sadcodec.decode(data, size=(int(sys.argv[2]), int(sys.argv[3])), threads=1)
+        print(peak() - before)
+    """
+    command = [sys.executable, "-c", script, str(tmp_path / "a.sad"), *map(str, size)]
+    used = int(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
+    band = 1024 * 3072
+    assert used < size[0] * size[1] + 10 * band + 100 * 3072 + (2 << 20)
+    assert 2 * (10 * band) < 10 * 3072 * 3072  # far less than the whole in float would take

@@ -89,7 +89,10 @@ static int filter_positions(const SiteColumns& in, Rectangle at, const FilterOpt
                             float* upper, int32_t* kept, float* lower = nullptr) {
   const int n = in.count;
   const float cx = 0.5f * (at.x0 + at.x1), cy = 0.5f * (at.y0 + at.y1);
-  const float half_x = 0.5f * (at.x1 - at.x0), half_y = 0.5f * (at.y1 - at.y0);
+  float half_x = 0.5f * (at.x1 - at.x0), half_y = 0.5f * (at.y1 - at.y0);
+  // Bounds of a square hold for all squares inside of it, but those of rectangles that are cut off
+  // need not: then a larger one could leave out what the list of a smaller one has.
+  if (options.canonical) half_x = half_y = sad_max(half_x, half_y);
   const bool square = half_x == half_y;
   const F hx(half_x), hy(half_y);
   // The two largest lower bounds in each lane: enough to find a threshold that k sites reach,

@@ -106,6 +106,20 @@ nb::ndarray<nb::numpy, float> render(const FloatTable& params, int width, int he
   return to_numpy(std::move(out), {h, w, static_cast<size_t>(channels)});
 }
 
+nb::ndarray<nb::numpy, int32_t> reaches(const FloatTable& params, int width, int height, int k,
+                                        const std::vector<int32_t>& starts, int threads) {
+  const int channels = channels_of(params);
+  require_size(width, height, k, threads);
+  require(!starts.empty() && starts.size() <= (1u << 16), "1 to 2^16 groups");
+  std::vector<int32_t> out(starts.size() * 4);
+  {
+    nb::gil_scoped_release release;
+    sad::reaches(sad::kernels(), params.data(), static_cast<int>(params.shape(0)), channels, width,
+                 height, k, starts, threads, out.data());
+  }
+  return to_numpy(std::move(out), {starts.size(), size_t{4}});
+}
+
 nb::ndarray<nb::numpy, int32_t> exact_lists(const FloatTable& params, int width, int height, int k,
                                             int threads, const std::string& isa) {
   const int channels = channels_of(params);
@@ -158,6 +172,9 @@ NB_MODULE(_core, m) {
         nb::arg("exact"), nb::arg("threads"), nb::arg("isa") = "", nb::arg("max_work") = 0,
         nb::arg("window").none() = nb::none(), nb::arg("place") = Place{0.0, 0.0, 1.0, 1.0});
   nb::exception<sad::TooMuchWork>(m, "TooMuchWork");
+
+  m.def("reaches", &reaches, nb::arg("params"), nb::arg("width"), nb::arg("height"), nb::arg("k"),
+        nb::arg("starts"), nb::arg("threads"));
 
   m.def("exact_lists", &exact_lists, nb::arg("params"), nb::arg("width"), nb::arg("height"),
         nb::arg("k"), nb::arg("threads"), nb::arg("isa") = "");

@@ -3,10 +3,14 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cull.h"
 #include "work_budget.h"
 
 namespace sad {
 namespace {
+
+// Logits 16 under a pixel's maximum weigh 1e-7: K of them stay far under a code value.
+constexpr float kCut = 16.0f;
 
 bool is_plain(const Raster& r) {
   return r.x0 == 0.0 && r.y0 == 0.0 && r.step_x == 1.0 && r.step_y == 1.0;
@@ -27,15 +31,36 @@ Extent tiles_of(const Drawing& d) {
                 std::min((w.y1 + kTile - 1) / kTile * kTile, d.height)};
 }
 
+// The parameters of the sites that can matter in a part of a raster.
+std::vector<float> rows_near(const float* params, int count, int channels, int k,
+                             const Raster& raster, Extent of) {
+  const double tile =
+      kTile * std::max(raster.step_x, raster.step_y) * std::sqrt(0.5) + 2.0 * raster.margin;
+  const std::vector<int> kept =
+      cull_sites(params, count, channels, k, raster.x0 + of.x0 * raster.step_x,
+                 raster.y0 + of.y0 * raster.step_y, raster.x0 + of.x1 * raster.step_x,
+                 raster.y0 + of.y1 * raster.step_y, tile);
+  const size_t columns = static_cast<size_t>(kColor + channels);
+  std::vector<float> out(kept.size() * columns);
+  for (size_t i = 0; i < kept.size(); ++i)
+    std::copy_n(params + kept[i] * columns, columns, out.data() + i * columns);
+  return out;
+}
+
 }  // namespace
 
 void render(const Kernels& kernels, const float* params, int count, int channels, Drawing drawing,
             int threads, float* out) {
-  // Logits 16 under a pixel's maximum weigh 1e-7: K of them stay far under a code value.
-  constexpr float kCut = 16.0f;
   const bool plain = is_plain(drawing.raster);
   drawing.raster.margin = plain ? 0.0f : margin_of(drawing);
   const Extent of = tiles_of(drawing);
+  const bool part = of.x1 - of.x0 < drawing.width || of.y1 - of.y0 < drawing.height;
+  std::vector<float> near;
+  if (part || !plain) {
+    near = rows_near(params, count, channels, drawing.k, drawing.raster, of);
+    params = near.data();
+    count = static_cast<int>(near.size() / (kColor + channels));
+  }
   ThreadPool pool(threads);
   auto scratch = make_scratch(pool);
   PreparedSites sites;
@@ -46,12 +71,48 @@ void render(const Kernels& kernels, const float* params, int count, int channels
   FilterOptions options{drawing.k, kCut, drawing.max_work > 0 ? &budget : nullptr};
   options.raster = drawing.raster;
   options.canonical = true;
-  options.cull = of.x1 - of.x0 < drawing.width || of.y1 - of.y0 < drawing.height;
+  options.cull = part;
   visit_tiles(kernels, sites, of, options, pool, scratch,
               [&](int, int x0, int y0, const int32_t* ids, int n, UnitScratch* memory) {
                 kernels.render_tile(target, x0, y0, ids, n, memory);
               });
   if (budget.exceeded()) throw TooMuchWork("too many sites matter at one pixel");
+}
+
+void reaches(const Kernels& kernels, const float* params, int count, int channels, int width,
+             int height, int k, const std::vector<int32_t>& starts, int threads, int32_t* out) {
+  ThreadPool pool(threads);
+  auto scratch = make_scratch(pool);
+  PreparedSites sites;
+  prepare_sites(params, count, channels, pool, &sites);
+  FilterOptions options{k, kCut};
+  options.raster.margin = 0.5f;  // what lies between the pixels' centres too
+  options.canonical = true;
+  const size_t groups = starts.size();
+  std::vector<std::vector<Extent>> found(pool.size());
+  for (auto& of : found) of.assign(groups, Extent{width, height, 0, 0});
+  visit_tiles(kernels, sites, Extent{0, 0, width, height}, options, pool, scratch,
+              [&](int worker, int x0, int y0, const int32_t* ids, int n, UnitScratch*) {
+                for (int i = 0; i < n; ++i) {
+                  const auto after = std::upper_bound(starts.begin(), starts.end(), ids[i]);
+                  if (after == starts.begin()) continue;
+                  Extent& e = found[worker][after - starts.begin() - 1];
+                  e = Extent{std::min(e.x0, x0), std::min(e.y0, y0), std::max(e.x1, x0 + kTile),
+                             std::max(e.y1, y0 + kTile)};
+                }
+              });
+  for (size_t g = 0; g < groups; ++g) {
+    Extent all{width, height, 0, 0};
+    for (const auto& of : found) {
+      all = Extent{std::min(all.x0, of[g].x0), std::min(all.y0, of[g].y0),
+                   std::max(all.x1, of[g].x1), std::max(all.y1, of[g].y1)};
+    }
+    const bool none = all.x0 >= all.x1;
+    out[4 * g] = none ? 0 : all.x0;
+    out[4 * g + 1] = none ? 0 : all.y0;
+    out[4 * g + 2] = none ? 0 : std::min(all.x1, width);
+    out[4 * g + 3] = none ? 0 : std::min(all.y1, height);
+  }
 }
 
 }  // namespace sad

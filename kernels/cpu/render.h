@@ -29,5 +29,10 @@ struct Drawing {
 void render(const Kernels& kernels, const float* params, int count, int channels, Drawing drawing,
             int threads, float* out);
 
+// For each run of sites, from starts[g] up to the next, the rectangle x0, y0, x1, y1 in px of the
+// picture outside of which none of them can matter, out [groups][4]; empty where none does.
+void reaches(const Kernels& kernels, const float* params, int count, int channels, int width,
+             int height, int k, const std::vector<int32_t>& starts, int threads, int32_t* out);
+
 }  // namespace sad
 #endif  // SAD_CPU_RENDER_H_

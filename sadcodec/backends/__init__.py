@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING
 from sadcodec.errors import BackendError, BackendWarning, OptionError
 
 if TYPE_CHECKING:
-    from sadcodec.backends.base import Backend
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["BACKENDS", "get_backend", "resolve_backend"]
+    from sadcodec.backends.base import Backend
+    from sadcodec.sites import Sites
+
+__all__ = ["BACKENDS", "get_backend", "resolve_backend", "sample"]
 
 BACKENDS = ("auto", "cpu", "cuda", "reference")
 
@@ -65,6 +69,13 @@ def get_backend(name: str = "auto", threads: int | None = None) -> Backend:
     except ImportError as error:
         raise BackendError(f"backend cpu: it cannot be loaded: {error}") from error
     return CpuBackend(threads)
+
+
+def sample(sites: Sites, points: ArrayLike, k: int) -> NDArray[np.float64]:
+    """Return the colours of a diagram at points: see `sadcodec.backends.reference_sample`."""
+    from sadcodec.backends.reference_sample import sample as by_definition
+
+    return by_definition(sites, points, k)
 
 
 def resolve_backend(name: str = "auto") -> str:

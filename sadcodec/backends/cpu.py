@@ -7,7 +7,9 @@ float64 the pixels where that bound could matter, so that it takes the reference
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -380,7 +382,7 @@ class CpuBackend:
         """
         _check(k)
         window = checked_window(window, width, height, place)
-        options = {"max_work": max_work, "window": window, "place": tuple(place)}
+        options: dict[str, Any] = {"max_work": max_work, "window": window, "place": tuple(place)}
         try:
             return _core.render(
                 sites.params, width, height, k, exact, self.threads, self.isa, **options
@@ -390,6 +392,28 @@ class CpuBackend:
                 f"too many of its {len(sites)} sites matter at one pixel: more than {max_work} on"
                 " average in a part of the picture"
             ) from None
+
+    def reaches(
+        self, sites: Sites, width: int, height: int, k: int, starts: Sequence[int]
+    ) -> NDArray[np.int32]:
+        """Return where in a picture each run of sites can matter.
+
+        Parameters
+        ----------
+        sites : Sites
+        width, height : int, px
+        k : int, 1..MAX_K
+        starts : ascending int [G]
+            The first site of each run; the last one goes to the end.
+
+        Returns
+        -------
+        int32 [G, 4], px
+            x0, y0, x1, y1: no point of the picture outside of it, at the centre of a pixel or
+            between them, needs a site of the run. Empty where no point does.
+        """
+        _check(k)
+        return _core.reaches(sites.params, width, height, k, list(starts), self.threads)
 
     def fit_session(
         self,

@@ -15,6 +15,7 @@ from sadcodec.backends.cuda_fit import CudaFitSession
 from sadcodec.backends.cuda_refine import CudaRefiner
 from sadcodec.backends.cuda_render import render
 from sadcodec.backends.launch import Launcher, Runtime
+from sadcodec.backends.place import PLAIN, Place, Window, checked_window
 from sadcodec.backends.propagation import Propagation
 from sadcodec.errors import OptionError
 from sadcodec.processors import default_threads
@@ -56,15 +57,16 @@ class CudaBackend:
         *,
         exact: bool = False,
         max_work: int = 0,  # noqa: ARG002 (a limit of the CPU backend)
+        window: Window | None = None,
+        place: Place = PLAIN,
     ) -> Floats:
-        """Evaluate a diagram at every pixel: float32 [H, W, C], not clamped.
+        """Evaluate a diagram at every pixel: float32 [rows, columns, C], not clamped.
 
         With `exact` every pixel is computed in float64; without it only those whose top K float32
         cannot decide. Within 1/255 of the reference either way.
         """
-        if width < 1 or height < 1:
-            raise OptionError(f"an image of {width} x {height} pixels cannot be rendered")
-        return render(self._launcher(k, sites.channels), sites, width, height, exact=exact)
+        window = checked_window(window, width, height, place)
+        return render(self._launcher(k, sites.channels), sites, window, place, exact=exact)
 
     def fit_session(
         self,

@@ -13,8 +13,18 @@ import numpy as np
 
 from sadcodec.backends.cuda_ragged import Ragged
 from sadcodec.backends.launch import Array, Kernel, Launcher, Scalar
+from sadcodec.backends.place import PLAIN, Place
 
-__all__ = ["ENTRY_BYTES", "TILE", "Region", "SiteEntries", "TileLists", "grid_sides", "tile_count"]
+__all__ = [
+    "ENTRY_BYTES",
+    "TILE",
+    "Region",
+    "SiteEntries",
+    "TileLists",
+    "grid_sides",
+    "rounding",
+    "tile_count",
+]
 
 TILE = 8  # px
 
@@ -39,6 +49,11 @@ _GRID = (
     Scalar("y0", np.int32),
     Scalar("width", np.int32),
     Scalar("height", np.int32),
+    Scalar("place_x", np.float32),
+    Scalar("place_y", np.float32),
+    Scalar("step_x", np.float32),
+    Scalar("step_y", np.float32),
+    Scalar("margin", np.float32),
 )
 _PARENTS = (
     Array("sites", np.float32, "N", 16),
@@ -95,12 +110,22 @@ def grid_sides(width: int, height: int, sites: int) -> tuple[int, ...]:
     return tuple(sides)
 
 
+def rounding(region: Region, place: Place) -> float:
+    """Return by how many px a corner of a rectangle, computed in float32, may be off."""
+    if place == PLAIN:
+        return 0.0
+    x = abs(place.x) + (region[0] + region[2]) * place.step_x
+    y = abs(place.y) + (region[1] + region[3]) * place.step_y
+    return max(x, y) * 2.0**-21
+
+
 class _Level(Ragged):
     """One grid of squares, and the list of each square."""
 
-    def __init__(self, launcher: Launcher, region: Region, side: int) -> None:
+    def __init__(self, launcher: Launcher, region: Region, side: int, place: Place) -> None:
         super().__init__(launcher, tile_count(region[2], region[3], side))
         self._region = region
+        self._place = place
         self.side = side
         self.across = -(-region[2] // side)
         self._thresholds = launcher.cp.empty(self.count, np.float32)
@@ -121,6 +146,11 @@ class _Level(Ragged):
             "y0": y0,
             "width": width,
             "height": height,
+            "place_x": self._place.x,
+            "place_y": self._place.y,
+            "step_x": self._place.step_x,
+            "step_y": self._place.step_y,
+            "margin": rounding(self._region, self._place),
             "thresholds": self._thresholds,
         }
         launch = self._launcher.launch
@@ -147,15 +177,18 @@ class _Everything:
 class TileLists:
     """The sites that can matter in each 8 x 8 tile of a region, tiles in raster order.
 
+    The region is one of a raster that lies in the picture as `place` says.
+
     Attributes
     ----------
     tiles, tiles_x : int
         Number of tiles, and of those side by side.
     """
 
-    def __init__(self, launcher: Launcher, region: Region) -> None:
+    def __init__(self, launcher: Launcher, region: Region, place: Place = PLAIN) -> None:
         self._launcher = launcher
         self._region = region
+        self._place = place
         self._levels: list[_Level] = []  # chosen at the first build: fits begin with most sites
         self.tiles = tile_count(region[2], region[3])
         self.tiles_x = -(-region[2] // TILE)
@@ -185,7 +218,9 @@ class TileLists:
         """
         if not self._levels:
             sides = grid_sides(self._region[2], self._region[3], len(sites))
-            self._levels = [_Level(self._launcher, self._region, side) for side in sides]
+            self._levels = [
+                _Level(self._launcher, self._region, side, self._place) for side in sides
+            ]
         if self._all is None or len(self._all.ids) != len(sites):
             self._all = _Everything(self._launcher, len(sites))
         parents: _Level | _Everything = self._all

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sadcodec.backends.cuda_fit_kernels import PREPARE_SITES
-from sadcodec.backends.cuda_lists import TILE, Region, TileLists
+from sadcodec.backends.cuda_lists import TILE, Region, TileLists, rounding
 from sadcodec.backends.launch import Array, Kernel, Launcher, Scalar
+from sadcodec.backends.place import Place, Window
 from sadcodec.errors import BackendError
 from sadcodec.sites import Sites
 
@@ -52,6 +53,11 @@ RENDER_TILES = Kernel(
         Scalar("y0", np.int32),
         Scalar("width", np.int32),
         Scalar("height", np.int32),
+        Scalar("place_x", np.float64),
+        Scalar("place_y", np.float64),
+        Scalar("step_x", np.float64),
+        Scalar("step_y", np.float64),
+        Scalar("blur", np.float32),
         Scalar("all_exact", np.int32),
     ),
     64,
@@ -60,9 +66,9 @@ RENDER_TILES = Kernel(
 
 
 def render(
-    launcher: Launcher, sites: Sites, width: int, height: int, *, exact: bool
+    launcher: Launcher, sites: Sites, window: Window, place: Place, *, exact: bool
 ) -> NDArray[np.float32]:
-    """Evaluate a diagram at every pixel, float32 [H, W, C], not clamped.
+    """Evaluate a diagram at a window of a raster, float32 [rows, columns, C], not clamped.
 
     Raises
     ------
@@ -70,6 +76,7 @@ def render(
         If the device has no memory for a band of the image and the sites.
     """
     cp = launcher.cp
+    left, top, width, height = window
     count, channels = len(sites.params), sites.channels
     rows = max(TILE, min(height, BAND_PIXELS // width // TILE * TILE))
     need = count * _SITE_BYTES + min(rows, height) * width * _PIXEL_BYTES
@@ -90,19 +97,19 @@ def render(
         launcher.launch(PREPARE_EXACT, blocks, {"params": params, "exact": doubles, "count": count})
         diagram = {"params": params, "sites": prepared, "exact_sites": doubles}
         if rows >= height:
-            return _render_band(launcher, diagram, (0, 0, width, height), exact=exact)
+            return _render_band(launcher, diagram, window, place, exact=exact)
         image = np.empty((height, width, channels), np.float32)
         for y0 in range(0, height, rows):
-            band = (0, y0, width, min(rows, height - y0))
-            image[y0 : y0 + rows] = _render_band(launcher, diagram, band, exact=exact)
+            band = (left, top + y0, width, min(rows, height - y0))
+            image[y0 : y0 + rows] = _render_band(launcher, diagram, band, place, exact=exact)
         return image
 
 
 def _render_band(
-    launcher: Launcher, diagram: dict[str, Any], band: Region, *, exact: bool
+    launcher: Launcher, diagram: dict[str, Any], band: Region, place: Place, *, exact: bool
 ) -> NDArray[np.float32]:
     x0, y0, width, height = band
-    lists = TileLists(launcher, band)
+    lists = TileLists(launcher, band, place)
     lists.build(diagram["sites"], launcher.defines["SAD_K"], _CUT)
     out = launcher.cp.empty((height, width, launcher.defines["SAD_CHANNELS"]), np.float32)
     arguments = {
@@ -115,6 +122,11 @@ def _render_band(
         "y0": y0,
         "width": width,
         "height": height,
+        "place_x": place.x,
+        "place_y": place.y,
+        "step_x": place.step_x,
+        "step_y": place.step_y,
+        "blur": rounding(band, place),
         "all_exact": exact,
     }
     launcher.launch(RENDER_TILES, lists.tiles, arguments)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from .container import Chunk
 from .costs import ColumnCosts, symbol_costs
-from .header import CODERS, MAX_GRID, Header, Limits
+from .header import CODERS, MAX_GRID, Header, Limits, header_crc
 from .opening import read_front
 from .payload import GroupFields, Payload, decode_payload, encode_payload
+from .reach import REACH, REACH_BYTES, pack_reach
 from .repair import Damage, LostSites, Repair, salvage, salvage_metadata
 from .sadfile import (
     METADATA,
@@ -18,9 +19,12 @@ from .sadfile import (
     FileInfo,
     chunks_size,
     file_size,
+    group_starts,
+    insert_chunk,
     inspect,
     metadata,
     read,
+    read_header,
     write,
 )
 from .sequence import (
@@ -52,6 +56,8 @@ __all__ = [
     "MAX_GRID",
     "MAX_GROUPS",
     "METADATA",
+    "REACH",
+    "REACH_BYTES",
     "Chunk",
     "ChunkInfo",
     "ColumnCosts",
@@ -75,13 +81,18 @@ __all__ = [
     "encode_payload",
     "file_size",
     "from_table",
+    "group_starts",
     "groups_for",
+    "header_crc",
+    "insert_chunk",
     "inspect",
     "is_sequence",
     "metadata",
     "open_sequence",
+    "pack_reach",
     "read",
     "read_front",
+    "read_header",
     "salvage",
     "salvage_metadata",
     "symbol_costs",

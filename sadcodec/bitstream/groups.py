@@ -30,6 +30,7 @@ __all__ = [
     "decode_chunk",
     "decode_chunks",
     "group_fields",
+    "listed_groups",
     "site_chunks",
 ]
 
@@ -101,10 +102,8 @@ def decode_chunk(
         raise BitstreamError(f"{chunk.label}: {error}") from None
 
 
-def decode_chunks(
-    header: Header, header_crc: int, chunks: Sequence[Chunk], threads: int = 1
-) -> tuple[Symbols, NDArray[np.float64]]:
-    """Symbols and column costs of all chunks of sites of a whole file.
+def listed_groups(header: Header, header_crc: int, chunks: Sequence[Chunk]) -> list[GroupFields]:
+    """Fields of all chunks of sites of a whole file; those of a single one are made up.
 
     Raises
     ------
@@ -112,7 +111,7 @@ def decode_chunks(
         If the chunks do not hold exactly the sites that the header says.
     """
     if chunks[0].type not in GROUPED:
-        return decode_chunk(header, chunks[0], None, threads)
+        return [GroupFields(0, header.site_count, 0, 0, 0)]
     listed: list[GroupFields] = []
     for chunk in chunks:
         fields = group_fields(header, header_crc, chunk, listed[-1] if listed else None)
@@ -121,6 +120,31 @@ def decode_chunks(
         listed.append(fields)
     if listed[-1].end != header.site_count:
         raise BitstreamError(f"{chunks[-1].label}: file ends before the other groups of sites")
+    return listed
+
+
+def decode_chunks(
+    header: Header,
+    header_crc: int,
+    chunks: Sequence[Chunk],
+    threads: int = 1,
+    wanted: set[int] | None = None,
+) -> tuple[Symbols, NDArray[np.float64]]:
+    """Symbols and column costs of the chunks of sites of a whole file.
+
+    With a set `wanted`, which is not empty, of those with these numbers alone.
+
+    Raises
+    ------
+    BitstreamError
+        If the chunks do not hold exactly the sites that the header says.
+    """
+    if chunks[0].type not in GROUPED:
+        return decode_chunk(header, chunks[0], None, threads)
+    listed = listed_groups(header, header_crc, chunks)
+    if wanted is not None:
+        chunks = [chunk for number, chunk in enumerate(chunks) if number in wanted]
+        listed = [fields for number, fields in enumerate(listed) if number in wanted]
     workers = min(threads, len(chunks))
     if workers == 1:
         parts = [decode_chunk(header, c, f) for c, f in zip(chunks, listed)]

@@ -8,9 +8,18 @@ from dataclasses import dataclass, replace
 from sadcodec.errors import BitstreamError, LimitError, OptionError
 
 from .container import CHUNK_OVERHEAD, MAX_CHUNKS, Chunk, iterate_chunks, pack_chunk
-from .groups import FIELD_BYTES, SITE_TYPES, coder_of, decode_chunks, site_chunks
+from .groups import (
+    FIELD_BYTES,
+    SITE_TYPES,
+    coder_of,
+    decode_chunks,
+    listed_groups,
+    site_chunks,
+)
 from .header import Header, Limits, header_crc, pack_header, unpack_header
 from .payload import CHUNK_TYPES, Payload, column_names, encode_payload
+from .reach import REACH, unpack_reach
+from .region import Box
 from .symbols import MAX_GROUPS, Symbols
 from .zstd_profile import pack_metadata, unpack_metadata
 
@@ -22,9 +31,12 @@ __all__ = [
     "chunks_size",
     "file_size",
     "first_metadata",
+    "group_starts",
+    "insert_chunk",
     "inspect",
     "metadata",
     "read",
+    "read_header",
     "unpacked",
     "write",
 ]
@@ -142,8 +154,24 @@ def file_size(header: Header, payload: Payload) -> int:
     return len(pack_header(header)) + groups * each + sum(len(data) for _, data in payload.groups)
 
 
-def read(data: bytes, limits: Limits | None = None, threads: int = 1) -> tuple[Header, Symbols]:
+def read_header(data: bytes, limits: Limits | None = None) -> Header:
+    """The header of a file, without what its chunks add: the coder and the number of groups.
+
+    Raises
+    ------
+    BitstreamError, LimitError
+        As `read`, of the header alone.
+    """
+    return unpack_header(data, limits or Limits())[0]
+
+
+def read(
+    data: bytes, limits: Limits | None = None, threads: int = 1, region: Box | None = None
+) -> tuple[Header, Symbols]:
     """Header and symbols of a file, sites in traversal order.
+
+    With a `region` (x0, y0, x1, y1), px of the picture, groups of which the file says that they do
+    not matter there may be left out: they are checked, but not decoded.
 
     Raises
     ------
@@ -152,9 +180,55 @@ def read(data: bytes, limits: Limits | None = None, threads: int = 1) -> tuple[H
     LimitError
         If it asks for more than `limits`.
     """
-    header, _, sites = _parse(data, limits or Limits())
-    symbols, _ = decode_chunks(header, header_crc(data), sites, threads)
+    header, others, sites = _parse(data, limits or Limits())
+    wanted = None if region is None else _wanted(data, header, others, len(sites), region)
+    symbols, _ = decode_chunks(header, header_crc(data), sites, threads, wanted)
     return header, symbols
+
+
+def _wanted(
+    data: bytes, header: Header, others: Sequence[Chunk], groups: int, region: Box
+) -> set[int] | None:
+    """Numbers of the groups that matter in a region; None for all."""
+    content = next((chunk.data for chunk in others if chunk.type == REACH), None)
+    if content is None or groups == 1:
+        return None
+    boxes = unpack_reach(content, header_crc(data), header.width, header.height, groups)
+    if boxes is None:
+        return None
+    x0, y0, x1, y1 = region
+    wanted = {
+        number
+        for number, box in enumerate(boxes)
+        if box[0] < x1 and x0 < box[2] and box[1] < y1 and y0 < box[3]
+    }
+    return wanted or None  # a picture has sites everywhere
+
+
+def insert_chunk(data: bytes, name: bytes, content: bytes) -> bytes:
+    """A file with an ancillary chunk before its others.
+
+    Raises
+    ------
+    OptionError
+        If the type is no ancillary one.
+    """
+    if not name[:1].islower():
+        raise OptionError(f"chunk type {name!r} is not ancillary")
+    _, end = unpack_header(data, Limits(max_pixels=1 << 62))
+    return data[:end] + pack_chunk(name, content) + data[end:]
+
+
+def group_starts(data: bytes, limits: Limits | None = None) -> list[int]:
+    """The first site of each group of a file, in stored order.
+
+    Raises
+    ------
+    BitstreamError, LimitError
+        As `read`, but the sites themselves are not decoded.
+    """
+    header, _, sites = _parse(data, limits or Limits())
+    return [fields.first for fields in listed_groups(header, header_crc(data), sites)]
 
 
 def metadata(data: bytes, limits: Limits | None = None) -> tuple[tuple[bytes, bytes], ...]:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from sadcodec import files
-from sadcodec.cli import arguments, batch, common
+from sadcodec.cli import arguments, batch, common, framing
 from sadcodec.cli.completion import complete_files, complete_folders
 from sadcodec.cli.frames import decode_to_folder
 from sadcodec.cli.help import Command
@@ -30,6 +30,7 @@ _SUFFIXES = ("png", "pgm", "ppm", "pam", "pnm", "tif", "jpg", "webp", "bmp")
     common=("output", "out_dir", "force", "quiet"),
     sections={
         "Output": ("output", "out_dir", "suffix", "frame", "strip", "force"),
+        "Parts, sizes and views": ("region", "scale", "size", "view", "original"),
         "Damaged and hostile files": ("repair", "max_pixels", "max_work"),
         "Machine": ("threads", "backend"),
         "Reports": ("as_json", "verbose", "quiet", "brief", "help"),
@@ -66,6 +67,8 @@ _SUFFIXES = ("png", "pgm", "ppm", "pam", "pnm", "tif", "jpg", "webp", "bmp")
     metavar="N",
     help="Of a sequence: this frame, counted from 0.",
 )
+@framing.framing_options
+@framing.view_options
 @common.max_pixels_option
 @click.option(
     "--max-work",
@@ -98,6 +101,11 @@ def decode(
     out_dir: str | None,
     suffix: str | None,
     frame: int | None,
+    region: tuple[int, int, int, int] | None,
+    scale: float | None,
+    size: tuple[int, int] | None,
+    view: str | None,
+    original: str | None,
     max_pixels: int | None,
     max_work: int | None,
     repair: bool,
@@ -116,6 +124,7 @@ def decode(
 
     ICC profile, Exif and XMP go to png, jpg, webp and tif. To other formats the image goes turned
     as the Exif orientation says, with a warning of what is left out.
+    With --region, --scale or --size, --max-pixels limits what is drawn: the picture may be larger.
 
     A damaged file is an error that names the chunk and its offset, unless --repair is given. With
     --out-dir a file that fails is reported on stderr, and by an "error" in its line of JSON; the
@@ -127,15 +136,18 @@ def decode(
         "max_pixels": max_pixels,
         "max_work": max_work,
         "repair": repair,
+        "region": region,
+        "scale": scale,
+        "size": size,
         "frame": frame,
     }
-    if repair and frame is not None:
-        raise click.UsageError("--repair is for single pictures, without --frame.")
+    framing.check_view(view, original, options)
 
     def decode_one(source: str, target: str, kind: str) -> None:
         stages = Stages()
+        decode_it = framing.View(view, original, options) if view else None
         decoded = _decode(
-            source, target, kind, options, stages, force=force, strip=strip, quiet=quiet
+            source, target, kind, options, stages, decode_it, force=force, strip=strip, quiet=quiet
         )
         for line in (*decoded.repair.messages(), *decoded.problems):
             common.note(f"sad: {common.shown(source)}: warning: {line}", False)
@@ -145,6 +157,8 @@ def decode(
             common.note(f"sad: {name}: {stages.text()}", False)
         if as_json:
             record = _record(source, target, decoded, repair)
+            if view:
+                record["view"] = view
             common.report_json(record, target == files.STANDARD)
         else:
             common.note(_sentence(target, decoded), quiet)
@@ -221,20 +235,27 @@ def _decode(
     kind: str,
     options: dict[str, Any],
     stages: Stages,
+    view: framing.View | None,
     *,
     force: bool,
     strip: bool,
     quiet: bool,
 ) -> _Decoded:
     """Read, decode and write one file; a Failure names what is wrong with which file."""
-    from sadcodec import codec, image_io
+    from sadcodec import codec, decoding, image_io
 
     with common.blame(source):
         data = arguments.read_coded(source)
         start = time.perf_counter()
-        image, report = codec.decode_with_report(data, **options, progress=stages)
+        if view is None:
+            image, report = codec.decode_with_report(data, **options, progress=stages)
+        else:
+            stages.enter(f"drawing {view.name}")
+            image, report = view.draw(data)
         seconds = time.perf_counter() - start
-        found, problems = codec.metadata_left(data, max_pixels=options["max_pixels"])
+        framed = view or any(options[name] is not None for name in ("region", "scale", "size"))
+        most = decoding.ANY_SIZE.max_pixels if framed else options["max_pixels"]
+        found, problems = codec.metadata_left(data, max_pixels=most)
     kept = {} if strip else image_io.holds(kind, image.shape[2], found)
     if "exif" in found and "exif" not in kept:
         image = image_io.oriented(image, found["exif"])

@@ -126,6 +126,10 @@ def decode_to_folder(
 
     if options["repair"]:
         raise common.Failure(common.shown(source), "--repair is for single pictures")
+    if any(options[name] is not None for name in ("region", "scale", "size")):
+        raise common.Failure(
+            common.shown(source), "--region, --scale and --size of a sequence need --frame"
+        )
     count = len(opened)
     name = os.path.splitext(os.path.basename(source))[0]
     digits = len(str(count - 1))

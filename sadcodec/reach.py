@@ -1,0 +1,40 @@
+"""Say in a file with groups where each of them matters, so that a region can be drawn from few."""
+
+from __future__ import annotations
+
+from sadcodec import bitstream
+from sadcodec.bitstream import REACH, Limits
+from sadcodec.quantize import dequantize
+
+__all__ = ["reach_bytes", "with_reach"]
+
+_CHUNK_OVERHEAD = 12 + 4
+
+
+def reach_bytes(groups: int) -> int:
+    """Return how many bytes `with_reach` adds to a file of so many groups, 0 if it has one."""
+    return _CHUNK_OVERHEAD + bitstream.REACH_BYTES * groups if groups > 1 else 0
+
+
+def with_reach(data: bytes, threads: int = 1) -> bytes:
+    """Add the chunk to a ``.sad`` file that has none; a file of one group stays as it is.
+
+    Takes about the time of a decode.
+
+    Raises
+    ------
+    BitstreamError
+        If the file is damaged.
+    """
+    from sadcodec.backends.cpu import CpuBackend
+
+    limits = Limits(max_pixels=1 << 46)
+    starts = bitstream.group_starts(data, limits)
+    if len(starts) == 1:
+        return data
+    header, symbols = bitstream.read(data, limits, threads)
+    sites = dequantize(symbols, header.width, header.height, header.quantizer)
+    boxes = CpuBackend(threads).reaches(sites, header.width, header.height, header.k, starts)
+    crc = bitstream.header_crc(data)
+    content = bitstream.pack_reach(crc, header.width, header.height, boxes.tolist())
+    return bitstream.insert_chunk(data, REACH, content)
