@@ -148,19 +148,20 @@ def decode_with_report(
     tell(0.0, "reading sites")
     framed = any(option is not None for option in (region, scale, size))
     reading = ANY_SIZE if framed else limits
-    sequence = frame is not None or bitstream.is_sequence(content, reading)
-    header = bitstream.read_header(content, reading)
-    drawn = frame_of(header.width, header.height, region, scale, size)
-    drawn.check(limits.max_pixels)
-    if sequence:
+    if frame is not None or bitstream.is_sequence(content, reading):
         header, symbols = _frame(content, reading, workers, frame)
         report = Repair(len(symbols), (), ())
     elif repair:
         header, symbols, report = bitstream.salvage(content, reading, workers)
     else:
-        box = None if region is None else drawn.box
+        header = bitstream.read_header(content, reading)
+        wanted = frame_of(header.width, header.height, region, scale, size)
+        wanted.check(limits.max_pixels)  # before the sites are read, which takes a while
+        box = None if region is None else wanted.box
         header, symbols = bitstream.read(content, reading, workers, box)
         report = Repair(len(symbols), (), ())
+    drawn = frame_of(header.width, header.height, region, scale, size)
+    drawn.check(limits.max_pixels)
     work = default_work(header, len(content), drawn.samples) if max_work is None else max_work
     tell(0.3, "drawing")
     sites = dequantize(symbols, header.width, header.height, header.quantizer)
