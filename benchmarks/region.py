@@ -31,7 +31,7 @@ from sadcodec.reach import with_reach
 from sadcodec.sites import Sites
 
 SMALL = 256  # px
-GROUPS = (1, 16, 256)
+GROUPS = (1, bitstream.AUTOMATIC_GROUPS, 256)
 
 
 def tiled(data: bytes, times: int, groups: int, stretch: int = 1) -> bytes:
@@ -59,8 +59,13 @@ def tiled(data: bytes, times: int, groups: int, stretch: int = 1) -> bytes:
 def command(path: Path, *options: str) -> tuple[float, float, float]:
     """Return seconds of the wall and of the processor, and peak memory in MB, of `sad decode`."""
     line = [sys.executable, "-m", "sadcodec", "decode", str(path), "-o", os.devnull, "--force"]
+    return measured([*line, "--threads", "1", "--quiet", *options])
+
+
+def measured(line: list[str]) -> tuple[float, float, float]:
+    """Return seconds of the wall and of the processor, and peak memory in MB, of a command."""
     start = perf_counter()
-    child = subprocess.Popen([*line, "--threads", "1", "--quiet", *options])
+    child = subprocess.Popen(line)
     _, status, usage = os.wait4(child.pid, 0)
     wall = perf_counter() - start
     if status:
@@ -88,7 +93,9 @@ def compare(small: bytes, large: int, repeats: int) -> None:
     regions = [(int(x), int(y), SMALL, SMALL) for x, y in places]
     files = {n: tiled(small, large // SMALL, n) for n in GROUPS}
     diagram = open_diagram(files[GROUPS[0]], threads=1)
-    names = ["the small file", *(f"region, {n} groups" for n in GROUPS), "region, sites in memory"]
+    groups = {n: f"region, {len(bitstream.group_starts(data))} groups" for n, data in files.items()}
+    groups[bitstream.AUTOMATIC_GROUPS] += " (default)"
+    names = ["the small file", *groups.values(), "region, sites in memory"]
     times: dict[str, list[list[float]]] = {name: [[], [], [], []] for name in names}
     with tempfile.TemporaryDirectory() as folder:
         paths = {n: Path(folder) / f"{n}.sad" for n in files}
@@ -100,9 +107,8 @@ def compare(small: bytes, large: int, repeats: int) -> None:
             part = ",".join(map(str, region))
             runs = [(names[0], lambda: sadcodec.decode(small, threads=1), first, [])]
             for n, data in files.items():
-                name = f"region, {n} groups"
                 draw = lambda d=data, r=region: sadcodec.decode(d, region=r, threads=1)  # noqa: E731
-                runs.append((name, draw, paths[n], ["--region", part]))
+                runs.append((groups[n], draw, paths[n], ["--region", part]))
             runs.append((names[-1], lambda r=region: diagram.picture(region=r), None, []))
             for name, run, path, options in runs:
                 found = in_process(run)
@@ -110,7 +116,7 @@ def compare(small: bytes, large: int, repeats: int) -> None:
                 for column, seconds in zip(times[name], (*found, *told)):
                     column.append(seconds)
     size = {names[0]: len(small), names[-1]: 0}
-    size |= {f"region, {n} groups": len(data) for n, data in files.items()}
+    size |= {groups[n]: len(data) for n, data in files.items()}
     base = [median(column) for column in times[names[0]]]
     rows = []
     for name in names:
@@ -143,14 +149,39 @@ def whole(small: bytes, large: int, stretch: int) -> None:
     print(markdown_table(heads, rows))
 
 
+def encoding(image: np.ndarray, sides: list[int], threads: int) -> None:
+    """Print time and peak memory of encoding pictures of these sides, the image repeated."""
+    heads = ["picture", "bpp", "s", "peak MB", "bytes a pixel"]
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        source, out = Path(folder) / "large.ppm", Path(folder) / "large.sad"
+        for side in sides:
+            times = -(-side // min(image.shape[:2]))
+            large = np.tile(image, (times, times, 1))[:side, :side]
+            source.write_bytes(b"P6 %d %d 255\n" % (side, side) + large.tobytes())
+            line = [sys.executable, "-m", "sadcodec", "encode", str(source), "-o", str(out)]
+            line += ["--force", "--quiet", "--bpp", "0.5", "--effort", "1", "--backend", "cpu"]
+            wall, _, memory = measured([*line, "--threads", str(threads)])
+            bpp = 8 * out.stat().st_size / side**2
+            each = memory * 2**20 / side**2
+            rows.append([f"{side} x {side}", f"{bpp:.3f}", f"{wall:.1f}", f"{memory:.0f}"])
+            rows[-1].append(f"{each:.0f}")
+            print(rows[-1], file=sys.stderr, flush=True)
+    print(markdown_table(heads, rows))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--image", default=str(DATA / "coffee.png"))
     parser.add_argument("--large", type=int, default=8192)
     parser.add_argument("--whole", type=int, default=0)
     parser.add_argument("--stretch", type=int, default=4, help="of the sites, with --whole")
+    parser.add_argument("--encode", type=int, nargs="+", help="sides of pictures to encode")
     parser.add_argument("--repeats", type=int, default=9)
     options = parser.parse_args()
+    if options.encode:
+        encoding(np.ascontiguousarray(read(options.image)), options.encode, 2)
+        return
     image = np.ascontiguousarray(read(options.image)[:SMALL, :SMALL])
     small = sadcodec.encode(image, bpp=0.5, backend="cpu", threads=1, effort=3)
     print(", ".join(f"{name} {value}" for name, value in machine(1).items()), end="\n\n")

@@ -23,10 +23,9 @@ from sadcodec.fit.schedule import RECIPES
 from sadcodec.importance import importance_of
 from sadcodec.metrics import psnr as psnr_of
 from sadcodec.objective import METRICS
-from sadcodec.processors import default_threads
 from sadcodec.quantize import code_values
 from sadcodec.rate import Encoding, Job, encode_to_sites, encode_to_size
-from sadcodec.reach import reach_bytes, with_reach
+from sadcodec.reach import with_reach
 from sadcodec.sites import Sites
 from sadcodec.targets.psnr import encode_to_psnr
 from sadcodec.targets.quality import encode_to_quality
@@ -279,19 +278,14 @@ def encode_with_report(
     start = perf_counter()
     image = check_image(image)
     chunks = chunks_of(metadata or {})
-    carried = bitstream.chunks_size(chunks)
-    groups = options.get("groups")
-    attached = carried + reach_bytes(groups or 1)
-    job, kind, value = start_job(image, attached=attached, **options)
+    job, kind, value = start_job(image, attached=bitstream.chunks_size(chunks), **options)
     encoding = run_job(job, kind, value)
     if strict and encoding.warning:
         raise TargetError(encoding.warning)
     refinement, engine, importance = encoding.refinement, job.backend, job.importance
     symbols, header = refinement.symbols, job.header
     pixels = job.pixels
-    data = bitstream.write(refinement.header, symbols, chunks)
-    if groups is not None:
-        data = with_reach(data, options.get("threads") or default_threads())
+    data = with_reach(bitstream.write(refinement.header, symbols, chunks), engine.threads)
     decoded, refused = draw_new(engine, refinement.header, symbols, len(data))
     fitted = code_values(
         engine.render(Sites(encoding.fit_params), header.width, header.height, header.k),
@@ -315,7 +309,7 @@ def encode_with_report(
         warning=refused or encoding.warning or _advice(len(data) - job.attached, pixels),
         recipe=job.recipe,
         weighted_psnr=None if counted is None else psnr_of(image, decoded, weights=counted),
-        metadata_bytes=carried,
+        metadata_bytes=job.attached,
     )
     return data, report
 
@@ -363,7 +357,7 @@ def encode(image: Image, **options: Any) -> bytes:
         Parts of the picture that are coded alone: damage to a file then costs one of them
         (`decode` with `repair`), and a region is read from those that matter there. Each takes 70
         to 410 bytes. By default one; of the coder "range",
-        from 131,072 sites on, one for every 65,536 sites.
+        from 131,072 sites on, one for every 32,768 sites.
     topk : str, optional
         How the fits find the sites of a pixel: "exact", or "propagate" for the approximate map of
         the paper, for research: its default with the recipe "paper" on the CPU. Decoding is exact

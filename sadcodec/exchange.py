@@ -19,6 +19,7 @@ from sadcodec.metrics import psnr
 from sadcodec.processors import default_threads
 from sadcodec.quantize import code_values, dequantize
 from sadcodec.rate import Job, Tuned, header_for, round_and_refine, scale_for, trim_to_size
+from sadcodec.reach import with_reach
 from sadcodec.refine import Refinement
 from sadcodec.site_list import SiteList, format_site_list, parse_site_list
 from sadcodec.sites import COLOR, Sites
@@ -180,7 +181,7 @@ def import_with_report(
     else:
         refinement = _fitting(job, tuned, size)
     symbols = refinement.symbols
-    data = bitstream.write(refinement.header, symbols)
+    data = with_reach(bitstream.write(refinement.header, symbols), engine.threads)
     decoded, refused = draw_new(engine, refinement.header, symbols, len(data))
     listed = code_values(picture, diagram.bit_depth)
     job.report(1.0, "done")

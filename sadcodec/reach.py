@@ -6,20 +6,13 @@ from sadcodec import bitstream
 from sadcodec.bitstream import REACH, Limits
 from sadcodec.quantize import dequantize
 
-__all__ = ["reach_bytes", "with_reach"]
-
-_CHUNK_OVERHEAD = 12 + 4
-
-
-def reach_bytes(groups: int) -> int:
-    """Return how many bytes `with_reach` adds to a file of so many groups, 0 if it has one."""
-    return _CHUNK_OVERHEAD + bitstream.REACH_BYTES * groups if groups > 1 else 0
+__all__ = ["with_reach"]
 
 
 def with_reach(data: bytes, threads: int = 1) -> bytes:
     """Add the chunk to a ``.sad`` file that has none; a file of one group stays as it is.
 
-    Takes about the time of a decode.
+    Takes about the time of a decode; adds `sadcodec.bitstream.reach_bytes`.
 
     Raises
     ------

@@ -23,6 +23,7 @@ from sadcodec.bitstream import (
     color_classes,
     encode_payload,
     file_size,
+    reach_bytes,
     symbol_costs,
 )
 from sadcodec.quantize import (
@@ -147,8 +148,9 @@ def noise_widths(
 
 
 def coded_size(header: Header, symbols: Symbols, threads: int = 1) -> int:
-    """Return the bytes of the file with these symbols."""
-    return file_size(header, encode_payload(header, symbols, threads))
+    """Return the bytes of the file with these symbols, and the reach of its groups."""
+    payload = encode_payload(header, symbols, threads)
+    return file_size(header, payload) + reach_bytes(len(payload.groups))
 
 
 def draw(backend: Backend, header: Header, symbols: Symbols, max_work: int = 0) -> NDArray[Any]:

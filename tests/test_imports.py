@@ -65,7 +65,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "exchange": {
         *("errors", "sites", "bitstream", "backends", "quantize", "metrics", "site_list"),
-        *("effort", "processors", "refine", "fill", "rate", "decoding", "codec"),
+        *("effort", "processors", "reach", "refine", "fill", "rate", "decoding", "codec"),
     },
     "diagram": {
         *("sites", "bitstream", "backends", "quantize", "processors", "views", "site_view"),

@@ -14,11 +14,11 @@ import sadcodec
 from sadcodec import bitstream
 from sadcodec.backends.cpu import CpuBackend
 from sadcodec.backends.reference import logits, top_k
-from sadcodec.bitstream import REACH, Header, QuantizerParameters
+from sadcodec.bitstream import REACH, Header, QuantizerParameters, reach_bytes
 from sadcodec.bitstream.reach import pack_reach, unpack_reach
 from sadcodec.errors import BitstreamError
 from sadcodec.quantize import quantize
-from sadcodec.reach import reach_bytes, with_reach
+from sadcodec.reach import with_reach
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 GROUPS = 9

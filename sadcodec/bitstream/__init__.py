@@ -10,7 +10,7 @@ from .costs import ColumnCosts, symbol_costs
 from .header import CODERS, MAX_GRID, Header, Limits, header_crc
 from .opening import read_front
 from .payload import GroupFields, Payload, decode_payload, encode_payload
-from .reach import REACH, REACH_BYTES, pack_reach
+from .reach import REACH, pack_reach, reach_bytes
 from .repair import Damage, LostSites, Repair, salvage, salvage_metadata
 from .sadfile import (
     METADATA,
@@ -57,7 +57,6 @@ __all__ = [
     "MAX_GROUPS",
     "METADATA",
     "REACH",
-    "REACH_BYTES",
     "Chunk",
     "ChunkInfo",
     "ColumnCosts",
@@ -90,6 +89,7 @@ __all__ = [
     "metadata",
     "open_sequence",
     "pack_reach",
+    "reach_bytes",
     "read",
     "read_front",
     "read_header",

@@ -8,14 +8,19 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
+from .container import CHUNK_OVERHEAD
 from .region import Box
 
-__all__ = ["REACH", "REACH_BYTES", "pack_reach", "unpack_reach"]
+__all__ = ["REACH", "pack_reach", "reach_bytes", "unpack_reach"]
 
 REACH = b"reCH"
-REACH_BYTES = 8  # of a group
 _HEAD = struct.Struct("<I")  # CRC of the header
 _BOX = struct.Struct("<4H")
+
+
+def reach_bytes(groups: int) -> int:
+    """Bytes of the chunk in a file of so many groups; 0 for one, which needs none."""
+    return CHUNK_OVERHEAD + _HEAD.size + groups * _BOX.size if groups > 1 else 0
 
 
 def _unit(width: int, height: int) -> int:

@@ -27,7 +27,8 @@ __all__ = [
 
 MAX_GROUPS = 256  # that a writer makes; a file may have as many as chunks
 AUTOMATIC_GROUPS = 0
-_SITES_PER_GROUP = 1 << 16  # of automatic groups, at least: they cost under 0.2 % of the bytes
+# Of automatic groups, which cost some 0.3 % of the bytes; a region is read from few of them.
+_SITES_PER_GROUP, _SITES_FOR_GROUPS = 1 << 15, 1 << 17
 
 _STEPS = ("step_position", "step_log_tau", "step_log_anisotropy", "step_angle", "step_radius")
 _GAINS = ("class_distance_gain", "class_tau_gain")
@@ -67,8 +68,8 @@ class QuantizerParameters:
     groups : int, 0..MAX_GROUPS
         Runs of the stored order that are coded alone (docs/FORMAT.md, section 11). Neighbours do
         not reach from one into another, so the groups are part of what decides a step class.
-        AUTOMATIC_GROUPS: one for every 65,536 sites, but one below twice as many. Not a field of
-        the header: the chunks say it.
+        AUTOMATIC_GROUPS: one for every 32,768 sites, but one below 131,072. Not a field of the
+        header: the chunks say it.
 
     Raises
     ------
@@ -111,7 +112,8 @@ class QuantizerParameters:
         """Groups that so many sites are written in, at least one site in each."""
         wanted = self.groups
         if wanted == AUTOMATIC_GROUPS:
-            wanted = min(sites // _SITES_PER_GROUP, MAX_GROUPS)
+            several = sites >= _SITES_FOR_GROUPS
+            wanted = min(sites // _SITES_PER_GROUP, MAX_GROUPS) if several else 1
         return max(1, min(wanted, sites))
 
     @classmethod
