@@ -27,8 +27,8 @@ __all__ = [
 
 MAX_GROUPS = 256  # that a writer makes; a file may have as many as chunks
 AUTOMATIC_GROUPS = 0
-# Of automatic groups, which cost some 0.3 % of the bytes; a region is read from few of them.
-_SITES_PER_GROUP, _SITES_FOR_GROUPS = 1 << 15, 1 << 17
+# Of automatic groups, which cost some 0.5 % of the bytes; a region is read from few of them.
+_SITES_PER_GROUP, _SITES_FOR_GROUPS = 1 << 14, 1 << 17
 
 _STEPS = ("step_position", "step_log_tau", "step_log_anisotropy", "step_angle", "step_radius")
 _GAINS = ("class_distance_gain", "class_tau_gain")
@@ -68,7 +68,7 @@ class QuantizerParameters:
     groups : int, 0..MAX_GROUPS
         Runs of the stored order that are coded alone (docs/FORMAT.md, section 11). Neighbours do
         not reach from one into another, so the groups are part of what decides a step class.
-        AUTOMATIC_GROUPS: one for every 32,768 sites, but one below 131,072. Not a field of the
+        AUTOMATIC_GROUPS: one for every 16,384 sites, but one below 131,072. Not a field of the
         header: the chunks say it.
 
     Raises
