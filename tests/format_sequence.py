@@ -1,7 +1,11 @@
-"""Delta frames of sequences in plain Python, from docs/FORMAT.md, section 15, alone."""
+"""Sequences in plain Python, from docs/FORMAT.md, section 15, alone."""
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Iterator
+
+import format_decoder
 from format_arithmetic import LOG2E, PI, Fresh, Model, clamp, iexp2, need, quotient, scale, size
 from format_sources import RangeSource
 
@@ -82,3 +86,41 @@ def following(
     need(len(out) == count)
     coder.finish()
     return out, flags, origin
+
+
+def chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Types and data of the chunks after the header."""
+    offset = 40 + 2 * (data[10] & 7)
+    while offset < len(data):
+        stop = offset + 8 + int.from_bytes(data[offset : offset + 4], "little")
+        need(zlib.crc32(data[offset:stop]) == int.from_bytes(data[stop : stop + 4], "little"))
+        yield data[offset + 4 : offset + 8], data[offset + 8 : stop]
+        offset = stop + 4
+
+
+def decode(data: bytes) -> Iterator[tuple[dict, list[list[float]]]]:
+    """Header fields and dequantized sites of every frame."""
+    listed = [(name, content) for name, content in chunks(data) if not name[0] & 0x20]
+    (name, index), frames = listed[0], listed[1:]
+    need(name == b"SEQH" and len(index) == 4 * len(frames) and frames[0][0] == b"FKEY")
+    for number, (name, content) in enumerate(frames):
+        entry = int.from_bytes(index[4 * number : 4 * number + 4], "little")
+        need(entry == len(content) | (name == b"FKEY") << 31)
+        need(int.from_bytes(content[:4], "little") == number)
+        if name == b"FKEY":
+            h, sites = format_decoder.decode(content[4:])
+            need([data[8:11], data[12:20]] == [content[12:15], content[16:24]])
+            changed = [0] * sites.n
+        else:
+            need(name == b"FDLT")
+            radius = sites.R or [0] * sites.n
+            columns = zip(sites.xy, sites.T, sites.A, sites.D, radius, sites.S)
+            before = [[*xy, t, a, d, r, *color] for xy, t, a, d, r, color in columns]
+            count = int.from_bytes(content[4:8], "little")
+            rows, changed, origin = following(h, before, changed, content[8:], count)
+            sites.n, sites.xy = count, [(row[0], row[1]) for row in rows]
+            sites.T, sites.A, sites.D = ([row[i] for row in rows] for i in (2, 3, 4))
+            sites.R = [row[5] for row in rows] if sites.R else None
+            sites.S = [row[6:] for row in rows]
+            sites.u = [sites.u[i] for i in origin]
+        yield h, format_decoder.dequantize(h, sites)

@@ -120,6 +120,29 @@ MAKERS: dict[str, Callable[[], bytes]] = {
 }
 
 
+def moving(channels: int, *, deep: bool = False) -> bytes:
+    """Return a sequence: a view that moves, of key frames and delta frames."""
+    image = load("coffee.png")[80:128, 100:160]
+    gray = image.mean(axis=2, keepdims=True).astype(np.uint8)
+    alpha = np.broadcast_to(np.linspace(0, 255, 60).astype(np.uint8)[None, :, None], gray.shape)
+    image = image if channels == 3 else np.concatenate([gray, alpha], axis=2)
+    image = image.astype(np.uint16) * 257 if deep else image
+    frames = [np.ascontiguousarray(image[i : i + 24, 3 * i : 3 * i + 32]) for i in range(5)]
+    options = {"bpp": 2.0, "effort": 1, "key_interval": 3, "backend": "cpu", "threads": 1}
+    return sadcodec.encode_sequence(frames, **options)
+
+
+SEQUENCES: dict[str, Callable[[], bytes]] = {
+    "moving": lambda: moving(3),
+    "moving-gray-alpha-16": lambda: moving(2, deep=True),
+}
+
+
+def stacked(data: bytes, backend: str = "reference") -> np.ndarray:
+    """Return the frames of a sequence, one below the other."""
+    return np.concatenate(list(sadcodec.decode_frames(data, backend=backend)))
+
+
 def pixels(data: bytes) -> np.ndarray:
     """Return what the float64 reference draws."""
     header, symbols = bitstream.read(data)
@@ -128,13 +151,18 @@ def pixels(data: bytes) -> np.ndarray:
 
 def main() -> None:
     """Write the files that are missing."""
-    FOLDER.mkdir(exist_ok=True)
-    for name, make in MAKERS.items():
-        coded, picture = FOLDER / f"{name}.sad", FOLDER / f"{name}.pam"
-        if not coded.exists():
-            coded.write_bytes(make())
-        if not picture.exists():
-            picture.write_bytes(pnm.encode(pixels(coded.read_bytes()), "pam"))
+    sequences = FOLDER / "sequences"
+    sequences.mkdir(exist_ok=True, parents=True)
+    for folder, makers, draw_all in (
+        (FOLDER, MAKERS, pixels),
+        (sequences, SEQUENCES, stacked),
+    ):
+        for name, make in makers.items():
+            coded, picture = folder / f"{name}.sad", folder / f"{name}.pam"
+            if not coded.exists():
+                coded.write_bytes(make())
+            if not picture.exists():
+                picture.write_bytes(pnm.encode(draw_all(coded.read_bytes()), "pam"))
 
 
 if __name__ == "__main__":

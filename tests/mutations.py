@@ -17,7 +17,8 @@ from bad_files import FOLDER as BAD
 from bad_files import raw_chunk
 from golden_files import FOLDER as GOLDEN
 
-TYPES = (b"SITE", b"SITZ", b"GRPE", b"GRPZ", b"iCCP", b"eXIF", b"xMLP", b"teXt", b"NEWS")
+TYPES = (b"SITE", b"SITZ", b"GRPE", b"GRPZ", b"SEQH", b"FKEY", b"FDLT")
+TYPES += (b"reCH", b"iCCP", b"eXIF", b"xMLP", b"teXt", b"NEWS")
 FIELDS = [(8, "B"), (9, "B"), (10, "B"), (11, "B"), (12, "<I"), (16, "<I"), (20, "<I")]
 FIELDS += [(at, "<H") for at in range(24, 36, 2)]
 GROUP_FIELDS = [(0, "<I"), (4, "<I"), (8, "<I"), (12, "<H"), (14, "<H"), (16, "<H")]
@@ -26,10 +27,11 @@ MOST = 1 << 16  # bytes of a mutated file
 
 def corpus() -> list[bytes]:
     """The files of tests/golden; the bad ones too, each a fourth as often."""
-    good, bad = (
-        [path.read_bytes() for path in sorted(folder.glob("*.sad"))] for folder in (GOLDEN, BAD)
+    folders = (GOLDEN, GOLDEN / "sequences", BAD)
+    good, frames, bad = (
+        [path.read_bytes() for path in sorted(folder.glob("*.sad"))] for folder in folders
     )
-    return 4 * good + bad
+    return 4 * good + 8 * frames + bad
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import format_decoder
+import format_sequence
 import numpy as np
 import pytest
-from golden_files import FOLDER, MAKERS
+from golden_files import FOLDER, MAKERS, SEQUENCES, stacked
 
+import sadcodec
 from sadcodec import _core, bitstream
 from sadcodec.backends import get_backend
 from sadcodec.backends.cpu import CpuBackend
@@ -14,6 +16,7 @@ from sadcodec.image_io import pnm
 from sadcodec.refine import draw
 
 NAMES = sorted(MAKERS)
+SEQUENCE_NAMES = sorted(SEQUENCES)
 
 
 def expected(name: str) -> np.ndarray:
@@ -32,6 +35,9 @@ def worst(actual: np.ndarray, name: str) -> int:
 def test_no_file_is_missing_and_none_is_unknown():
     assert sorted(path.stem for path in FOLDER.glob("*.sad")) == NAMES
     assert sorted(path.stem for path in FOLDER.glob("*.pam")) == NAMES
+    for suffix in ("sad", "pam"):
+        found = (FOLDER / "sequences").glob(f"*.{suffix}")
+        assert sorted(path.stem for path in found) == SEQUENCE_NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -67,3 +73,22 @@ def test_writing_the_symbols_again_gives_the_same_picture(name):
     again, same = bitstream.read(bitstream.write(header, symbols))
     assert again == header
     assert worst(draw(get_backend("reference"), again, same), name) == 0
+
+
+@pytest.mark.parametrize("name", SEQUENCE_NAMES)
+def test_sequences_are_drawn_as_they_were(name):
+    data = coded(f"sequences/{name}")
+    assert worst(stacked(data), f"sequences/{name}") == 0
+    frames = list(sadcodec.decode_frames(data, backend="cpu", threads=1))
+    assert worst(np.concatenate(frames), f"sequences/{name}") <= 1
+    for number, frame in enumerate(frames):
+        np.testing.assert_array_equal(sadcodec.decode(data, frame=number, threads=2), frame)
+
+
+@pytest.mark.parametrize("name", SEQUENCE_NAMES)
+def test_a_decoder_written_from_the_document_draws_sequences(name):
+    frames = [
+        np.array(format_decoder.draw(fields, rows), np.uint16 if "16" in name else np.uint8)
+        for fields, rows in format_sequence.decode(coded(f"sequences/{name}"))
+    ]
+    assert worst(np.concatenate(frames), f"sequences/{name}") <= 1
