@@ -47,6 +47,10 @@ class SiteError(SadError):
     """Site parameters of the wrong shape, type or range."""
 
 
+class CompositionError(SadError):
+    """Bitmap primitives or templates of the wrong shape, type or range."""
+
+
 class BackendWarning(UserWarning):
     """A GPU that was to be used by default and cannot be: the CPU is used instead."""
 

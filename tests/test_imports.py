@@ -27,6 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "metrics": {"errors", "alpha"},
     "bitstream": {"errors", "_coder"},
     "backends": {"errors", "sites", "processors", "_core"},
+    "compose": {"errors", "processors", "metrics", "_core"},
     "pool": {"processors", "backends"},
     "views": {"errors", "sites", "backends"},
     "site_view": {"sites"},

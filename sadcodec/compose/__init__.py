@@ -1,0 +1,1 @@
+"""Bitmap primitives: a picture made of many small pictures, fitted by gradients."""
