@@ -14,6 +14,7 @@
 #include <tuple>
 #include <vector>
 
+#include "binding.h"
 #include "fit.h"
 #include "propagate.h"
 #include "refine.h"
@@ -22,31 +23,6 @@
 namespace nb = nanobind;
 
 namespace {
-
-using FloatImage = nb::ndarray<const float, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
-using FloatTable = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-using FloatRow = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using IntTable = nb::ndarray<const int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-using IntRow = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using ByteRow = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-
-template <typename T>
-nb::ndarray<nb::numpy, T> to_numpy(std::vector<T> values, std::vector<size_t> shape) {
-  auto* owned = new std::vector<T>(std::move(values));
-  nb::capsule owner(owned, [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
-  return nb::ndarray<nb::numpy, T>(owned->data(), shape.size(), shape.data(), owner);
-}
-
-const sad::Kernels& pick(const std::string& isa) {
-  if (isa.empty()) return sad::kernels();
-  const sad::Kernels* found = sad::kernels(isa.c_str());
-  if (!found) throw std::invalid_argument("instruction set not available: " + isa);
-  return *found;
-}
-
-void require(bool ok, const char* message) {
-  if (!ok) throw std::invalid_argument(message);
-}
 
 int channels_of(const FloatTable& params) {
   const size_t columns = params.shape(1);
@@ -343,6 +319,8 @@ NB_MODULE(_core, m) {
                 "params must have the session's columns");
         f.append(params.data(), static_cast<int>(params.shape(0)));
       });
+
+  bind_bitmaps(m);
 
   nb::class_<sad::Refine>(m, "Refine")
       .def(

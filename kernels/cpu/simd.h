@@ -67,6 +67,16 @@ SAD_INLINE F gather(const float* base, const int32_t* index) {
 }
 SAD_INLINE bool any(M m) { return m.v != 0; }
 SAD_INLINE M lane_mask(unsigned lanes) { return M{static_cast<__mmask16>(lanes)}; }
+SAD_INLINE F sad_truncate(F x) { return F(_mm512_cvtepi32_ps(_mm512_cvttps_epi32(x.v))); }
+// The four bytes of base[index], from the lowest; index is integer-valued.
+SAD_INLINE void gather_bytes(const uint32_t* base, F index, F* out) {
+  const __m512i quads = _mm512_i32gather_epi32(_mm512_cvttps_epi32(index.v), base, 4);
+  const __m512i byte = _mm512_set1_epi32(255);
+  out[0] = F(_mm512_cvtepi32_ps(_mm512_and_si512(quads, byte)));
+  out[1] = F(_mm512_cvtepi32_ps(_mm512_and_si512(_mm512_srli_epi32(quads, 8), byte)));
+  out[2] = F(_mm512_cvtepi32_ps(_mm512_and_si512(_mm512_srli_epi32(quads, 16), byte)));
+  out[3] = F(_mm512_cvtepi32_ps(_mm512_srli_epi32(quads, 24)));
+}
 // Lane i is a[i] + a[i + 4] + ..., added as ((0 + 8) + (4 + 12)).
 SAD_INLINE __m128 quarter(F a) {
   const __m256 h = _mm256_add_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));
@@ -131,6 +141,21 @@ SAD_INLINE F gather(const float* base, const int32_t* index) {
   return F(_mm256_i32gather_ps(base, i, 4), _mm256_i32gather_ps(base, j, 4));
 }
 SAD_INLINE bool any(M m) { return _mm256_movemask_ps(_mm256_or_ps(m.a, m.b)) != 0; }
+SAD_INLINE F sad_truncate(F x) {
+  return F(_mm256_cvtepi32_ps(_mm256_cvttps_epi32(x.a)),
+           _mm256_cvtepi32_ps(_mm256_cvttps_epi32(x.b)));
+}
+SAD_INLINE void gather_bytes(const uint32_t* base, F index, F* out) {
+  const int* words = reinterpret_cast<const int*>(base);
+  const __m256i a = _mm256_i32gather_epi32(words, _mm256_cvttps_epi32(index.a), 4);
+  const __m256i b = _mm256_i32gather_epi32(words, _mm256_cvttps_epi32(index.b), 4);
+  const __m256i byte = _mm256_set1_epi32(255);
+  for (int i = 0; i < 4; ++i) {
+    const __m256i c = _mm256_and_si256(_mm256_srli_epi32(a, 8 * i), byte);
+    const __m256i d = _mm256_and_si256(_mm256_srli_epi32(b, 8 * i), byte);
+    out[i] = F(_mm256_cvtepi32_ps(c), _mm256_cvtepi32_ps(d));
+  }
+}
 SAD_INLINE __m256 half_mask(int lanes) {
   const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
   const __m256i set = _mm256_and_si256(_mm256_set1_epi32(lanes), bit);

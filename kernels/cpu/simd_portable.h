@@ -72,6 +72,18 @@ SAD_INLINE F gather(const float* base, const int32_t* index) {
   for (int i = 0; i < kLanes; ++i) x[i] = base[index[i]];
   return load(x);
 }
+SAD_INLINE F sad_truncate(F x) {
+  SAD_QUARTERS(F, __builtin_convertvector(__builtin_convertvector(x.v[i], Ints4), Floats4));
+}
+SAD_INLINE void gather_bytes(const uint32_t* base, F index, F* out) {
+  for (int i = 0; i < 4; ++i) {
+    const Ints4 at = __builtin_convertvector(index.v[i], Ints4);
+    const Ints4 quads{static_cast<int32_t>(base[at[0]]), static_cast<int32_t>(base[at[1]]),
+                      static_cast<int32_t>(base[at[2]]), static_cast<int32_t>(base[at[3]])};
+    for (int j = 0; j < 4; ++j)
+      out[j].v[i] = __builtin_convertvector((quads >> (8 * j)) & 255, Floats4);
+  }
+}
 SAD_INLINE float reduce(F a) {
   const Floats4 q = (a.v[0] + a.v[2]) + (a.v[1] + a.v[3]);
   return (q[0] + q[2]) + (q[1] + q[3]);

@@ -1,4 +1,5 @@
 // Compiled once per instruction set, with SAD_ISA naming it (see CMakeLists.txt).
+#include "bitmap_passes.h"
 #include "candidates.h"
 #include "fit_moments.h"
 #include "fit_passes.h"
@@ -17,7 +18,7 @@ extern const Kernels kTable;
 const Kernels kTable = {
     SAD_STRING(SAD_ISA), filter_super,      visit_unit,     render_tile, visit_squares,
     gradient_square,     statistics_square, moments_square, list_tile,   weigh_pixels,
-    descent_setup,       descent_error,     descent_color,
+    descent_setup,       descent_error,     descent_color,  bitmap_draw, bitmap_gather,
 };
 
 }  // namespace SAD_ISA

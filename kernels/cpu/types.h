@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "../bmp_core.h"
 #include "../sad_core.h"
 
 namespace sad {
@@ -145,6 +146,21 @@ struct DescentPixels {
 
 struct DescentGroup;  // 16 pixels, prepared; see descent.h
 
+constexpr int kBitmapBlocks = (kBmpTile / 4) * (kBmpTile / 4);  // of 4x4 px, in raster order
+
+// A tile of a picture of bitmap primitives.
+struct BitmapTile {
+  const BmpPrimitive* primitives;
+  const int32_t* ids;  // those that touch the tile, front to back
+  int count;
+  const uint32_t* quads;
+  bool blended;  // templates have colours
+  float blend;
+  float x0, y0;           // px, upper left corner
+  uint64_t blocks;        // bit b: block b is wanted
+  const uint8_t* active;  // of all primitives: whether a gradient is wanted; null: of all
+};
+
 struct Kernels {
   const char* name;
   void (*filter_super)(const SiteColumns& all, Extent square, const FilterOptions& options,
@@ -176,6 +192,11 @@ struct Kernels {
   // Sums for the best colour step along `direction`: (sum of w a r.d, sum of w a^2).
   void (*descent_color)(const DescentPixels& pixels, const float* groups, const PreparedSite& site,
                         const float* direction, double* out);
+  // state [kBitmapBlocks][4][16], written whole where wanted: light that passes, red, green, blue.
+  void (*bitmap_draw)(const BitmapTile& tile, float* state);
+  // state [kBitmapBlocks][5][16]: slopes of the three colours, light (1 at first), rest (see
+  // bmp_gather); overwritten. sums [count][kBmpSums], written whole.
+  void (*bitmap_gather)(const BitmapTile& tile, float* state, float* sums);
 };
 
 const Kernels& kernels();                  // the best set this processor runs

@@ -1,0 +1,100 @@
+// The part of the Python module `_core` that draws and differentiates bitmap primitives.
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <optional>
+
+#include "binding.h"
+#include "bitmap.h"
+
+namespace {
+
+using ByteLevels =
+    std::vector<nb::ndarray<const uint8_t, nb::ndim<4>, nb::c_contig, nb::device::cpu>>;
+using Canvas = nb::ndarray<float, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+
+void make(sad::Bitmaps* self, const ByteLevels& levels, bool blended, int threads,
+          const std::string& isa) {
+  require(levels.size() == sad::kTemplateLevels, "templates must have 8 levels");
+  require(threads >= 1 && threads <= 1024, "threads must be in [1, 1024]");
+  const size_t templates = levels[0].shape(0), first = levels[0].shape(1);
+  require(templates >= 1 && templates <= 1024, "1 to 1024 templates");
+  require(first >= sad::kTemplateSide && first <= 2 * sad::kTemplateSide,
+          "level 0 must have 128 texels a side and a margin of at most 64");
+  std::vector<const uint8_t*> data;
+  std::vector<int> sides;
+  for (size_t l = 0; l < levels.size(); ++l) {
+    const size_t side = (sad::kTemplateSide >> l) + (first - sad::kTemplateSide);
+    require(levels[l].shape(0) == templates && levels[l].shape(1) == side &&
+                levels[l].shape(2) == side && levels[l].shape(3) == 4,
+            "every level must have half of the texels and the same margin");
+    data.push_back(levels[l].data());
+    sides.push_back(static_cast<int>(side));
+  }
+  new (self) sad::Bitmaps(pick(isa), data, sides, static_cast<int>(templates), blended, threads);
+}
+
+template <typename Array>
+sad::Extent window_of(const Array& array, int x0, int y0) {
+  constexpr int kMost = 1 << 24;
+  require(array.shape(2) == 4, "images must have 4 channels");
+  require(x0 >= 0 && y0 >= 0 && x0 <= kMost && y0 <= kMost && array.shape(0) >= 1 &&
+              array.shape(1) >= 1 && array.shape(0) <= static_cast<size_t>(kMost - y0) &&
+              array.shape(1) <= static_cast<size_t>(kMost - x0),
+          "the window must lie within 2^24 px");
+  return sad::Extent{x0, y0, x0 + static_cast<int>(array.shape(1)),
+                     y0 + static_cast<int>(array.shape(0))};
+}
+
+}  // namespace
+
+void bind_bitmaps(nb::module_& m) {
+  nb::class_<sad::Bitmaps>(m, "Bitmaps")
+      .def("__init__", &make, nb::arg("levels"), nb::arg("blended"), nb::arg("threads"),
+           nb::arg("isa") = "")
+      .def(
+          "set_params",
+          [](sad::Bitmaps& b, const FloatTable& params, float opacity, float blend) {
+            require(params.shape(0) >= 1 && params.shape(0) <= (1u << 20), "1 to 2^20 primitives");
+            require(params.shape(1) == sad::kBmpColumns, "params must have 8 columns");
+            for (size_t i = 0; i < params.shape(0); ++i)
+              require(params.data()[i * sad::kBmpColumns + sad::kBmpR] > 0.0f,
+                      "r must be positive");
+            b.set_params(params.data(), static_cast<int>(params.shape(0)), opacity, blend);
+          },
+          nb::arg("params"), nb::arg("opacity"), nb::arg("blend"))
+      .def(
+          "set_active",
+          [](sad::Bitmaps& b, std::optional<ByteRow> active) {
+            require(!active || active->shape(0) == static_cast<size_t>(b.count()),
+                    "active must have one value a primitive");
+            b.set_active(active ? active->data() : nullptr);
+          },
+          nb::arg("active").none())
+      .def(
+          "draw",
+          [](sad::Bitmaps& b, const Canvas& out, int x0, int y0, int max_work) {
+            require(max_work >= 0 && max_work <= 1 << 20, "max_work must be in [0, 2^20]");
+            const sad::Extent window = window_of(out, x0, y0);
+            nb::gil_scoped_release release;
+            b.draw(window, max_work, out.data());
+          },
+          nb::arg("out"), nb::arg("x0") = 0, nb::arg("y0") = 0, nb::arg("max_work") = 0)
+      .def(
+          "gradient",
+          [](sad::Bitmaps& b, const FloatImage& image, const FloatImage& slopes) {
+            const sad::Extent window = window_of(image, 0, 0);
+            require(slopes.shape(0) == image.shape(0) && slopes.shape(1) == image.shape(1) &&
+                        slopes.shape(2) == 4,
+                    "image and slopes differ in shape");
+            std::vector<float> out(static_cast<size_t>(b.count()) * sad::kBmpColumns);
+            {
+              nb::gil_scoped_release release;
+              b.gradient(window, image.data(), slopes.data(), out.data());
+            }
+            return to_numpy(std::move(out),
+                            {static_cast<size_t>(b.count()), size_t{sad::kBmpColumns}});
+          },
+          nb::arg("image"), nb::arg("slopes"));
+}
