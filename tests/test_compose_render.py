@@ -19,9 +19,10 @@ def gradient(drawn, slopes, blur=0.0, threads=1, isa="", active=None):
     core = bitmaps(drawn.templates, drawn.blend, blur=blur, threads=threads, isa=isa)
     core.set_params(drawn.params, drawn.opacity, drawn.blend)
     core.set_active(active)
-    image = np.empty((drawn.height, drawn.width, 4), np.float32)
+    image = np.empty((4, drawn.height, drawn.width), np.float32)
     core.draw(image)
-    return core.gradient(image, slopes.astype(np.float32))
+    planes = slopes.transpose(2, 0, 1).astype(np.float32)
+    return core.gradient(image, np.ascontiguousarray(planes))
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -47,8 +48,9 @@ def test_gradients_are_the_definition_s(isa, blend):
 def test_threads_and_instruction_sets_change_no_bit():
     drawn = random_composition(60, 150, 111, background=False, blend=0.3, largest=40.0)
     slopes = np.random.default_rng(2).normal(size=(111, 150, 4))
-    pictures = {render(drawn, threads=t, isa=isa).tobytes() for isa in ISAS for t in (1, 3)}
-    gradients = {gradient(drawn, slopes, threads=t, isa=isa).tobytes() for isa in ISAS for t in (1, 3)}
+    ways = [{"threads": t, "isa": isa} for isa in ISAS for t in (1, 3)]
+    pictures = {render(drawn, **way).tobytes() for way in ways}
+    gradients = {gradient(drawn, slopes, **way).tobytes() for way in ways}
     assert len(pictures) == len(gradients) == 1
 
 
@@ -84,7 +86,7 @@ def test_only_tiles_that_an_active_primitive_touches_or_left_are_drawn():
     drawn = random_composition(20, 200, 200, background=False, largest=12.0)
     core = bitmaps(drawn.templates, drawn.blend)
     core.set_params(drawn.params, drawn.opacity, drawn.blend)
-    image = np.empty((200, 200, 4), np.float32)
+    image = np.empty((4, 200, 200), np.float32)
     core.draw(image)
     core.set_active((np.arange(20) == 4).astype(np.uint8))
     core.draw(image)
@@ -93,7 +95,8 @@ def test_only_tiles_that_an_active_primitive_touches_or_left_are_drawn():
         moved[4, :2] = 200 - moved[4, :2][::-1]
         core.set_params(moved, drawn.opacity, drawn.blend)
         core.draw(image)
-        assert np.array_equal(image, render(replace(drawn, params=moved.copy())))
+        whole = render(replace(drawn, params=moved.copy()))
+        assert np.array_equal(image, whole.transpose(2, 0, 1))
     image[:] = -1
     core.draw(image)
     assert 0.5 < (image == -1).mean() < 1

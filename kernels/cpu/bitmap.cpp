@@ -204,6 +204,10 @@ void each_pixel(Extent window, int x0, int y0, Visit visit) {
   }
 }
 
+size_t pixels_of(Extent window) {
+  return static_cast<size_t>(window.x1 - window.x0) * static_cast<size_t>(window.y1 - window.y0);
+}
+
 size_t tiles_of(Extent window) {
   return static_cast<size_t>(end_tile(window.x1) - first_tile(window.x0)) *
          static_cast<size_t>(end_tile(window.y1) - first_tile(window.y0));
@@ -212,7 +216,7 @@ size_t tiles_of(Extent window) {
 }  // namespace
 
 void Bitmaps::draw(Extent window, int max_work, float* out) {
-  const size_t tiles = tiles_of(window);
+  const size_t tiles = tiles_of(window), plane = pixels_of(window);
   const bool all = active_.empty() || touched_.size() != tiles;
   touched_.resize(tiles);
   std::atomic<int64_t> used{0};
@@ -233,8 +237,8 @@ void Bitmaps::draw(Extent window, int max_work, float* out) {
     kernels_.bitmap_draw(tile_of(memory, x0, y0, window), memory.state.data());
     each_pixel(window, x0, y0, [&](size_t pixel, int block, int lane) {
       const float* at = memory.state.data() + block * 4 * kLanes + lane;
-      for (int c = 0; c < 3; ++c) out[4 * pixel + c] = at[(1 + c) * kLanes];
-      out[4 * pixel + 3] = 1.0f - at[0];
+      for (int c = 0; c < 3; ++c) out[c * plane + pixel] = at[(1 + c) * kLanes];
+      out[3 * plane + pixel] = 1.0f - at[0];
     });
     return true;
   });
@@ -242,6 +246,7 @@ void Bitmaps::draw(Extent window, int max_work, float* out) {
 }
 
 void Bitmaps::gradient(Extent window, const float* image, const float* slopes, float* out) {
+  const size_t plane = pixels_of(window);
   sums_.resize(tiles_of(window));
   visit_tiles(window, [&](int worker, int number, int x0, int y0) {
     Memory& memory = memory_[worker];
@@ -252,13 +257,12 @@ void Bitmaps::gradient(Extent window, const float* image, const float* slopes, f
     to.sums.resize(to.ids.size() * kBmpSums);
     memory.state.assign(kBitmapBlocks * 5 * kLanes, 0.0f);
     each_pixel(window, x0, y0, [&](size_t pixel, int block, int lane) {
-      const float* color = image + 4 * pixel;
-      const float* slope = slopes + 4 * pixel;
       float* at = memory.state.data() + block * 5 * kLanes + lane;
-      float rest = -slope[3] * (1.0f - color[3]);
+      float rest = -slopes[3 * plane + pixel] * (1.0f - image[3 * plane + pixel]);
       for (int c = 0; c < 3; ++c) {
-        at[c * kLanes] = slope[c];
-        rest += slope[c] * color[c];
+        const float slope = slopes[c * plane + pixel];
+        at[c * kLanes] = slope;
+        rest += slope * image[c * plane + pixel];
       }
       at[3 * kLanes] = 1.0f;
       at[4 * kLanes] = rest;

@@ -28,10 +28,10 @@ class Bitmaps {
   void set_active(const uint8_t* active);
   int count() const { return static_cast<int>(primitives_.size()); }
 
-  // Draw a window of the raster: premultiplied RGBA [window rows][columns][4]. max_work: at most so
+  // Draw a window of the raster: premultiplied RGBA [4][window rows][columns]. max_work: at most so
   // many evaluations a pixel in the mean, else TooMuchWork; 0: no bound.
   void draw(Extent window, int max_work, float* out);
-  // slopes [rows][columns][4] = dL/d(image), image as draw left it; out [count][kBmpColumns].
+  // slopes [4][rows][columns] = dL/d(image), image as draw left it; out [count][kBmpColumns].
   void gradient(Extent window, const float* image, const float* slopes, float* out);
 
  private:

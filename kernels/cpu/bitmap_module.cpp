@@ -38,13 +38,13 @@ void make(sad::Bitmaps* self, const ByteLevels& levels, bool blended, int thread
 template <typename Array>
 sad::Extent window_of(const Array& array, int x0, int y0) {
   constexpr int kMost = 1 << 24;
-  require(array.shape(2) == 4, "images must have 4 channels");
-  require(x0 >= 0 && y0 >= 0 && x0 <= kMost && y0 <= kMost && array.shape(0) >= 1 &&
-              array.shape(1) >= 1 && array.shape(0) <= static_cast<size_t>(kMost - y0) &&
-              array.shape(1) <= static_cast<size_t>(kMost - x0),
+  require(array.shape(0) == 4, "images must have 4 planes");
+  require(x0 >= 0 && y0 >= 0 && x0 <= kMost && y0 <= kMost && array.shape(1) >= 1 &&
+              array.shape(2) >= 1 && array.shape(1) <= static_cast<size_t>(kMost - y0) &&
+              array.shape(2) <= static_cast<size_t>(kMost - x0),
           "the window must lie within 2^24 px");
-  return sad::Extent{x0, y0, x0 + static_cast<int>(array.shape(1)),
-                     y0 + static_cast<int>(array.shape(0))};
+  return sad::Extent{x0, y0, x0 + static_cast<int>(array.shape(2)),
+                     y0 + static_cast<int>(array.shape(1))};
 }
 
 }  // namespace
@@ -85,8 +85,8 @@ void bind_bitmaps(nb::module_& m) {
           "gradient",
           [](sad::Bitmaps& b, const FloatImage& image, const FloatImage& slopes) {
             const sad::Extent window = window_of(image, 0, 0);
-            require(slopes.shape(0) == image.shape(0) && slopes.shape(1) == image.shape(1) &&
-                        slopes.shape(2) == 4,
+            require(slopes.shape(0) == 4 && slopes.shape(1) == image.shape(1) &&
+                        slopes.shape(2) == image.shape(2),
                     "image and slopes differ in shape");
             std::vector<float> out(static_cast<size_t>(b.count()) * sad::kBmpColumns);
             {

@@ -83,7 +83,7 @@ def render(
         return np.ascontiguousarray(whole[y : y + rows, x : x + columns], np.float32)
     if backend != "cpu":
         raise OptionError(f"unknown backend {backend!r}; there are cpu and reference")
-    drawn = np.empty((rows, columns, 4), np.float32)
+    drawn = np.empty((4, rows, columns), np.float32)
     core = bitmaps(sized.templates, sized.blend, threads=threads or default_threads(), isa=isa)
     core.set_params(sized.params, sized.opacity, sized.blend)
     try:
@@ -92,6 +92,6 @@ def render(
         raise LimitError(
             f"its {len(sized)} primitives cover the picture more than {max_work} times on average"
         ) from None
-    if sized.background is None:
-        return drawn
-    return drawn[..., :3] + (np.float32(1) - drawn[..., 3:]) * sized.background
+    if sized.background is not None:
+        drawn = drawn[:3] + (np.float32(1) - drawn[3:]) * sized.background[:, None, None]
+    return np.ascontiguousarray(drawn.transpose(1, 2, 0))
