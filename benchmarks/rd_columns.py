@@ -60,8 +60,8 @@ def columns_of(data: bytes) -> list[ColumnBits]:
     """Return the columns of a file."""
     header, symbols = bitstream.read(data)
     coded = {column.name: column.bits_per_site for column in bitstream.inspect(data).columns}
-    groups = header.quantizer.group_count(len(symbols))
-    residuals, classes = _coder.analyze(*coder_arguments(header, symbols), 1, groups)
+    partition = header.quantizer.partition(symbols)
+    residuals, classes = _coder.analyze(*coder_arguments(header, symbols), 1, *partition)
     across, down = header.quantizer.grid_size(header.width, header.height)
     found = []
     for j, name in enumerate(column_names(header.channels)):

@@ -35,7 +35,8 @@ def encode(
     radius: _Ints | None,
     color: _Ints,
     threads: int = 1,
-    groups: int = 1,
+    groups: Sequence[int] = (1,),
+    layer: _Ints | None = None,
 ) -> _Encoded: ...
 def decode(
     payload: bytes,
@@ -59,7 +60,8 @@ def residuals(
     radius: _Ints | None,
     color: _Ints,
     threads: int = 1,
-    groups: int = 1,
+    groups: Sequence[int] = (1,),
+    layer: _Ints | None = None,
 ) -> _Encoded: ...
 def from_residuals(
     payload: bytes,
@@ -79,7 +81,8 @@ def color_classes(
     height: int,
     quantizer: Sequence[int],
     threads: int = 1,
-    groups: int = 1,
+    groups: Sequence[int] = (1,),
+    layer: _Ints | None = None,
 ) -> NDArray[np.int8]: ...
 def delta(
     width: int,
@@ -114,5 +117,6 @@ def analyze(
     radius: _Ints | None,
     color: _Ints,
     threads: int = 1,
-    groups: int = 1,
+    groups: Sequence[int] = (1,),
+    layer: _Ints | None = None,
 ) -> tuple[_Ints, _Ints]: ...

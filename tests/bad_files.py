@@ -135,6 +135,49 @@ def wide_window() -> bytes:
     return b"\x28\xb5\x2f\xfd" + bytes([0x80, 18 << 3]) + (200).to_bytes(4, "little") + block
 
 
+def layers(*sites: int, crc: bytes = b"") -> bytes:
+    """A chunk that says that the layers have so many sites."""
+    return pack_chunk(
+        b"LAYR", (crc or parts(layered())[0][-4:]) + struct.pack(f"<{len(sites)}I", *sites)
+    )
+
+
+def layered(*chunks: bytes) -> bytes:
+    """A file of two layers in one and two groups, or its header with other chunks."""
+    header, symbols = sample(7, seed=3, width=9, height=7, channels=1, layers=(1, 2))
+    whole = bitstream.write(header, symbols)
+    return whole[:HEADER] + b"".join(chunks) if chunks else whole
+
+
+def with_layers(*chunks: bytes) -> bytes:
+    """The groups of that file behind other chunks."""
+    return layered(*chunks, *parts(layered())[2:])
+
+
+LAYERED: dict[str, Callable[[], bytes]] = {
+    "missing": lambda: layered(*parts(layered())[2:]),
+    "twice": lambda: with_layers(layers(4, 3), layers(4, 3)),
+    "single": lambda: with_layers(layers(7)),
+    "empty-one": lambda: with_layers(layers(4, 0, 3)),
+    "too-many-sites": lambda: with_layers(layers(4, 4)),
+    "overflow": lambda: with_layers(layers(4, 3, (1 << 32) - 4, 4)),
+    "odd-length": lambda: with_layers(pack_chunk(b"LAYR", layers(4, 3)[8:-5])),
+    "of-other-header": lambda: with_layers(layers(4, 3, crc=b"SADS")),
+    "across-group": lambda: with_layers(layers(3, 4)),
+    "across-groups": lambda: with_layers(layers(1, 1, 1, 1, 1, 1, 1)),
+    "after-group": lambda: layered(
+        *parts(layered())[2:3], *parts(layered())[1:2], *parts(layered())[3:]
+    ),
+    "without-groups": lambda: layered(layers(4, 3), parts(sites(7))[-1]),
+    "flip": lambda: flipped(layered(), 1, 9),
+    "first-group-flip": lambda: flipped(layered(), 2, 30),
+    "last-group-flip": lambda: flipped(layered(), 4, 30),
+    "cut-after-first": lambda: layered(*parts(layered())[1:3]),
+    "cut-in-last": lambda: layered()[:-3],
+    "swapped": lambda: layered(*(parts(layered())[i] for i in (1, 3, 4, 2))),
+}
+
+
 def other_header() -> bytes:
     """A group of a file that differs in K only."""
     header, symbols = sample(6, seed=3, width=9, height=7, channels=1, groups=3)
@@ -253,6 +296,7 @@ MAKERS: dict[str, Callable[[], bytes]] = {
     "group-of-other-header": other_header,
     "group-interval-reversed": lambda: grouped(group(0, low=900, high=1), group(1), group(2)),
     "group-interval-off-grid": lambda: grouped(group(0), group(1), group(2, high=65535)),
+    **{f"layers-{name}": make for name, make in LAYERED.items()},
     "group-outside-interval": lambda: grouped(group(0, low=0, high=0), group(1), group(2)),
 }
 

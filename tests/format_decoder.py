@@ -291,7 +291,7 @@ def decode(data: bytes) -> tuple[dict, Sites]:
     need(at(end, 4) == zlib.crc32(data[:end]))
     need(h["flags"] == 0 and at(10, 1) < 16 and 1 <= h["k"] <= 16)
     need(1 <= h["site_count"] <= min(2**24, 4 * h["width"] * h["height"] + 64))
-    offset, groups, kind = end + 4, [], b""
+    offset, groups, kind, layers = end + 4, [], b"", [h["site_count"]]
     while offset < len(data):
         length = at(offset, 4)
         name, stop = data[offset + 4 : offset + 8], offset + 8 + length
@@ -299,13 +299,16 @@ def decode(data: bytes) -> tuple[dict, Sites]:
         content = data[offset + 8 : stop]
         need(name.isalpha() and name.isascii() and name[2:3].isupper())
         if name in (b"SITE", b"SITZ"):
-            need(not groups)
+            need(not groups and len(layers) == 1)
             groups.append(sites_of(h, name, content, None))
             kind = name
         elif name in (b"GRPE", b"GRPZ"):
             need(not groups or kind == name)
-            groups.append(group_of(h, at(end, 4), name, content, groups))
+            groups.append(group_of(h, at(end, 4), name, content, groups, layers))
             kind = name
+        elif name == b"LAYR":
+            need(not groups and len(layers) == 1)
+            layers = layers_of(h, at(end, 4), content)
         else:
             need(name[:1].islower() and not groups)
         offset = stop + 4
@@ -329,13 +332,25 @@ def sites_of(h: dict, name: bytes, content: bytes, group: tuple | None) -> Sites
 # ---- section 11 -----------------------------------------------------------------------------
 
 
-def group_of(h: dict, crc: int, name: bytes, content: bytes, before: list[Sites]) -> Sites:
+def layers_of(h: dict, crc: int, content: bytes) -> list[int]:
+    """The sites of each layer."""
+    need(len(content) >= 12 and len(content) % 4 == 0)
+    header, *layers = struct.unpack(f"<{len(content) // 4}I", content)
+    need(header == crc and min(layers) >= 1 and sum(layers) == h["site_count"])
+    return layers
+
+
+def group_of(
+    h: dict, crc: int, name: bytes, content: bytes, before: list[Sites], layers: list[int]
+) -> Sites:
     """The sites of a GRPE or GRPZ chunk."""
     header, first, n, low, high, spacing = struct.unpack("<IIIHHH", content[:18])
     need(header == crc and first == sum(group.n for group in before))
     need(1 <= n < h["site_count"] and first + n <= h["site_count"])
+    starts = [sum(layers[:i]) for i in range(len(layers) + 1)]
+    need(not any(first < start < first + n for start in starts))
     sites = sites_of(h, name, content[18:], (n, low, high, spacing))
-    need(not before or before[-1].keys[-1] <= sites.keys[0])
+    need(first in starts or before[-1].keys[-1] <= sites.keys[0])
     return sites
 
 

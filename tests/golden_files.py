@@ -117,6 +117,12 @@ MAKERS: dict[str, Callable[[], bytes]] = {
     "groups-reach": lambda: with_reach(drawn(90, groups=5)),
     "groups-small": lambda: drawn(4, groups=2, channels=1),
     "groups-small-zstd": lambda: drawn(4, groups=2, channels=1, coder="zstd"),
+    "layers": lambda: drawn(60, layers=(1, 1, 1)),
+    "layers-zstd": lambda: drawn(60, layers=(1, 1), coder="zstd"),
+    "layers-groups": lambda: drawn(80, layers=(1, 3, 2), radius=True),
+    "layers-reach": lambda: with_reach(drawn(90, layers=(1, 4))),
+    "layers-coincident": lambda: drawn(31, layers=(2, 1, 1), coincident=True),
+    "layers-of-one-site": lambda: drawn(5, layers=(1, 1, 1, 1, 1), channels=1),
 }
 
 

@@ -17,7 +17,7 @@ from bad_files import FOLDER as BAD
 from bad_files import raw_chunk
 from golden_files import FOLDER as GOLDEN
 
-TYPES = (b"SITE", b"SITZ", b"GRPE", b"GRPZ", b"SEQH", b"FKEY", b"FDLT")
+TYPES = (b"SITE", b"SITZ", b"GRPE", b"GRPZ", b"LAYR", b"SEQH", b"FKEY", b"FDLT")
 TYPES += (b"reCH", b"iCCP", b"eXIF", b"xMLP", b"teXt", b"NEWS")
 FIELDS = [(8, "B"), (9, "B"), (10, "B"), (11, "B"), (12, "<I"), (16, "<I"), (20, "<I")]
 FIELDS += [(at, "<H") for at in range(24, 36, 2)]
@@ -46,7 +46,7 @@ class File:
         crc = zlib.crc32(self.header)
         parts = [self.header + struct.pack("<I", crc)]
         for name, data in self.chunks:
-            seal = name in (b"GRPE", b"GRPZ") and len(data) >= 4
+            seal = name in (b"GRPE", b"GRPZ", b"LAYR") and len(data) >= 4
             parts.append(raw_chunk(name, struct.pack("<I", crc) + data[4:] if seal else data))
         return b"".join(parts)
 
@@ -178,6 +178,23 @@ def group_field(file: File, _: File, draw: Random) -> File:
     return with_chunk(file, draw, change)
 
 
+def layer_field(file: File, _: File, draw: Random) -> File:
+    """Sites moved from one layer to another."""
+
+    def change(name: bytes, data: bytes) -> bytes:
+        count = len(data) // 4 - 1
+        if name != b"LAYR" or count < 2:
+            return data
+        sites = list(struct.unpack_from(f"<{count}I", data, 4))
+        source, target, moved = draw.randrange(count), draw.randrange(count), draw.randint(1, 9)
+        if sites[source] >= moved and sites[target] + moved < 1 << 32:
+            sites[source] -= moved
+            sites[target] += moved
+        return data[:4] + struct.pack(f"<{count}I", *sites)
+
+    return replace(file, chunks=tuple((name, change(name, data)) for name, data in file.chunks))
+
+
 def frame(file: File, _: File, draw: Random) -> File:
     """What a zstd frame holds."""
 
@@ -237,6 +254,7 @@ AWARE: tuple[Callable[[File, File, Random], File], ...] = (
     chunk_data,
     chunk_data,
     group_field,
+    layer_field,
     frame,
     chunk_type,
     chunk_order,

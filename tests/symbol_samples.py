@@ -30,7 +30,10 @@ def sample(
     coincident: bool = False,
     **changes: object,
 ) -> tuple[Header, Symbols]:
-    """Header and symbols of `count` sites; positions uniform, or all in one cell."""
+    """Header and symbols of `count` sites; positions uniform, or all in one cell.
+
+    With `layers`, groups of each, the sites are shared out to them evenly, at random.
+    """
     rng = np.random.default_rng(seed)
     q = quantizer(channels, radius=radius, **changes)
     columns, rows = q.grid_size(width, height)
@@ -42,6 +45,7 @@ def sample(
     log_anisotropy = np.clip(np.round(np.abs(rng.normal(5, 3, count))), 0, 30).astype(np.int32)
     angle = np.floor(rng.random(count) * angle_levels(31, q)[log_anisotropy])
     color = np.round(rng.normal(0, 8, (count, channels)))
+    dealt = (np.arange(count) % max(len(q.layers), 1)).astype(np.int32)
     symbols = Symbols(
         x.astype(np.int32),
         y.astype(np.int32),
@@ -50,6 +54,7 @@ def sample(
         angle.astype(np.int32),
         np.round(rng.normal(10, 4, count)).astype(np.int32) if radius else None,
         color.astype(np.int32),
+        layer=rng.permutation(dealt) if q.layers else None,
     )
     return Header(width, height, channels, 8, 8, count, q), symbols
 

@@ -63,27 +63,34 @@ void check_threads(int threads) {
   if (threads < 1 || threads > 1024) throw std::invalid_argument("threads must be 1..1024");
 }
 
+using LayerColumn = std::optional<IntColumn>;
+
+Partition to_partition(const std::vector<int32_t>& groups, const LayerColumn& layer) {
+  return {groups, layer ? to_vector(*layer) : std::vector<int32_t>()};
+}
+
 template <auto Encode>
 nb::tuple encode(int64_t width, int64_t height, const std::vector<int64_t>& quantizer,
                  const IntColumn& x, const IntColumn& y, const IntColumn& log_tau,
                  const IntColumn& log_anisotropy, const IntColumn& angle,
                  const std::optional<IntColumn>& radius, const IntMatrix& color, int threads,
-                 int groups) {
+                 const std::vector<int32_t>& groups, const LayerColumn& layer) {
   check_threads(threads);
   const Quantizer q = Quantizer::make(width, height, quantizer);
   const SiteColumns sites = to_columns(q, x, y, log_tau, log_anisotropy, angle, radius, color);
+  const Partition parts = to_partition(groups, layer);
   EncodedSites out;
   {
     nb::gil_scoped_release release;
-    out = Encode(q, sites, groups, threads);
+    out = Encode(q, sites, parts, threads);
   }
-  nb::list parts;
+  nb::list payloads;
   for (const EncodedGroup& group : out.groups) {
     const GroupFields& f = group.fields;
-    parts.append(nb::make_tuple(nb::bytes(group.bytes.data(), group.bytes.size()), group.first,
-                                group.count, f.low, f.high, f.spacing));
+    payloads.append(nb::make_tuple(nb::bytes(group.bytes.data(), group.bytes.size()), group.first,
+                                   group.count, f.low, f.high, f.spacing));
   }
-  return nb::make_tuple(std::move(parts), to_array(std::move(out.order)),
+  return nb::make_tuple(std::move(payloads), to_array(std::move(out.order)),
                         bits_array(out.bits, q.channels()), to_array(std::move(out.classes)));
 }
 
@@ -121,14 +128,15 @@ nb::tuple analyze(int64_t width, int64_t height, const std::vector<int64_t>& qua
                   const IntColumn& x, const IntColumn& y, const IntColumn& log_tau,
                   const IntColumn& log_anisotropy, const IntColumn& angle,
                   const std::optional<IntColumn>& radius, const IntMatrix& color, int threads,
-                  int groups) {
+                  const std::vector<int32_t>& groups, const LayerColumn& layer) {
   check_threads(threads);
   const Quantizer q = Quantizer::make(width, height, quantizer);
   const SiteColumns sites = to_columns(q, x, y, log_tau, log_anisotropy, angle, radius, color);
+  const Partition parts = to_partition(groups, layer);
   RecordedSites out;
   {
     nb::gil_scoped_release release;
-    out = record(q, sites, groups, threads);
+    out = record(q, sites, parts, threads);
   }
   const size_t n = sites.size();
   const auto columns = static_cast<size_t>(kColor0 + q.channels());
@@ -137,16 +145,18 @@ nb::tuple analyze(int64_t width, int64_t height, const std::vector<int64_t>& qua
 }
 
 nb::object classes(const IntColumn& x, const IntColumn& y, const IntColumn& log_tau, int64_t width,
-                   int64_t height, const std::vector<int64_t>& quantizer, int threads, int groups) {
+                   int64_t height, const std::vector<int64_t>& quantizer, int threads,
+                   const std::vector<int32_t>& groups, const LayerColumn& layer) {
   check_threads(threads);
   const Quantizer q = Quantizer::make(width, height, quantizer);
   std::vector<int8_t> out;
   const std::vector<int32_t> vx = to_vector(x);
   const std::vector<int32_t> vy = to_vector(y);
   const std::vector<int32_t> vt = to_vector(log_tau);
+  const Partition parts = to_partition(groups, layer);
   {
     nb::gil_scoped_release release;
-    out = classes_of(q, vx, vy, vt, groups, threads);
+    out = classes_of(q, vx, vy, vt, parts, threads);
   }
   return to_array(std::move(out));
 }
@@ -218,25 +228,27 @@ NB_MODULE(_coder, m) {
   m.def(
       "encode", &encode<encode_range>, "width"_a, "height"_a, "quantizer"_a, "x"_a, "y"_a,
       "log_tau"_a, "log_anisotropy"_a, "angle"_a, "radius"_a.none(), "color"_a, "threads"_a = 1,
-      "groups"_a = 1,
+      "groups"_a = std::vector<int32_t>{1}, "layer"_a.none() = nb::none(),
       "Range profile: (groups, order int32 [N], bits float64 [5 + C]). A group is (payload bytes, "
-      "first site, sites, low, high, spacing); of a single one the last three are 0.");
+      "first site, sites, low, high, spacing); of a single one the last three are 0. `groups` has "
+      "their number in each layer, `layer` the layer of each site if there are several.");
   m.def("decode", &decode<decode_range>, "payload"_a, "count"_a, "channels"_a, "width"_a,
         "height"_a, "quantizer"_a, "threads"_a = 1, "group"_a.none() = nb::none(),
         "Range profile: (x, y, log_tau, log_anisotropy, angle, radius or None, color, bits, colour "
         "classes) of one group: (low, high, spacing), None if it is the only one.");
   m.def("residuals", &encode<encode_residuals>, "width"_a, "height"_a, "quantizer"_a, "x"_a, "y"_a,
         "log_tau"_a, "log_anisotropy"_a, "angle"_a, "radius"_a.none(), "color"_a, "threads"_a = 1,
-        "groups"_a = 1, "The zstd profile before compression, as encode().");
+        "groups"_a = std::vector<int32_t>{1}, "layer"_a.none() = nb::none(),
+        "The zstd profile before compression, as encode().");
   m.def("from_residuals", &decode<decode_residuals>, "payload"_a, "count"_a, "channels"_a,
         "width"_a, "height"_a, "quantizer"_a, "threads"_a = 1, "group"_a.none() = nb::none(),
         "Inverse of residuals(), as decode().");
   m.def("analyze", &analyze, "width"_a, "height"_a, "quantizer"_a, "x"_a, "y"_a, "log_tau"_a,
         "log_anisotropy"_a, "angle"_a, "radius"_a.none(), "color"_a, "threads"_a = 1,
-        "groups"_a = 1,
+        "groups"_a = std::vector<int32_t>{1}, "layer"_a.none() = nb::none(),
         "(residuals, classes of their expected size), int32 [N, 5 + C] each, as the input.");
   m.def("color_classes", &classes, "x"_a, "y"_a, "log_tau"_a, "width"_a, "height"_a, "quantizer"_a,
-        "threads"_a = 1, "groups"_a = 1,
+        "threads"_a = 1, "groups"_a = std::vector<int32_t>{1}, "layer"_a.none() = nb::none(),
         "Colour step classes, int8 [N], -8..8, in the order of the input.");
   m.def(
       "delta", &delta, "width"_a, "height"_a, "quantizer"_a, "before"_a, "classes"_a, "changed"_a,

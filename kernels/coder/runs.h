@@ -1,4 +1,5 @@
-// Groups: runs of the traversal order that are coded without regard to each other.
+// Groups: runs of the stored order that are coded without regard to each other. Within a layer that
+// is the traversal order, which starts again with the next layer.
 #pragma once
 
 #include <algorithm>
@@ -28,6 +29,12 @@ struct Run {
   KeyInterval interval{};
   int64_t reference = 0;  // spacing of step class 0, Q16
   GroupFields fields;
+};
+
+// How an encoder shares sites out.
+struct Partition {
+  std::vector<int32_t> groups{1};  // of each layer
+  std::vector<int32_t> layer;      // of each site; of a single layer, empty
 };
 
 struct Runs {
@@ -76,24 +83,69 @@ inline SiteColumns permuted(const SiteColumns& sites, const std::vector<int32_t>
   return out;
 }
 
-// Shares the sites out to `groups` runs of equal length; columns may be missing but x and y. A
-// single run has all keys as its interval; several have one reference, as exact as it is stored.
-inline Runs make_runs(const Quantizer& q, const SiteColumns& sites, int32_t groups, int threads) {
+// Traversal order within each layer; where the layers begin, and the end.
+inline std::vector<size_t> sort_by_layer(const Partition& parts, std::vector<int32_t>& order,
+                                         std::vector<uint64_t>& keys) {
+  std::vector<size_t> begins(parts.groups.size() + 1);
+  if (parts.layer.empty()) {
+    begins[1] = order.size();
+    return begins;
+  }
+  for (const int32_t layer : parts.layer) ++begins[layer + 1];
+  for (size_t l = 1; l < begins.size(); ++l) begins[l] += begins[l - 1];
+  std::vector<size_t> next(begins);
+  const std::vector<int32_t> by_key(order);
+  const std::vector<uint64_t> all(keys);
+  for (size_t k = 0; k < by_key.size(); ++k) {
+    const size_t at = next[parts.layer[by_key[k]]]++;
+    order[at] = by_key[k];
+    keys[at] = all[k];
+  }
+  return begins;
+}
+
+// Spacing of step class 0, as it is stored: the mean of these runs.
+inline void set_reference(std::vector<Run>& runs, size_t begin, size_t end) {
+  int64_t sum = 0;
+  int64_t count = 0;
+  for (size_t g = begin; g < end; ++g) {
+    for (const SiteNeighbours& site : runs[g].near) sum += site.spacing;
+    count += static_cast<int64_t>(runs[g].near.size());
+  }
+  for (size_t g = begin; g < end; ++g) {
+    runs[g].fields.spacing = (sum / count) >> kSpacingShift;
+    runs[g].reference = runs[g].fields.spacing << kSpacingShift;
+  }
+}
+
+// Shares the sites of each layer out to its runs, of equal length; columns may be missing but x and
+// y. A single run has all keys as its interval; those of a layer have one reference, as exact as it
+// is stored.
+inline Runs make_runs(const Quantizer& q, const SiteColumns& sites, const Partition& parts,
+                      int threads) {
   const SplitOrder split(q);
   Runs runs;
   std::vector<uint64_t> keys;
   runs.order = traversal_order(q, sites.x, sites.y, &keys);
-  const size_t n = runs.order.size();
-  const auto count = static_cast<size_t>(groups);
+  const std::vector<size_t> begins = sort_by_layer(parts, runs.order, keys);
+  std::vector<size_t> cuts;  // where the runs begin, and the end
+  std::vector<size_t> first_run;
+  for (size_t l = 0; l < parts.groups.size(); ++l) {
+    const auto count = static_cast<size_t>(parts.groups[l]);
+    const size_t n = begins[l + 1] - begins[l];
+    first_run.push_back(cuts.size());
+    for (size_t g = 0; g < count; ++g) cuts.push_back(begins[l] + n * g / count);
+  }
+  const size_t count = cuts.size();
+  first_run.push_back(count);
+  cuts.push_back(runs.order.size());
   runs.list.resize(count);
   const int inner = count == 1 ? threads : 1;
   for_each_run(count, threads, [&](size_t g) {
     Run& run = runs.list[g];
-    const size_t begin = n * g / count;
-    const size_t end = n * (g + 1) / count;
-    run.first = static_cast<int32_t>(begin);
-    run.keys.assign(keys.begin() + begin, keys.begin() + end);
-    const std::vector<int32_t> part(runs.order.begin() + begin, runs.order.begin() + end);
+    run.first = static_cast<int32_t>(cuts[g]);
+    run.keys.assign(keys.begin() + cuts[g], keys.begin() + cuts[g + 1]);
+    const std::vector<int32_t> part(runs.order.begin() + cuts[g], runs.order.begin() + cuts[g + 1]);
     run.sites = permuted(sites, part, q.channels());
     run.near = find_neighbours(run.sites.x, run.sites.y, inner);
   });
@@ -102,17 +154,14 @@ inline Runs make_runs(const Quantizer& q, const SiteColumns& sites, int32_t grou
     runs.list[0].reference = mean_spacing(runs.list[0].near);
     return runs;
   }
-  int64_t sum = 0;
-  for (const Run& run : runs.list)
-    for (const SiteNeighbours& site : run.near) sum += site.spacing;
   const int shift = slot_shift(split);
   for (Run& run : runs.list) {
     run.fields.low = static_cast<int64_t>(run.keys.front() >> shift);
     run.fields.high = static_cast<int64_t>(run.keys.back() >> shift);
-    run.fields.spacing = (sum / static_cast<int64_t>(n)) >> kSpacingShift;
     run.interval = interval_of(split, run.fields);
-    run.reference = run.fields.spacing << kSpacingShift;
   }
+  for (size_t l = 0; l < parts.groups.size(); ++l)
+    set_reference(runs.list, first_run[l], first_run[l + 1]);
   return runs;
 }
 

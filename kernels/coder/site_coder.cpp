@@ -46,8 +46,17 @@ void require_valid(const Quantizer& q, const SiteColumns& sites) {
   // Colours depend on the classes and are checked while they are coded.
 }
 
-void require_groups(int32_t groups, size_t sites) {
-  require(groups >= 1 && static_cast<size_t>(groups) <= sites, "more groups than sites");
+void require_partition(const Partition& parts, size_t sites) {
+  const size_t layers = parts.groups.size();
+  require(layers >= 1 && parts.layer.size() == (layers > 1 ? sites : 0),
+          "layers and groups do not fit together");
+  std::vector<size_t> counts(layers);
+  require_range(parts.layer, 0, static_cast<int64_t>(layers) - 1, "layer out of range");
+  for (const int32_t layer : parts.layer) ++counts[layer];
+  if (layers == 1) counts[0] = sites;
+  for (size_t l = 0; l < layers; ++l)
+    require(parts.groups[l] >= 1 && static_cast<size_t>(parts.groups[l]) <= counts[l],
+            "more groups than sites");
 }
 
 // Colour step classes -8..8 in the order of the sites.
@@ -193,11 +202,11 @@ namespace {
 
 // Codes every run with `code_run(run, bytes, bits)`.
 template <class CodeRun>
-EncodedSites encode_runs(const Quantizer& q, const SiteColumns& input, int32_t groups, int threads,
-                         CodeRun&& code_run) {
+EncodedSites encode_runs(const Quantizer& q, const SiteColumns& input, const Partition& parts,
+                         int threads, CodeRun&& code_run) {
   require_valid(q, input);
-  require_groups(groups, input.size());
-  Runs runs = make_runs(q, input, groups, threads);
+  require_partition(parts, input.size());
+  Runs runs = make_runs(q, input, parts, threads);
   EncodedSites out;
   out.groups.resize(runs.list.size());
   out.classes.resize(input.size());
@@ -221,9 +230,9 @@ EncodedSites encode_runs(const Quantizer& q, const SiteColumns& input, int32_t g
 
 }  // namespace
 
-EncodedSites encode_range(const Quantizer& q, const SiteColumns& input, int32_t groups,
+EncodedSites encode_range(const Quantizer& q, const SiteColumns& input, const Partition& parts,
                           int threads) {
-  return encode_runs(q, input, groups, threads, [&](Run& run, auto& bytes, auto& bits) {
+  return encode_runs(q, input, parts, threads, [&](Run& run, auto& bytes, auto& bits) {
     const TauPredictor predictor = fit_tau_predictor(run.near, run.sites.log_tau);
     put_predictor(bytes, predictor);
     RangeEncoder coder;
@@ -260,9 +269,9 @@ DecodedSites decode_range(const Quantizer& q, int32_t count, const uint8_t* data
   return out;
 }
 
-EncodedSites encode_residuals(const Quantizer& q, const SiteColumns& input, int32_t groups,
+EncodedSites encode_residuals(const Quantizer& q, const SiteColumns& input, const Partition& parts,
                               int threads) {
-  return encode_runs(q, input, groups, threads, [&](Run& run, auto& bytes, auto& bits) {
+  return encode_runs(q, input, parts, threads, [&](Run& run, auto& bytes, auto& bits) {
     const TauPredictor predictor = fit_tau_predictor(run.near, run.sites.log_tau);
     put_predictor(bytes, predictor);
     VarintWriteSink sink{bytes, bits};
@@ -310,10 +319,11 @@ DecodedSites decode_residuals(const Quantizer& q, int32_t count, const uint8_t* 
   return out;
 }
 
-RecordedSites record(const Quantizer& q, const SiteColumns& input, int32_t groups, int threads) {
+RecordedSites record(const Quantizer& q, const SiteColumns& input, const Partition& parts,
+                     int threads) {
   require_valid(q, input);
-  require_groups(groups, input.size());
-  Runs runs = make_runs(q, input, groups, threads);
+  require_partition(parts, input.size());
+  Runs runs = make_runs(q, input, parts, threads);
   const auto columns = static_cast<size_t>(kColor0 + q.channels());
   RecordedSites out;
   out.residuals.resize(input.size() * columns);
@@ -338,16 +348,16 @@ RecordedSites record(const Quantizer& q, const SiteColumns& input, int32_t group
 
 std::vector<int8_t> classes_of(const Quantizer& q, const std::vector<int32_t>& x,
                                const std::vector<int32_t>& y, const std::vector<int32_t>& log_tau,
-                               int32_t groups, int threads) {
+                               const Partition& parts, int threads) {
   require_positions(q, x, y);
-  require_groups(groups, x.size());
+  require_partition(parts, x.size());
   require(log_tau.size() == x.size(), "columns differ in length");
   require_range(log_tau, -q.max_log_tau(), q.max_log_tau(), "log_tau out of range");
   SiteColumns input;
   input.x = x;
   input.y = y;
   input.log_tau = log_tau;
-  const Runs runs = make_runs(q, input, groups, threads);
+  const Runs runs = make_runs(q, input, parts, threads);
   std::vector<int8_t> out(x.size());
   for (const Run& run : runs.list) {
     const std::vector<int8_t> sorted =

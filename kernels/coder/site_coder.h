@@ -30,13 +30,13 @@ struct DecodedSites {
 };
 
 // Throw std::invalid_argument for columns out of range, or payloads that no encoder writes.
-// `groups` payloads are coded; a decoder takes one, with the fields of its group unless it is the
-// only one.
-EncodedSites encode_range(const Quantizer& q, const SiteColumns& sites, int32_t groups,
+// A payload is coded for each group; a decoder takes one, with the fields of its group unless it is
+// the only one.
+EncodedSites encode_range(const Quantizer& q, const SiteColumns& sites, const Partition& parts,
                           int threads);
 DecodedSites decode_range(const Quantizer& q, int32_t count, const uint8_t* data, size_t size,
                           const std::optional<GroupFields>& group, int threads);
-EncodedSites encode_residuals(const Quantizer& q, const SiteColumns& sites, int32_t groups,
+EncodedSites encode_residuals(const Quantizer& q, const SiteColumns& sites, const Partition& parts,
                               int threads);
 DecodedSites decode_residuals(const Quantizer& q, int32_t count, const uint8_t* data, size_t size,
                               const std::optional<GroupFields>& group, int threads);
@@ -47,11 +47,12 @@ DecodedSites decode_residuals(const Quantizer& q, int32_t count, const uint8_t* 
 struct RecordedSites {
   std::vector<int32_t> residuals, contexts;
 };
-RecordedSites record(const Quantizer& q, const SiteColumns& sites, int32_t groups, int threads);
+RecordedSites record(const Quantizer& q, const SiteColumns& sites, const Partition& parts,
+                     int threads);
 
 // Colour step classes -8..8 in the order of the input.
 std::vector<int8_t> classes_of(const Quantizer& q, const std::vector<int32_t>& x,
                                const std::vector<int32_t>& y, const std::vector<int32_t>& log_tau,
-                               int32_t groups, int threads);
+                               const Partition& parts, int threads);
 
 }  // namespace sad::coder

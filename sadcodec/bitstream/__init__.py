@@ -8,23 +8,22 @@ from __future__ import annotations
 from .container import Chunk
 from .costs import ColumnCosts, symbol_costs
 from .header import CODERS, MAX_GRID, Header, Limits, header_crc
+from .inspection import ChunkInfo, ColumnInfo, FileInfo, LayerInfo, inspect
+from .layers import Layer, Layers, layers_bytes
 from .opening import read_front
 from .payload import GroupFields, Payload, decode_payload, encode_payload
 from .reach import REACH, pack_reach, reach_bytes
 from .repair import Damage, LostSites, Repair, salvage, salvage_metadata
 from .sadfile import (
     METADATA,
-    ChunkInfo,
-    ColumnInfo,
-    FileInfo,
     chunks_size,
     file_size,
     group_starts,
     insert_chunk,
-    inspect,
     metadata,
     read,
     read_header,
+    read_layers,
     write,
 )
 from .sequence import (
@@ -66,6 +65,9 @@ __all__ = [
     "Frame",
     "GroupFields",
     "Header",
+    "Layer",
+    "LayerInfo",
+    "Layers",
     "Limits",
     "LostSites",
     "Payload",
@@ -86,6 +88,7 @@ __all__ = [
     "insert_chunk",
     "inspect",
     "is_sequence",
+    "layers_bytes",
     "metadata",
     "open_sequence",
     "pack_reach",
@@ -93,6 +96,7 @@ __all__ = [
     "read",
     "read_front",
     "read_header",
+    "read_layers",
     "salvage",
     "salvage_metadata",
     "symbol_costs",

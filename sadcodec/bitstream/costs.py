@@ -80,8 +80,8 @@ def symbol_costs(header: Header, symbols: Symbols, threads: int = 1) -> list[Col
     threads : int
         Changes nothing but the time.
     """
-    groups = header.quantizer.group_count(len(symbols))
-    residuals, contexts = _coder.analyze(*coder_arguments(header, symbols), threads, groups)
+    partition = header.quantizer.partition(symbols)
+    residuals, contexts = _coder.analyze(*coder_arguments(header, symbols), threads, *partition)
     out = []
 
     def add(name: str, column: int, values: NDArray[np.int32]) -> None:

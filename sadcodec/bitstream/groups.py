@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from sadcodec.errors import BitstreamError
 
 from .container import Chunk
 from .header import Header
+from .layers import Layers
 from .payload import CHUNK_TYPES, GROUP_TYPES, GroupFields, Payload, decode_payload
 from .region import key_of
 from .symbols import Symbols, joined
@@ -29,7 +31,9 @@ __all__ = [
     "coder_of",
     "decode_chunk",
     "decode_chunks",
+    "end_of",
     "group_fields",
+    "in_layer",
     "listed_groups",
     "site_chunks",
 ]
@@ -57,8 +61,13 @@ def site_chunks(coder: str, payload: Payload, header_crc: int) -> list[tuple[byt
     ]
 
 
+def end_of(chunk: Chunk) -> int:
+    """Index of the site after a group's last one, by its fields, unchecked."""
+    return GroupFields(*_FIELDS.unpack_from(chunk.data)[1:]).end
+
+
 def group_fields(
-    header: Header, header_crc: int, chunk: Chunk, before: GroupFields | None
+    header: Header, header_crc: int, chunk: Chunk, before: GroupFields | None, layers: Layers
 ) -> GroupFields:
     """Fields of the chunk of a group after the group `before`.
 
@@ -75,11 +84,14 @@ def group_fields(
     fields = GroupFields(*values)
     if crc != header_crc:
         raise BitstreamError(f"{chunk.label}: belongs to another header")
-    least, low = (before.end, before.high) if before else (0, 0)
     if not 1 <= fields.sites < header.site_count:
         raise BitstreamError(f"{chunk.label}: a group of {fields.sites} sites is not possible")
-    if fields.first < least or fields.end > header.site_count:
+    if fields.first < (before.end if before else 0) or fields.end > header.site_count:
         raise BitstreamError(f"{chunk.label}: sites {_run(fields)} are out of place")
+    layer = layers.of(fields.first)
+    if fields.end > layer.end:
+        raise BitstreamError(f"{chunk.label}: sites {_run(fields)} are in two layers")
+    low = before.high if before and before.end > layer.begin else 0
     if not low <= fields.low <= fields.high:
         raise BitstreamError(f"{chunk.label}: the group's positions are out of place")
     return fields
@@ -102,46 +114,48 @@ def decode_chunk(
         raise BitstreamError(f"{chunk.label}: {error}") from None
 
 
-def listed_groups(header: Header, header_crc: int, chunks: Sequence[Chunk]) -> list[GroupFields]:
-    """Fields of all chunks of sites of a whole file; those of a single one are made up.
+def listed_groups(
+    header: Header, header_crc: int, chunks: Sequence[Chunk], layers: Layers, sites: int
+) -> list[GroupFields]:
+    """Fields of the chunks of the first `sites` sites of a file; those of a single one are made up.
 
     Raises
     ------
     BitstreamError
-        If the chunks do not hold exactly the sites that the header says.
+        If the chunks do not hold exactly these sites.
     """
     if chunks[0].type not in GROUPED:
         return [GroupFields(0, header.site_count, 0, 0, 0)]
     listed: list[GroupFields] = []
     for chunk in chunks:
-        fields = group_fields(header, header_crc, chunk, listed[-1] if listed else None)
+        fields = group_fields(header, header_crc, chunk, listed[-1] if listed else None, layers)
         if fields.first != (listed[-1].end if listed else 0):
             raise BitstreamError(f"{chunk.label}: the sites before {_run(fields)} are missing")
         listed.append(fields)
-    if listed[-1].end != header.site_count:
+    if listed[-1].end != sites:
         raise BitstreamError(f"{chunks[-1].label}: file ends before the other groups of sites")
     return listed
 
 
 def decode_chunks(
     header: Header,
-    header_crc: int,
     chunks: Sequence[Chunk],
+    listed: Sequence[GroupFields],
+    layers: Layers,
     threads: int = 1,
     wanted: set[int] | None = None,
 ) -> tuple[Symbols, NDArray[np.float64]]:
-    """Symbols and column costs of the chunks of sites of a whole file.
+    """Symbols and column costs of chunks of sites with the fields `listed`.
 
     With a set `wanted`, which is not empty, of those with these numbers alone.
 
     Raises
     ------
     BitstreamError
-        If the chunks do not hold exactly the sites that the header says.
+        If one does not hold what its fields say.
     """
     if chunks[0].type not in GROUPED:
         return decode_chunk(header, chunks[0], None, threads)
-    listed = listed_groups(header, header_crc, chunks)
     if wanted is not None:
         chunks = [chunk for number, chunk in enumerate(chunks) if number in wanted]
         listed = [fields for number, fields in enumerate(listed) if number in wanted]
@@ -151,10 +165,19 @@ def decode_chunks(
     else:
         with ThreadPoolExecutor(workers) as pool:
             parts = list(pool.map(lambda c, f: decode_chunk(header, c, f), chunks, listed))
-    for before, after, chunk in zip(parts, parts[1:], chunks[1:]):
-        check_order(header, before[0], after[0], chunk)
+    numbers = [layers.of(fields.first).number for fields in listed]
+    for i in range(1, len(parts)):
+        if numbers[i] == numbers[i - 1]:
+            check_order(header, parts[i - 1][0], parts[i][0], chunks[i])
     bits = np.sum([cost for _, cost in parts], axis=0)
-    return joined([symbols for symbols, _ in parts]), bits
+    return joined([in_layer(part[0], n, layers) for part, n in zip(parts, numbers)]), bits
+
+
+def in_layer(symbols: Symbols, number: int, layers: Layers) -> Symbols:
+    """The sites, with the number of their layer if there are several."""
+    if len(layers) == 1:
+        return symbols
+    return replace(symbols, layer=np.full(len(symbols), number, np.int32))
 
 
 def check_order(header: Header, before: Symbols, after: Symbols, chunk: Chunk) -> None:

@@ -69,11 +69,14 @@ class Payload:
     bits : float64 [5 + C]
         Cost of every column (`column_names`), without the coefficients at the start. Range
         profile: code length; zstd profile: the frame's size shared out by residual bytes.
+    layers : tuple of int
+        Sites of each layer; none without layers.
     """
 
     groups: tuple[tuple[GroupFields, bytes], ...]
     order: NDArray[np.int32]
     bits: NDArray[np.float64]
+    layers: tuple[int, ...] = ()
 
     @property
     def data(self) -> bytes:
@@ -120,9 +123,9 @@ def encode_payload(header: Header, symbols: Symbols, threads: int = 1) -> Payloa
     if len(symbols) != header.site_count or symbols.color.shape[1] != header.channels:
         raise OptionError("symbols do not match the header")
     encode = _coder.encode if header.coder == "range" else _coder.residuals
-    count = header.quantizer.group_count(len(symbols))
+    partition = header.quantizer.partition(symbols)
     try:
-        parts, order, bits, classes = encode(*coder_arguments(header, symbols), threads, count)
+        parts, order, bits, classes = encode(*coder_arguments(header, symbols), threads, *partition)
     except ValueError as error:
         raise OptionError(str(error)) from None
     if symbols.classes is not None and not np.array_equal(symbols.classes[order], classes):
@@ -134,7 +137,8 @@ def encode_payload(header: Header, symbols: Symbols, threads: int = 1) -> Payloa
         bits = bits * (sum(len(data) for _, data in groups) / max(before, 1))
     if any(fields.sites > MAX_SITES_PER_BYTE * len(data) for fields, data in groups):
         raise OptionError("more sites than a payload of this size may hold")
-    return Payload(tuple(groups), order, bits)
+    layers = () if symbols.layer is None else tuple(np.bincount(symbols.layer).tolist())
+    return Payload(tuple(groups), order, bits, layers)
 
 
 def decode_payload(

@@ -9,20 +9,24 @@ from dataclasses import dataclass, field, replace
 from sadcodec.errors import BitstreamError, LimitError
 
 from .container import CHUNK_OVERHEAD, MAX_CHUNKS, Chunk, chunk_at
-from .groups import GROUPED, SITE_TYPES, check_order, decode_chunk, group_fields
+from .groups import GROUPED, SITE_TYPES, check_order, decode_chunk, group_fields, in_layer
 from .header import Header, Limits, header_crc, unpack_header
+from .layers import LAYERS, Layer, Layers, unpack_layers
+from .parts import with_groups
 from .payload import GroupFields
 from .region import Box, boxes_of_run, key_of
-from .sadfile import METADATA, first_metadata, unpacked, with_groups
+from .sadfile import METADATA, first_metadata, unpacked
 from .symbols import Symbols, joined
 
 __all__ = ["Damage", "LostSites", "Repair", "salvage", "salvage_metadata"]
 
-_KNOWN = re.compile(b"|".join(sorted(SITE_TYPES | set(METADATA))))
+_KNOWN = re.compile(b"|".join(sorted(SITE_TYPES | {LAYERS} | set(METADATA))))
 Metadata = dict[str, bytes]
 
 # Bytes under checksums that a search for the next chunk may cost, times the length of the file.
 _SEARCH = 8
+
+_ALL = GroupFields(0, 1, 0, 0, 0)  # stands for the only chunk of sites of a file
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class LostSites:
     ----------
     first, count : int
         In stored order.
+    layer : int or None
+        Number of their layer, 0 the first; None without layers.
     boxes : tuple of (x0, y0, x1, y1)
         Columns x0 to x1 - 1 and rows y0 to y1 - 1 of the picture, px: the lost sites lay in these
         boxes. Around them, within a few spacings of sites, colours differ from the whole picture's
@@ -59,6 +65,14 @@ class LostSites:
     first: int
     count: int
     boxes: tuple[Box, ...]
+    layer: int | None = None
+
+    def message(self) -> str:
+        """One line."""
+        run = f"sites {self.first} to {self.first + self.count - 1}"
+        if self.layer is not None:
+            run += f" of layer {self.layer + 1}"
+        return f"{run} are lost: {_text(self.boxes)}"
 
 
 @dataclass(frozen=True)
@@ -90,10 +104,7 @@ class Repair:
             return ()
         drawn = self.sites - self.sites_lost
         lines = [damage.problem for damage in self.damage]
-        lines += [
-            f"sites {run.first} to {run.first + run.count - 1} are lost: {_text(run.boxes)}"
-            for run in self.lost
-        ]
+        lines += [run.message() for run in self.lost]
         if self.lost:
             lines.append(f"drawn from the {drawn} of {self.sites} sites that are left")
         else:
@@ -121,12 +132,14 @@ def salvage(
         header, offset = unpack_header(data, limits or Limits())
     except BitstreamError as error:
         raise BitstreamError(f"{error}; without a right header nothing can be drawn") from None
-    left = _Left(header, header_crc(data), len(data), threads)
+    left = _Left(header, header_crc(data), len(data), threads, Layers((header.site_count,)))
     for item in _found(data, offset):
         if isinstance(item, Damage):
             left.damage.append(item)
         elif item.type in SITE_TYPES:
             left.take(item)
+        elif item.type == LAYERS:
+            left.take_layers(item)
         elif item.critical:
             raise BitstreamError(f"{item.label}: unknown critical chunk")
         elif left.used:
@@ -135,12 +148,12 @@ def salvage(
     if not left.parts:
         problem = damage[0].problem if damage else "file ends before the sites"
         raise BitstreamError(f"{problem}; no sites are left to draw")
-    lost = _lost(header, left.groups, left.parts) if left.groups else ()
+    lost = _lost(header, left) if left.groups else ()
     if lost and not damage:
         damage.append(Damage(len(data), 0, "chunks of sites are missing"))
     report = Repair(header.site_count, tuple(damage), lost)
     symbols = joined(left.parts)
-    return replace(with_groups(header, left.used), site_count=len(symbols)), symbols, report
+    return replace(left.header_of(left.used), site_count=len(symbols)), symbols, report
 
 
 def salvage_metadata(data: bytes, limits: Limits | None = None) -> tuple[Metadata, list[str]]:
@@ -179,6 +192,7 @@ class _Left:
     header_crc: int
     file_bytes: int
     threads: int
+    layers: Layers
     used: list[Chunk] = field(default_factory=list)
     groups: list[GroupFields] = field(default_factory=list)  # none if all sites are in one chunk
     parts: list[Symbols] = field(default_factory=list)
@@ -188,26 +202,48 @@ class _Left:
         """Note that a chunk is not used."""
         self.damage.append(Damage(chunk.offset, chunk.end - chunk.offset, problem))
 
+    def header_of(self, chunks: list[Chunk]) -> Header:
+        """Return the header with what these chunks of sites add."""
+        return with_groups(self.header, chunks, self.groups or [_ALL], self.layers)
+
+    def take_layers(self, chunk: Chunk) -> None:
+        """Read the layers, or note why they cannot be used."""
+        try:
+            layers = unpack_layers(self.header, self.header_crc, chunk)
+        except BitstreamError as error:
+            self.refuse(chunk, str(error))
+            return
+        if self.used or len(self.layers) > 1:
+            self.refuse(chunk, f"{chunk.label}: out of place")
+        else:
+            self.layers = layers
+
     def take(self, chunk: Chunk) -> None:
         """Decode a chunk of sites, or note why it cannot be used."""
         grouped = chunk.type in GROUPED
         if self.used and (chunk.type != self.used[0].type or not grouped):
             self.refuse(chunk, f"{chunk.label}: data after the sites")
             return
+        if not grouped and len(self.layers) > 1:
+            self.refuse(chunk, f"{chunk.label}: layers are made of groups")
+            return
         # One found by a search might be part of the content of a damaged chunk. A group names its
         # header; a single chunk of sites is the last of the file.
         if self.damage and not grouped and chunk.end != self.file_bytes:
             self.refuse(chunk, f"{chunk.label}: not at the end of the file")
             return
-        header = with_groups(self.header, [chunk])
+        header = self.header_of([chunk])
         fields = None
         try:
             if grouped:
                 before = self.groups[-1] if self.groups else None
-                fields = group_fields(header, self.header_crc, chunk, before)
+                fields = group_fields(header, self.header_crc, chunk, before, self.layers)
             symbols, _ = decode_chunk(header, chunk, fields, self.threads)
-            if self.parts:
-                check_order(header, self.parts[-1], symbols, chunk)
+            if fields is not None:
+                layer = self.layers.of(fields.first)
+                if before and before.end > layer.begin:
+                    check_order(header, self.parts[-1], symbols, chunk)
+                symbols = in_layer(symbols, layer.number, self.layers)
         except BitstreamError as error:
             self.refuse(chunk, str(error))
             return
@@ -270,23 +306,33 @@ def _positions(data: bytes, start: int, first: list[int]) -> Iterator[int]:
         yield match.start() - 4
 
 
-def _lost(header: Header, groups: list[GroupFields], parts: list[Symbols]) -> tuple[LostSites, ...]:
+def _lost(header: Header, left: _Left) -> tuple[LostSites, ...]:
     """The runs between the groups that are left, and where their sites can lie."""
+    found = list(zip(left.groups, left.parts))
+    lost = []
+    for layer in left.layers:
+        inside = [item for item in found if layer.begin <= item[0].first < layer.end]
+        number = layer.number if len(left.layers) > 1 else None
+        lost += [LostSites(*run, number) for run in _lost_of_layer(header, inside, layer)]
+    return tuple(lost)
+
+
+def _lost_of_layer(
+    header: Header, found: list[tuple[GroupFields, Symbols]], layer: Layer
+) -> Iterator[tuple[int, int, tuple[Box, ...]]]:
+    """First site, number and boxes of the runs that are missing of a layer."""
     h, q = header, header.quantizer
     cells = q.grid_size(h.width, h.height)
-    lost = []
-    at, low = 0, 0
-
-    def missing(end: int, high: int | None) -> None:
-        if end > at:
+    at, low = layer.begin, 0
+    for fields, part in found:
+        if fields.first > at:
+            high = key_of(int(part.x[0]), int(part.y[0]), cells)
             boxes = boxes_of_run(low, high, h.width, h.height, q.step_position)
-            lost.append(LostSites(at, end - at, boxes))
-
-    for fields, part in zip(groups, parts):
-        missing(fields.first, key_of(int(part.x[0]), int(part.y[0]), cells))
+            yield at, fields.first - at, boxes
         at, low = fields.end, key_of(int(part.x[-1]), int(part.y[-1]), cells)
-    missing(h.site_count, None)
-    return tuple(lost)
+    if layer.end > at:
+        boxes = boxes_of_run(low, None, h.width, h.height, q.step_position)
+        yield at, layer.end - at, boxes
 
 
 def _text(boxes: tuple[Box, ...]) -> str:

@@ -25,7 +25,8 @@ __all__ = [
     "to_table",
 ]
 
-MAX_GROUPS = 256  # that a writer makes; a file may have as many as chunks
+MAX_GROUPS = 256  # that a writer makes without layers; a file may have as many as chunks
+MAX_GROUPED = 1000  # with layers, which leaves chunks for the rest
 AUTOMATIC_GROUPS = 0
 # Of automatic groups, which cost some 0.5 % of the bytes; a region is read from few of them.
 _SITES_PER_GROUP, _SITES_FOR_GROUPS = 1 << 14, 1 << 17
@@ -70,6 +71,9 @@ class QuantizerParameters:
         not reach from one into another, so the groups are part of what decides a step class.
         AUTOMATIC_GROUPS: one for every 16,384 sites, but one below 131,072. Not a field of the
         header: the chunks say it.
+    layers : tuple of int, 0..MAX_GROUPED, several or none
+        Groups of each layer, in place of `groups`, if there are layers (`Symbols.layer` says which
+        site is in which); AUTOMATIC_GROUPS as above, by the sites of the layer.
 
     Raises
     ------
@@ -86,6 +90,7 @@ class QuantizerParameters:
     class_distance_gain: int = 128
     class_tau_gain: int = 58
     groups: int = 1
+    layers: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.step_color) <= 4:
@@ -97,6 +102,10 @@ class QuantizerParameters:
         for value in self.step_color:
             _check_range("step_color", value, 1, 65535)
         _check_range("groups", self.groups, 0, MAX_GROUPS)
+        if len(self.layers) == 1 or sum(max(n, 1) for n in self.layers) > MAX_GROUPED:
+            raise OptionError(f"{len(self.layers)} layers with {sum(self.layers)} groups")
+        for count in self.layers:
+            _check_range("groups", count, 0, MAX_GROUPED)
 
     @property
     def channels(self) -> int:
@@ -109,12 +118,26 @@ class QuantizerParameters:
         return (*fields, *(int(step) for step in self.step_color))
 
     def group_count(self, sites: int) -> int:
-        """Groups that so many sites are written in, at least one site in each."""
-        wanted = self.groups
-        if wanted == AUTOMATIC_GROUPS:
-            several = sites >= _SITES_FOR_GROUPS
-            wanted = min(sites // _SITES_PER_GROUP, MAX_GROUPS) if several else 1
-        return max(1, min(wanted, sites))
+        """Groups that so many sites without layers are written in, at least one site in each."""
+        return _group_count(self.groups, sites)
+
+    def partition(self, symbols: Symbols) -> tuple[list[int], NDArray[np.int32] | None]:
+        """Groups of each layer that these sites are written in, and the layer of each site.
+
+        Raises
+        ------
+        OptionError
+            If the sites have other layers than this, or there is a layer without sites.
+        """
+        if not self.layers and symbols.layer is None:
+            return [self.group_count(len(symbols))], None
+        if symbols.layer is None or int(symbols.layer.max(initial=0)) >= len(self.layers):
+            raise OptionError("the sites have other layers than the quantizer")
+        sites = np.bincount(symbols.layer, minlength=len(self.layers)).tolist()
+        if 0 in sites:
+            raise OptionError("there is a layer without sites")
+        layer = np.ascontiguousarray(symbols.layer)
+        return [_group_count(n, count) for n, count in zip(self.layers, sites)], layer
 
     @classmethod
     def from_tuple(cls, fields: tuple[int, ...]) -> QuantizerParameters:
@@ -151,6 +174,8 @@ class Symbols:
     classes : int8 [N] or None
         `color_classes` of these sites where they are known already; they follow from the
         other columns, so None says no less.
+    layer : int32 [N] or None
+        Layer of each site, 0 the first in the file; None without layers.
 
     Raises
     ------
@@ -166,12 +191,13 @@ class Symbols:
     radius: NDArray[np.int32] | None
     color: NDArray[np.int32]
     classes: NDArray[np.int8] | None = None
+    layer: NDArray[np.int32] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.x)
-        for name in _COLUMNS:
+        for name in (*_COLUMNS, "layer"):
             column = getattr(self, name)
-            if name == "radius" and column is None:
+            if name in ("radius", "layer") and column is None:
                 continue
             if column.dtype != np.int32 or column.shape != (count,):
                 raise OptionError(
@@ -196,6 +222,7 @@ class Symbols:
             self.angle[index],
             radius,
             self.color[index],
+            layer=None if self.layer is None else self.layer[index],
         )
 
 
@@ -217,6 +244,7 @@ def joined(parts: Sequence[Symbols]) -> Symbols:
         radius=None if parts[0].radius is None else column("radius"),
         color=column("color"),
         classes=column("classes"),
+        layer=None if parts[0].layer is None else column("layer"),
     )
 
 
@@ -229,7 +257,7 @@ def color_classes(
 ) -> NDArray[np.int8]:
     """Colour step class of every site: its step is the base step times 2^(class / 2).
 
-    Only positions and log_tau of `symbols` are used; the number of threads changes nothing.
+    Only positions, log_tau and layers of `symbols` are used; the number of threads changes nothing.
 
     Returns
     -------
@@ -238,7 +266,7 @@ def color_classes(
     Raises
     ------
     OptionError
-        If a position or a log_tau symbol is out of range.
+        If a position or a log_tau symbol is out of range, or as `QuantizerParameters.partition`.
     """
     try:
         return _coder.color_classes(
@@ -249,7 +277,7 @@ def color_classes(
             height,
             quantizer.as_tuple(),
             threads,
-            quantizer.group_count(len(symbols)),
+            *quantizer.partition(symbols),
         )
     except ValueError as error:
         raise OptionError(str(error)) from None
@@ -296,6 +324,14 @@ def from_table(table: NDArray[np.int32], *, radius: bool) -> Symbols:
     )
     color = np.ascontiguousarray(table[:, 6:])
     return Symbols(x, y, log_tau, log_anisotropy, angle, reach if radius else None, color)
+
+
+def _group_count(wanted: int, sites: int) -> int:
+    """Groups that so many sites are written in, at least one site in each."""
+    if wanted == AUTOMATIC_GROUPS:
+        several = sites >= _SITES_FOR_GROUPS
+        wanted = min(sites // _SITES_PER_GROUP, MAX_GROUPS) if several else 1
+    return max(1, min(wanted, sites))
 
 
 def _check_range(name: str, value: int, low: int, high: int) -> None:

@@ -144,23 +144,51 @@ function readChunks(data, begin) {
 
 const SITE_TYPES = ["SITE", "SITZ", "GRPE", "GRPZ"];
 
-function siteChunks(chunks) {
+/** The site after each layer, of a chunk that states the layers. */
+function layerEnds(header, { data, label }) {
+  const fail = (condition, problem) => need(condition, `${label}: ${problem}`);
+  fail(data.length % 4 === 0 && data.length >= 12, `${data.length} bytes cannot be layers`);
+  const bytes = new Bytes(data);
+  fail(bytes.u32(0) === header.crc, "belongs to another header");
+  const ends = [];
+  let end = 0;
+  for (let at = 4; at < data.length; at += 4) {
+    const count = bytes.u32(at);
+    end = count > 0 ? end + count : Infinity;
+    ends.push(end);
+  }
+  fail(end === header.siteCount, `the layers do not have ${header.siteCount} sites`);
+  return ends;
+}
+
+/** Chunks of sites; `ends` of the layers, of a file without layers a single one. */
+function siteChunks(header, chunks) {
   const sites = [];
+  let ends = [header.siteCount];
   for (const chunk of chunks) {
     const first = sites[0];
     const follows = first && chunk.type === first.type && first.type.startsWith("GRP");
     need(!first || follows, `${chunk.label}: data after the sites`);
-    if (SITE_TYPES.includes(chunk.type)) sites.push(chunk);
-    else need(!chunk.critical, `${chunk.label}: unknown critical chunk`);
+    if (SITE_TYPES.includes(chunk.type)) {
+      const grouped = chunk.type.startsWith("GRP");
+      need(grouped || ends.length === 1, `${chunk.label}: layers are made of groups`);
+      sites.push(chunk);
+    } else if (chunk.type === "LAYR" && ends.length === 1) {
+      ends = layerEnds(header, chunk);
+    } else {
+      const known = chunk.type === "LAYR" ? "a second" : "unknown";
+      need(!chunk.critical, `${chunk.label}: ${known} critical chunk`);
+    }
   }
   need(sites.length > 0, "file ends before the sites");
-  return sites;
+  return { sites, ends };
 }
 
 /** Fields of the groups, which must follow one another without gaps. */
-function groupFields(header, chunks) {
+function groupFields(header, chunks, ends) {
   let first = 0;
   let low = 0;
+  let layer = 0;
   return chunks.map((chunk, index) => {
     const fail = (condition, problem) => need(condition, `${chunk.label}: ${problem}`);
     fail(chunk.data.length >= 18, "too short for a group");
@@ -173,12 +201,16 @@ function groupFields(header, chunks) {
     fail(count >= 1 && count < header.siteCount, `a group of ${count} sites is not possible`);
     const run = `${begin} to ${end - 1}`;
     fail(begin >= first && end <= header.siteCount, `sites ${run} are out of place`);
+    let begins = begin === 0;
+    for (; ends[layer] <= begin; ++layer) begins = true;
+    if (begins) low = 0;
+    fail(end <= ends[layer], `sites ${run} are in two layers`);
     fail(group.low >= low && group.low <= group.high, "the group's positions are out of place");
     fail(begin === first, `the sites before ${run} are missing`);
     [first, low] = [end, group.high];
     const last = index === chunks.length - 1;
     fail(!last || end === header.siteCount, "file ends before the other groups of sites");
-    return { group, count };
+    return { group, count, begins };
   });
 }
 
@@ -230,18 +262,18 @@ function joined(parts) {
 export function readFile(data) {
   need(data.length <= LIMITS.fileBytes, `file exceeds the limit of ${LIMITS.fileBytes} bytes`);
   const header = readHeader(data);
-  const chunks = siteChunks(readChunks(data, header.end));
+  const { sites: chunks, ends } = siteChunks(header, readChunks(data, header.end));
   if (chunks[0].type.startsWith("SIT")) {
     const [chunk] = chunks;
     return { header, sites: readSites(header, chunk, chunk.data, header.siteCount) };
   }
   const grid = gridOf(header);
   let last = 0;
-  const parts = groupFields(header, chunks).map(({ group, count }, index) => {
+  const parts = groupFields(header, chunks, ends).map(({ group, count, begins }, index) => {
     const chunk = chunks[index];
     const part = readSites(header, chunk, chunk.data.subarray(18), count, group);
     need(
-      keyOf(grid, part.x[0], part.y[0]) >= last,
+      begins || keyOf(grid, part.x[0], part.y[0]) >= last,
       `${chunk.label}: the group's positions are out of order`,
     );
     last = keyOf(grid, part.x[count - 1], part.y[count - 1]);

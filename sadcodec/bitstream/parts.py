@@ -1,0 +1,96 @@
+"""The pieces of a file: header, chunks, and the rules among them; no site is decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from sadcodec.errors import BitstreamError, LimitError, OptionError
+
+from .container import MAX_CHUNKS, Chunk, iterate_chunks
+from .groups import FIELD_BYTES, GROUPED, SITE_TYPES, coder_of, end_of, listed_groups
+from .header import Header, Limits, header_crc, unpack_header
+from .layers import LAYERS, Layers, unpack_layers
+from .payload import CHUNK_TYPES, GroupFields
+from .symbols import MAX_GROUPS
+
+__all__ = ["Parts", "parse", "with_groups"]
+
+_SINGLE = frozenset(CHUNK_TYPES.values())
+
+
+class Parts(NamedTuple):
+    """A file in pieces."""
+
+    header: Header  # with coder and number of groups
+    others: list[Chunk]  # ancillary
+    critical: list[Chunk]  # beside those of sites
+    sites: list[Chunk]
+    listed: list[GroupFields]  # of `sites`
+    layers: Layers
+
+
+def parse(data: bytes, limits: Limits, most: int | None = None) -> Parts:
+    """Read a file as far as its first `most` layers, or to its end.
+
+    Raises
+    ------
+    BitstreamError
+        If it is damaged, cut short or needs a feature this version does not know.
+    LimitError
+        If it asks for more than `limits`.
+    OptionError
+        If it has fewer layers.
+    """
+    header, offset = unpack_header(data, limits)
+    others: list[Chunk] = []
+    critical: list[Chunk] = []
+    sites: list[Chunk] = []
+    layers = Layers((header.site_count,))
+    for chunk in iterate_chunks(data, offset):
+        if sites and (chunk.type != sites[0].type or chunk.type in _SINGLE):
+            raise BitstreamError(f"{chunk.label}: data after the sites")
+        if chunk.type in SITE_TYPES:
+            if critical and chunk.type not in GROUPED:
+                raise BitstreamError(f"{chunk.label}: layers are made of groups")
+            sites.append(chunk)
+        elif chunk.type == LAYERS and not critical:
+            layers = unpack_layers(header, header_crc(data), chunk)
+            critical.append(chunk)
+        elif chunk.critical:
+            known = "a second" if chunk.type == LAYERS else "unknown"
+            raise BitstreamError(f"{chunk.label}: {known} critical chunk")
+        else:
+            others.append(chunk)
+        if len(others) + len(critical) + len(sites) > MAX_CHUNKS:
+            raise LimitError(f"{chunk.label}: more than {MAX_CHUNKS} chunks")
+        if sites and most is not None and _reaches(chunk, layers, most):
+            break
+    if not sites:
+        raise BitstreamError("file ends before the sites")
+    end = layers[len(layers) - 1 if most is None else most - 1].end
+    listed = listed_groups(header, header_crc(data), sites, layers, end)
+    return Parts(
+        with_groups(header, sites, listed, layers), others, critical, sites, listed, layers
+    )
+
+
+def _reaches(chunk: Chunk, layers: Layers, most: int) -> bool:
+    """Whether a chunk of sites is the last of the first `most` layers."""
+    if not 1 <= most <= len(layers):
+        has = f"{len(layers)} layers" if len(layers) > 1 else "no layers"
+        raise OptionError(f"the first {most} layers are asked for, and the file has {has}")
+    whole = chunk.type in _SINGLE or len(chunk.data) < FIELD_BYTES
+    return not whole and end_of(chunk) >= layers[most - 1].end
+
+
+def with_groups(
+    header: Header, sites: Sequence[Chunk], listed: Sequence[GroupFields], layers: Layers
+) -> Header:
+    """The header with what the chunks of sites add: the coder, and numbers of groups to write."""
+    numbers = [layers.of(fields.first).number for fields in listed]
+    counts = tuple(numbers.count(n) for n in range(max(numbers) + 1)) if len(layers) > 1 else ()
+    several = counts if len(counts) > 1 else ()
+    quantizer = replace(header.quantizer, groups=min(len(sites), MAX_GROUPS), layers=several)
+    return replace(header, coder=coder_of(sites[0].type), quantizer=quantizer)
