@@ -56,25 +56,7 @@ Fit::Fit(const Kernels& kernels, const float* target, const float* weights, int 
       squares_y_((height + kSquare - 1) / kSquare),
       count_(count) {
   const size_t squares = static_cast<size_t>(squares_x_) * squares_y_;
-  constexpr int kSide = kSquare / kTile;
-  target_.assign(squares * kSquareTiles * kBlocks * channels * 16, 0.0f);
-  if (weights) weights_.assign(squares * kSquareTiles * kBlocks * 16, 0.0f);
-  float* out = target_.data();
-  size_t weight = 0;
-  for (size_t tile = 0; tile < squares * kSquareTiles; ++tile) {
-    const int square = static_cast<int>(tile / kSquareTiles), t = tile % kSquareTiles;
-    const int x0 = square % squares_x_ * kSquare + t % kSide * kTile;
-    const int y0 = square / squares_x_ * kSquare + t / kSide * kTile;
-    for (int block = 0; block < kBlocks; ++block, out += channels * 16, weight += 16) {
-      for (int lane = 0; lane < 16; ++lane) {
-        const int x = x0 + block_x(block, lane), y = y0 + block_y(block, lane);
-        if (x >= width || y >= height) continue;
-        for (int c = 0; c < channels; ++c)
-          out[c * 16 + lane] = target[(static_cast<size_t>(y) * width + x) * channels + c];
-        if (weights) weights_[weight + lane] = weights[static_cast<size_t>(y) * width + x];
-      }
-    }
-  }
+  if (target) fill_target(target, weights);
   const size_t size = static_cast<size_t>(count) * columns();
   params_.assign(params, params + size);
   first_.assign(size, 0.0f);
@@ -84,14 +66,48 @@ Fit::Fit(const Kernels& kernels, const float* target, const float* weights, int 
   lists_.squares.resize(squares);
 }
 
+void Fit::fill_target(const float* target, const float* weights) {
+  const size_t squares = static_cast<size_t>(squares_x_) * squares_y_;
+  constexpr int kSide = kSquare / kTile;
+  target_.assign(squares * kSquareTiles * kBlocks * channels_ * 16, 0.0f);
+  if (weights) weights_.assign(squares * kSquareTiles * kBlocks * 16, 0.0f);
+  float* out = target_.data();
+  size_t weight = 0;
+  for (size_t tile = 0; tile < squares * kSquareTiles; ++tile) {
+    const int square = static_cast<int>(tile / kSquareTiles), t = tile % kSquareTiles;
+    const int x0 = square % squares_x_ * kSquare + t % kSide * kTile;
+    const int y0 = square / squares_x_ * kSquare + t / kSide * kTile;
+    for (int block = 0; block < kBlocks; ++block, out += channels_ * 16, weight += 16) {
+      for (int lane = 0; lane < 16; ++lane) {
+        const int x = x0 + block_x(block, lane), y = y0 + block_y(block, lane);
+        if (x >= width_ || y >= height_) continue;
+        for (int c = 0; c < channels_; ++c)
+          out[c * 16 + lane] = target[(static_cast<size_t>(y) * width_ + x) * channels_ + c];
+        if (weights) weights_[weight + lane] = weights[static_cast<size_t>(y) * width_ + x];
+      }
+    }
+  }
+}
+
+void Fit::set_target(const float* target) { fill_target(target, nullptr); }
+
 void Fit::set_params(const float* params) {
   std::copy(params, params + params_.size(), params_.begin());
   masked_ = 0;  // what was near before says nothing now
+  prepared_ = false;
 }
 
-void Fit::move(const float* params) { std::copy_n(params, params_.size(), params_.begin()); }
+void Fit::move(const float* params) {
+  std::copy_n(params, params_.size(), params_.begin());
+  prepared_ = false;
+}
 
-void Fit::prepare(const float* params) { prepare_sites(params, count_, channels_, pool_, &sites_); }
+void Fit::prepare(const float* params) {
+  const bool own = params == params_.data();
+  if (own && prepared_) return;
+  prepare_sites(params, count_, channels_, pool_, &sites_);
+  prepared_ = own;
+}
 
 void Fit::refresh(float cut) {
   cut_ = cut;
@@ -111,6 +127,10 @@ void Fit::finish_lists() {
 
 void Fit::require_lists() const {
   if (!lists_current_) throw std::logic_error("refresh() must follow a change of the sites");
+}
+
+void Fit::require_target() const {
+  if (target_.empty()) throw std::logic_error("the session has no target");
 }
 
 // params_ with `noise` times uniform numbers in [-1, 1) added.
@@ -133,7 +153,9 @@ SquareTask Fit::task(int square, int sums_columns) {
   t.sites = sites_.data();
   t.lists = SquareLists{lists.ids.data(), static_cast<int>(lists.ids.size()), lists.entries.data(),
                         lists.offsets};
-  t.target = target_.data() + static_cast<size_t>(square) * kSquareTiles * kBlocks * channels_ * 16;
+  t.target = target_.empty() ? nullptr
+                             : target_.data() + static_cast<size_t>(square) * kSquareTiles *
+                                                    kBlocks * channels_ * 16;
   t.weights = weights_.empty()
                   ? nullptr
                   : weights_.data() + static_cast<size_t>(square) * kSquareTiles * kBlocks * 16;
@@ -147,29 +169,26 @@ SquareTask Fit::task(int square, int sums_columns) {
   return t;
 }
 
-double Fit::gradient(int phase, const float* noise, uint64_t seed) {
-  require_lists();
-  const int n_columns = columns();
-  const float* at = noise ? disturb(noise, seed) : params_.data();
-  prepare(at);
-  // Pixels that are in the image at this phase.
-  const double sampled = phase < 0 ? static_cast<double>(width_) * height_
-                                   : static_cast<double>((width_ + 1 - (phase & 1)) / 2) *
-                                         ((height_ + 1 - ((phase >> 1) & 1)) / 2);
-  const float scale = static_cast<float>(2.0 / (std::max(sampled, 1.0) * channels_));
+// phase, scale, cotangent and picture: see GradientTask. moved: sites_ are not those of params_.
+void Fit::run_pass(int phase, float scale, bool moved, const float* cotangent, float* picture) {
   const unsigned blocks = phase < 0 ? 15u : 16u << phase;
   const bool fresh = !(masked_ & blocks);
   pool_.run(squares_x_ * squares_y_, [&](int square, int worker) {
     // A disturbance moves sites for this call only, so that what is near then says nothing.
     Candidates::Square& lists = lists_.squares[square];
-    uint8_t* masks = noise || mapped_ ? nullptr : lists.masks.data();
+    uint8_t* masks = moved || mapped_ ? nullptr : lists.masks.data();
     const uint16_t* lanes = mapped_ ? lists.lanes.data() : nullptr;
-    const GradientTask t{task(square, n_columns), phase, cut_, scale, masks, fresh, lanes};
+    const GradientTask t{
+        task(square, columns()), phase, cut_, scale, masks, fresh, lanes, cotangent, picture};
     square_loss_[square] = kernels_.gradient_square(t, &scratch_[worker]->work);
   });
-  if (!noise) masked_ |= blocks;
-  // Each site adds up its rows in the order of the squares: no atomics, and one order for any
-  // number of threads.
+  if (!moved) masked_ |= blocks;
+}
+
+// Each site adds up its rows in the order of the squares: no atomics, and one order for any number
+// of threads.
+void Fit::add_up(const float* at) {
+  const int n_columns = columns();
   pool_.run((count_ + kSiteChunk - 1) / kSiteChunk, [&](int chunk, int) {
     const int end = std::min(count_, (chunk + 1) * kSiteChunk);
     for (int i = chunk * kSiteChunk; i < end; ++i) {
@@ -182,9 +201,36 @@ double Fit::gradient(int phase, const float* noise, uint64_t seed) {
                                     gradients_.data() + static_cast<size_t>(i) * n_columns);
     }
   });
+}
+
+double Fit::gradient(int phase, const float* noise, uint64_t seed) {
+  require_lists();
+  require_target();
+  const float* at = noise ? disturb(noise, seed) : params_.data();
+  prepare(at);
+  // Pixels that are in the image at this phase.
+  const double sampled = phase < 0 ? static_cast<double>(width_) * height_
+                                   : static_cast<double>((width_ + 1 - (phase & 1)) / 2) *
+                                         ((height_ + 1 - ((phase >> 1) & 1)) / 2);
+  const float scale = static_cast<float>(2.0 / (std::max(sampled, 1.0) * channels_));
+  run_pass(phase, scale, noise != nullptr, nullptr, nullptr);
+  add_up(at);
   double loss = 0.0;
   for (double x : square_loss_) loss += x;
   return sampled > 0 ? loss / (sampled * channels_) : 0.0;
+}
+
+void Fit::picture(float* out) {
+  require_lists();
+  prepare(params_.data());
+  run_pass(-1, 0.0f, false, nullptr, out);
+}
+
+void Fit::pull_back(const float* cotangent) {
+  require_lists();
+  prepare(params_.data());
+  run_pass(-1, 0.0f, false, cotangent, nullptr);
+  add_up(params_.data());
 }
 
 void Fit::set_rate(const float* prediction, const float* scale, const float* axes, float turn,
@@ -218,10 +264,12 @@ void Fit::adam(const float* rates, float beta1, float beta2, float epsilon) {
                            static_cast<float>(height_));
     }
   });
+  prepared_ = false;
 }
 
 void Fit::statistics(float* out) {
   require_lists();
+  require_target();
   if (mapped_) throw std::logic_error("statistics need exact lists");
   prepare(params_.data());
   pool_.run(squares_x_ * squares_y_, [&](int square, int worker) {
@@ -254,7 +302,7 @@ void Fit::keep(const int32_t* index, int count) {
   pick(second_);
   count_ = count;
   gradients_.assign(params_.size(), 0.0f);
-  lists_current_ = false;
+  lists_current_ = prepared_ = false;
   price_ = 0.0f;
 }
 
@@ -264,7 +312,7 @@ void Fit::append(const float* params, int count) {
   second_.resize(params_.size(), 0.0f);
   count_ += count;
   gradients_.assign(params_.size(), 0.0f);
-  lists_current_ = false;
+  lists_current_ = prepared_ = false;
   price_ = 0.0f;
 }
 

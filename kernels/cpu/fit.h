@@ -26,12 +26,15 @@ class TopKMap;
 
 class Fit {
  public:
-  // weights [height, width] of the squared errors; null: all 1.
+  // target [height, width, channels]; null: none, and nothing that measures an error until
+  // set_target. weights [height, width] of the squared errors; null: all 1.
   Fit(const Kernels& kernels, const float* target, const float* weights, int width, int height,
       int channels, const float* params, int count, int k, int threads);
 
   int count() const { return count_; }
   int channels() const { return channels_; }
+  int width() const { return width_; }
+  int height() const { return height_; }
   int columns() const { return kColor + channels_; }
   int k() const { return k_; }
   const std::vector<float>& params() const { return params_; }
@@ -47,6 +50,13 @@ class Fit {
   // phase -1: all pixels; 0..3: one pixel of every 2x2. noise: half-widths per site and column of
   // a uniform disturbance at which the gradient is taken (null: none).
   double gradient(int phase, const float* noise, uint64_t seed);
+  // The blend of all pixels, [height, width, channels].
+  void picture(float* out);
+  // As gradient, of a function of the picture whose derivatives are the cotangent [height, width,
+  // channels].
+  void pull_back(const float* cotangent);
+  // Another target; the weights stay.
+  void set_target(const float* target);
   // What adam adds to the gradients (sad_add_rate) until the sites change: prediction and scale
   // [count, 6 + C], axes [C, C], turn > 0, price > 0, or 0 for nothing.
   void set_rate(const float* prediction, const float* scale, const float* axes, float turn,
@@ -63,6 +73,10 @@ class Fit {
 
  private:
   void require_lists() const;
+  void require_target() const;
+  void fill_target(const float* target, const float* weights);
+  void run_pass(int phase, float scale, bool moved, const float* cotangent, float* picture);
+  void add_up(const float* at);
   void finish_lists();
   void prepare(const float* params);
   const float* disturb(const float* noise, uint64_t seed);
@@ -75,6 +89,7 @@ class Fit {
   float cut_ = 7.0f;
   int steps_ = 0;
   bool lists_current_ = false;
+  bool prepared_ = false;       // sites_ are those of params_
   bool mapped_ = false;         // the lists are those of a map
   unsigned masked_ = 0;         // bit b: the lists' masks are known for block b
   std::vector<float> target_;   // [squares][kSquareTiles][kBlocks][C][16]

@@ -57,6 +57,7 @@ class NearSites {
 
 void Fit::error_moments(double* out) {
   require_lists();
+  require_target();
   prepare(params_.data());
   static_assert(kMoments <= kColor + 1, "the sums of a row have room for 6 + C numbers");
   pool_.run(squares_x_ * squares_y_, [&](int square, int worker) {

@@ -122,15 +122,48 @@ SAD_INLINE F pixel_weights(const SquareTask& t, int tile, int block) {
 
 // ---- Gradient -------------------------------------------------------------------------------
 
-template <int C, bool OWN>
+// What a pass is for, see GradientTask.
+enum class Pass { kError, kCotangent, kPicture };
+
+// The pixels of a block in a picture [height][width][C], and back; those outside are 0, or skipped.
+template <int C>
+SAD_INLINE void load_pixels(const float* picture, const SquareTask& t, int block, int x0, int y0,
+                            F* out) {
+  alignas(64) float lanes[C][kLanes];
+  for (int lane = 0; lane < kLanes; ++lane) {
+    const int x = x0 + block_x(block, lane), y = y0 + block_y(block, lane);
+    const bool inside = x < t.width && y < t.height;
+    const float* at = picture + (inside ? (static_cast<size_t>(y) * t.width + x) * C : 0);
+    for (int c = 0; c < C; ++c) lanes[c][lane] = inside ? at[c] : 0.0f;
+  }
+  for (int c = 0; c < C; ++c) out[c] = load(lanes[c]);
+}
+
+template <int C>
+SAD_INLINE void store_pixels(const F* pixels, const SquareTask& t, int block, int x0, int y0,
+                             float* picture) {
+  alignas(64) float lanes[C][kLanes];
+  for (int c = 0; c < C; ++c) store(lanes[c], pixels[c]);
+  for (int lane = 0; lane < kLanes; ++lane) {
+    const int x = x0 + block_x(block, lane), y = y0 + block_y(block, lane);
+    if (x >= t.width || y >= t.height) continue;
+    float* at = picture + (static_cast<size_t>(y) * t.width + x) * C;
+    for (int c = 0; c < C; ++c) at[c] = lanes[c][lane];
+  }
+}
+
+template <int C, bool OWN, Pass PASS>
 SAD_INLINE float gradient_block(const GradientTask& t, const SquareMemory& m, int tile, int block,
                                 int x0, int y0, int* slots) {
   constexpr int kSums = 6 + C;
   const SquareTask& square = t.square;
   const LanePixels px = lane_pixels(block, x0, y0, square.width, square.height);
   if (!any(px.inside)) return 0.0f;
-  const float* target = square.target + (tile * kBlocks + block) * C * kLanes;
-  for (int c = 0; c < C; ++c) __builtin_prefetch(target + c * kLanes);  // wanted much later
+  const float* target = nullptr;
+  if (PASS == Pass::kError) {
+    target = square.target + (tile * kBlocks + block) * C * kLanes;
+    for (int c = 0; c < C; ++c) __builtin_prefetch(target + c * kLanes);  // wanted much later
+  }
   const int begin = square.lists.offsets[tile];
   int count = square.lists.offsets[tile + 1] - begin;
   const int32_t* list = square.lists.entries + begin;
@@ -168,15 +201,25 @@ SAD_INLINE float gradient_block(const GradientTask& t, const SquareMemory& m, in
     for (int c = 0; c < C; ++c) blend[c] = blend[c] + w * F(s.color[c]);
   }
   const F inverse = F(1.0f) / total;
-  const F weight = pixel_weights(square, tile, block);
-  const F scale = weight * F(t.scale);
-  F g[C], gy(0.0f), loss(0.0f);
-  for (int c = 0; c < C; ++c) {
-    const F y = blend[c] * inverse;
-    const F error = select(px.inside, y - load(target + c * kLanes), F(0.0f));
-    loss = loss + error * error;
-    g[c] = error * scale;
-    gy = gy + g[c] * y;
+  if (PASS == Pass::kPicture) {
+    for (int c = 0; c < C; ++c) blend[c] = blend[c] * inverse;
+    store_pixels<C>(blend, square, block, x0, y0, t.picture);
+    return 0.0f;
+  }
+  F weight(1.0f), g[C], gy(0.0f), loss(0.0f);
+  if (PASS == Pass::kCotangent) {
+    load_pixels<C>(t.cotangent, square, block, x0, y0, g);
+    for (int c = 0; c < C; ++c) gy = gy + g[c] * (blend[c] * inverse);
+  } else {
+    weight = pixel_weights(square, tile, block);
+    const F scale = weight * F(t.scale);
+    for (int c = 0; c < C; ++c) {
+      const F y = blend[c] * inverse;
+      const F error = select(px.inside, y - load(target + c * kLanes), F(0.0f));
+      loss = loss + error * error;
+      g[c] = error * scale;
+      gy = gy + g[c] * y;
+    }
   }
   for (int a = 0; a < top.count; ++a) {
     const int i = m.top[a], position = list[i];
@@ -203,12 +246,12 @@ SAD_INLINE float gradient_block(const GradientTask& t, const SquareMemory& m, in
   return reduce(loss * weight);
 }
 
-template <int C, bool OWN>
+template <int C, bool OWN, Pass PASS>
 static double gradient_square_c(const GradientTask& t, Scratch* scratch) {
   constexpr int kSums = 6 + C;
   const SquareTask& square = t.square;
   const SquareMemory m = lay_out(square, kSums, 0, scratch);
-  memset(square.sums, 0, sizeof(float) * kSums * square.lists.count);
+  if (PASS != Pass::kPicture) memset(square.sums, 0, sizeof(float) * kSums * square.lists.count);
   const int first = t.phase < 0 ? 0 : 4 + t.phase, last = t.phase < 0 ? 4 : first + 1;
   double loss = 0.0;
   for (int tile = 0; tile < kSquareTiles; ++tile) {
@@ -217,23 +260,30 @@ static double gradient_square_c(const GradientTask& t, Scratch* scratch) {
     if (x0 >= square.width || y0 >= square.height) continue;
     int slots = 0;
     for (int block = first; block < last; ++block)
-      loss += gradient_block<C, OWN>(t, m, tile, block, x0, y0, &slots);
+      loss += gradient_block<C, OWN, PASS>(t, m, tile, block, x0, y0, &slots);
     finish_tile(m, slots, kSums, square.sums);
   }
   return loss;
+}
+
+template <int C, bool OWN>
+static double gradient_square_for(const GradientTask& t, Scratch* scratch) {
+  if (t.picture) return gradient_square_c<C, OWN, Pass::kPicture>(t, scratch);
+  if (t.cotangent) return gradient_square_c<C, OWN, Pass::kCotangent>(t, scratch);
+  return gradient_square_c<C, OWN, Pass::kError>(t, scratch);
 }
 
 template <bool OWN>
 static double gradient_square_of(const GradientTask& t, Scratch* scratch) {
   switch (t.square.channels) {
     case 1:
-      return gradient_square_c<1, OWN>(t, scratch);
+      return gradient_square_for<1, OWN>(t, scratch);
     case 2:
-      return gradient_square_c<2, OWN>(t, scratch);
+      return gradient_square_for<2, OWN>(t, scratch);
     case 3:
-      return gradient_square_c<3, OWN>(t, scratch);
+      return gradient_square_for<3, OWN>(t, scratch);
     default:
-      return gradient_square_c<4, OWN>(t, scratch);
+      return gradient_square_for<4, OWN>(t, scratch);
   }
 }
 

@@ -111,6 +111,13 @@ nb::ndarray<nb::numpy, int32_t> exact_lists(const FloatTable& params, int width,
   return to_numpy(std::move(out), {pixels, static_cast<size_t>(k)});
 }
 
+void require_picture(const FloatImage& picture, const sad::Fit& fit) {
+  require(picture.shape(0) == static_cast<size_t>(fit.height()) &&
+              picture.shape(1) == static_cast<size_t>(fit.width()) &&
+              picture.shape(2) == static_cast<size_t>(fit.channels()),
+          "the picture must have the session's size and channels");
+}
+
 sad::Quantizer make_quantizer(double position, double log_tau, double anisotropy, double radius,
                               const IntRow& angle_levels, const FloatTable& color_steps,
                               const FloatTable& axes) {
@@ -213,6 +220,17 @@ NB_MODULE(_core, m) {
           },
           nb::arg("target"), nb::arg("params"), nb::arg("k"), nb::arg("threads"),
           nb::arg("isa") = "", nb::arg("weights").none() = nb::none())
+      .def(
+          "__init__",
+          [](sad::Fit* self, int width, int height, const FloatTable& params, int k, int threads,
+             const std::string& isa) {
+            const int channels = channels_of(params);
+            require_size(width, height, k, threads);
+            new (self) sad::Fit(pick(isa), nullptr, nullptr, width, height, channels, params.data(),
+                                static_cast<int>(params.shape(0)), k, threads);
+          },
+          nb::arg("width"), nb::arg("height"), nb::arg("params"), nb::arg("k"), nb::arg("threads"),
+          nb::arg("isa") = "")
       .def_prop_ro("count", &sad::Fit::count)
       .def_prop_ro(
           "params",
@@ -278,6 +296,28 @@ NB_MODULE(_core, m) {
             return f.gradient(phase, data, seed);
           },
           nb::arg("phase") = -1, nb::arg("noise").none() = nb::none(), nb::arg("seed") = 0)
+      .def("picture",
+           [](sad::Fit& f) {
+             const auto h = static_cast<size_t>(f.height()), w = static_cast<size_t>(f.width());
+             const auto c = static_cast<size_t>(f.channels());
+             std::vector<float> out(h * w * c);
+             {
+               nb::gil_scoped_release release;
+               f.picture(out.data());
+             }
+             return to_numpy(std::move(out), {h, w, c});
+           })
+      .def("pull_back",
+           [](sad::Fit& f, const FloatImage& cotangent) {
+             require_picture(cotangent, f);
+             nb::gil_scoped_release release;
+             f.pull_back(cotangent.data());
+           })
+      .def("set_target",
+           [](sad::Fit& f, const FloatImage& target) {
+             require_picture(target, f);
+             f.set_target(target.data());
+           })
       .def("set_rate",
            [](sad::Fit& f, const FloatTable& prediction, const FloatTable& scale,
               const FloatTable& axes, float turn, float price) {

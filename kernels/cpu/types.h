@@ -125,6 +125,10 @@ struct GradientTask {
   bool fresh;
   // Per list entry and block: the lanes whose pixels may take the site. Null: all may.
   const uint16_t* lanes;  // [entries][kBlocks]
+  // Of whole pictures [height][width][C]: dL/dpicture to pull back in place of the squared error's,
+  // or the picture to write in place of all gradients. Null: neither; at most one of them.
+  const float* cotangent = nullptr;
+  float* picture = nullptr;
 };
 
 // Lists of a pixel's best kDescentList sites, sorted by logit.
@@ -175,7 +179,8 @@ struct Kernels {
   void (*visit_squares)(const SiteColumns& sites, int ux, int uy, Extent of,
                         const FilterOptions& options, UnitScratch* scratch, SquareVisitor visit,
                         void* context);
-  // Sums [count][6 + C] of GradientSum; returns the squared error of the sampled pixels.
+  // Sums [count][6 + C] of GradientSum; returns the squared error of the sampled pixels, 0 where a
+  // cotangent is given. None of this where a picture is wanted.
   double (*gradient_square)(const GradientTask& task, Scratch* scratch);
   // Sums [count][3]: mass, responsibility-weighted squared error, removal delta.
   void (*statistics_square)(const SquareTask& task, Scratch* scratch);

@@ -18,8 +18,10 @@ MOMENTS = 7  # columns of `error_moments`
 class OpenFitSession(FitSession, Protocol):
     """What a session offers beyond `FitSession` to those who bring their own optimizer.
 
-    `gradient` and `gradients` say where to go, `move` goes there. The CPU and the reference have
-    it; arrays are NumPy's.
+    `gradient` and `gradients` say where to go, `move` goes there; with `picture` and `pull_back`
+    the loss is the caller's, too. The CPU and the reference have it; arrays are NumPy's. A session
+    can be opened with the shape [H, W, C] in place of a target: what measures an error then needs
+    `set_target` first.
     """
 
     def move(self, params: NDArray[np.float32]) -> None:
@@ -34,6 +36,40 @@ class OpenFitSession(FitSession, Protocol):
             If the shape is another.
         SiteError
             If the parameters are not a valid diagram.
+        """
+
+    def picture(self) -> NDArray[np.float32]:
+        """Return the blend of every pixel, float32 [H, W, C], not clamped, by the present lists.
+
+        `refresh` says which sites these leave out.
+        """
+
+    def pull_back(self, dl_dpicture: NDArray[Any]) -> None:
+        """Compute the gradients of another loss than the session's own.
+
+        `gradients` returns them, and `adam` goes along them, as after `gradient`.
+
+        Parameters
+        ----------
+        dl_dpicture : float [H, W, C]
+            Derivatives of the loss with respect to what `picture` returns.
+
+        Raises
+        ------
+        OptionError
+            If the shape is another.
+        """
+
+    def set_target(self, target: NDArray[Any]) -> None:
+        """Replace the target, float [H, W, C]; weights stay.
+
+        Errors, and with them density control, are then measured against this one. For a loss L
+        that is no squared error, picture - (H W C / 2) dL/dpicture has the same gradients.
+
+        Raises
+        ------
+        OptionError
+            If the shape is another.
         """
 
     def error_moments(self) -> NDArray[Any]:

@@ -46,6 +46,7 @@ __all__ = [
     "gradients",
     "logits",
     "metric",
+    "pull_back",
     "render",
     "top_k",
 ]
@@ -255,15 +256,42 @@ def gradients(
         error = blend.value - wanted[blend.pixels]
         weighted = weight[blend.pixels, None] * error
         squared_error += float(np.sum(weighted * error))
-        g = 2.0 * weighted / samples
-        site = params[blend.ids]  # [M, K, 6 + C]
-        contrast = site[..., COLOR:] - blend.value[:, None, :]
-        dl = blend.weights * np.einsum("mc,mkc->mk", g, contrast)
-        rows = np.empty(site.shape)
-        rows[..., :GEOMETRY_COLUMNS] = dl[..., None] * _logit_derivatives(site, blend)
-        rows[..., COLOR:] = blend.weights[..., None] * g[:, None, :]
-        np.add.at(out, blend.ids, rows)
+        _add_rows(out, params, blend, 2.0 * weighted / samples)
     return squared_error / samples, out
+
+
+def pull_back(params: Floats, cotangent: Floats, k: int = DEFAULT_K) -> Floats:
+    """Return the derivatives of L with respect to every parameter, given dL/dy at every pixel.
+
+    Parameters
+    ----------
+    params : float64 [N, 6 + C]
+    cotangent : float64 [H, W, C]
+        dL/dy of the picture y that `render` returns.
+    k : int
+
+    Returns
+    -------
+    float64 [N, 6 + C]
+        The formulas of `gradients`.
+    """
+    height, width, channels = cotangent.shape
+    g = cotangent.reshape(-1, channels)
+    out = np.zeros(params.shape)
+    for blend in blends(params, width, k, np.arange(height * width)):
+        _add_rows(out, params, blend, g[blend.pixels])
+    return out
+
+
+def _add_rows(out: Floats, params: Floats, blend: Blend, g: Floats) -> None:
+    """Add to `out` [N, 6 + C] what the pixels of a blend say, with g = dL/dy [M, C] there."""
+    site = params[blend.ids]  # [M, K, 6 + C]
+    contrast = site[..., COLOR:] - blend.value[:, None, :]
+    dl = blend.weights * np.einsum("mc,mkc->mk", g, contrast)
+    rows = np.empty(site.shape)
+    rows[..., :GEOMETRY_COLUMNS] = dl[..., None] * _logit_derivatives(site, blend)
+    rows[..., COLOR:] = blend.weights[..., None] * g[:, None, :]
+    np.add.at(out, blend.ids, rows)
 
 
 def _logit_derivatives(site: Floats, blend: Blend) -> Floats:

@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sadcodec.backends.base import DEFAULT_K, Start
+from sadcodec.backends.differentiable import DifferentiableSession
 from sadcodec.backends.initialize import placed
 from sadcodec.backends.place import PLAIN, Place, Window
 from sadcodec.backends.propagation import Propagation
-from sadcodec.backends.reference import Floats, render
+from sadcodec.backends.reference import Floats, check_k, render
 from sadcodec.backends.reference_fit import ReferenceFitSession
 from sadcodec.backends.reference_refine import ReferenceRefiner
 from sadcodec.errors import OptionError
@@ -52,6 +53,14 @@ class ReferenceBackend:
         if propagation is not None:
             raise OptionError("reference: it has no top-K map, only the exact top K")
         return ReferenceFitSession(target, placed(target, start), k, weights)
+
+    def differentiable(
+        self, width: int, height: int, channels: int, k: int = DEFAULT_K
+    ) -> DifferentiableSession:
+        """Start forward and backward passes: see `DifferentiableSession`."""
+        check_k(k)
+        shape = (height, width, channels)
+        return DifferentiableSession(shape, lambda params: ReferenceFitSession(shape, params, k))
 
     def refiner(
         self,

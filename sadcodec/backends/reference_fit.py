@@ -17,8 +17,9 @@ from sadcodec.backends.base import (
     STATISTICS_CUT,
     RateTerm,
 )
+from sadcodec.backends.differentiable import checked_picture
 from sadcodec.backends.open_session import MOMENTS
-from sadcodec.backends.reference import blends, check_k, gradients
+from sadcodec.backends.reference import blends, check_k, gradients, pull_back
 from sadcodec.backends.weights import checked_weights
 from sadcodec.errors import OptionError
 from sadcodec.sites import (
@@ -234,28 +235,35 @@ class ReferenceFitSession:
 
     def __init__(
         self,
-        target: NDArray[np.float32],
+        target: NDArray[np.float32] | tuple[int, int, int],
         params: NDArray[np.float32],
         k: int = DEFAULT_K,
         weights: NDArray[np.float32] | None = None,
     ) -> None:
         check_k(k)
         sites = Sites(np.ascontiguousarray(params))
-        if target.ndim != 3 or target.shape[2] != sites.channels or 0 in target.shape:
+        shape = target if isinstance(target, tuple) else target.shape
+        if len(shape) != 3 or shape[2] != sites.channels or 0 in shape:
             raise OptionError(
-                f"a target of shape {list(target.shape)} does not fit sites of"
-                f" {sites.channels} channels"
+                f"a target of shape {list(shape)} does not fit sites of {sites.channels} channels"
             )
-        self._target = target.astype(np.float64)
+        self._shape = shape
+        self._given = None if isinstance(target, tuple) else target.astype(np.float64)
         self._weights: Floats | None = None
         if weights is not None:
-            self._weights = checked_weights(weights, *target.shape[:2]).astype(np.float64)
+            self._weights = checked_weights(weights, *shape[:2]).astype(np.float64)
         self._k = k
         self._params = sites.params.astype(np.float64)
         self._gradients = np.zeros_like(self._params)
         self._moments = np.zeros((2, *self._params.shape))
         self._rate: RateTerm | None = None
         self._steps = 0
+
+    @property
+    def _target(self) -> Floats:
+        if self._given is None:
+            raise OptionError("the session has no target")
+        return self._given
 
     def computing(self) -> AbstractContextManager[None]:
         """Return a context for work on arrays of the session: they are NumPy's."""
@@ -321,7 +329,7 @@ class ReferenceFitSession:
         self._clamp()
 
     def _clamp(self) -> None:
-        height, width, _ = self._target.shape
+        height, width, _ = self._shape
         for columns, (low, high) in (
             (X, (0.0, float(width))),
             (Y, (0.0, float(height))),
@@ -349,13 +357,29 @@ class ReferenceFitSession:
             raise OptionError(f"parameters of shape {list(moved.shape)} are not those of the sites")
         self._params = moved.astype(np.float64)
 
+    def picture(self) -> NDArray[np.float32]:
+        """Return the blend of every pixel, rounded."""
+        height, width, channels = self._shape
+        pixels = np.arange(height * width)
+        values = [blend.value for blend in blends(self._params, width, self._k, pixels)]
+        return np.concatenate(values).reshape(height, width, channels).astype(np.float32)
+
+    def pull_back(self, dl_dpicture: NDArray[Any]) -> None:
+        """Compute the gradients of another loss."""
+        cotangent = checked_picture(dl_dpicture, self._shape).astype(np.float64)
+        self._gradients = pull_back(self._params, cotangent, self._k)
+
+    def set_target(self, target: NDArray[Any]) -> None:
+        """Replace the target."""
+        self._given = checked_picture(target, self._shape).astype(np.float64)
+
     def error_moments(self) -> Floats:
         """Return the moments of each site's error, float64 [N, 7]."""
         return error_moments(self._params, self._target, self._k, self._weights)
 
     def neighbours(self) -> NDArray[np.int32]:
         """Return the sites next to each site, int32 [N, K]."""
-        height, width, _ = self._target.shape
+        height, width, _ = self._shape
         return neighbours(self._params, width, height, self._k)
 
     def rows(self, index: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
