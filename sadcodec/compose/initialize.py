@@ -18,7 +18,7 @@ INITS = ("structure", "random")
 SMALLEST_R = 2.0  # px
 _WINDOW = 7  # px, of the local variance
 _START_OPACITY = -2.0
-_FALL = 3.0  # how fast r falls from flat to detailed places: r = low (high / low)^((1 - q)^_FALL)
+_FALL = 2.0  # r = low (high / low)^(q^_FALL) at rank q, from detailed places to flat ones
 
 
 def largest_r(width: int, height: int) -> float:

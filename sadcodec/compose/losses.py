@@ -115,5 +115,5 @@ def color_loss(name: str, target: Floats, weights: Floats | None) -> ColorLoss:
 
 
 def _mean_product(a: Floats, b: Floats) -> float:
-    # A plane at a time in float32, of which NumPy adds in pairs; the same for any number of threads.
+    # A plane at a time in float32, which NumPy adds in pairs: enough, and always the same.
     return float(np.mean([np.mean(x * y) for x, y in zip(a, b, strict=True)]))
