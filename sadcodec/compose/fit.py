@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from sadcodec._core import Bitmaps
 from sadcodec.compose.adam import Adam
 from sadcodec.compose.canvas import Canvas, canvas_of
 from sadcodec.compose.composition import (
@@ -33,7 +34,7 @@ Floats = NDArray[np.float32]
 
 # Steps of Adam by column, in its units; of positions and r as parts of r. All fall to _LAST of that
 # along a half cosine.
-_RATES = np.float32([0.08, 0.08, 0.06, 0.08, 0.12, 0.075, 0.075, 0.075])
+_RATES = np.array([0.08, 0.08, 0.06, 0.08, 0.12, 0.075, 0.075, 0.075], np.float32)
 _LAST = 0.1
 
 # Sigmas of the templates' blur in texels, for equal parts of the iterations.
@@ -210,14 +211,14 @@ class _Session:
                 progress((i + 1) / iterations, f"{i + 1}/{iterations} iterations, {psnr:.2f} dB")
         self._note(iterations, self._loss_of(self._draw(self._core(0.0)))[0])
 
-    def _core(self, blur: float):
+    def _core(self, blur: float) -> Bitmaps:
         made = self._made
         core = bitmaps(made.templates, made.blend, blur=blur, threads=self._threads)
         core.set_params(self.params, made.opacity, made.blend)
         core.set_active(self._active)
         return core
 
-    def _draw(self, core) -> Floats:
+    def _draw(self, core: Bitmaps) -> Floats:
         core.set_params(self.params, self._made.opacity, self._made.blend)
         core.draw(self._image)
         return self._image
@@ -240,7 +241,7 @@ class _Session:
             slopes[3] += 3 * by_alpha
         return value + more, slopes
 
-    def _step(self, core, done: float) -> float:
+    def _step(self, core: Bitmaps, done: float) -> float:
         image = self._draw(core)
         value, slopes = self._loss_of(image)
         gradient = core.gradient(image, slopes)

@@ -43,7 +43,7 @@ def importance(target: Floats) -> Floats:
     -------
     float32 [H, W], 0..1
     """
-    luma = np.tensordot(np.float32([0.299, 0.587, 0.114]), target, axes=1)
+    luma = np.tensordot(np.array([0.299, 0.587, 0.114], np.float32), target, axes=1)
     mean = _box(luma)
     variance = np.maximum(_box(luma * luma) - mean * mean, 0)
     bound = np.percentile(variance, 99)
@@ -85,7 +85,7 @@ def initialize(
     if not chance.sum() > 0:
         chance = np.ones(detail.size)
     chance /= chance.sum()
-    repeat = count > np.count_nonzero(chance)
+    repeat = count > int(np.count_nonzero(chance))
     pixel = random.choice(detail.size, count, replace=repeat, p=chance)
     if init == "structure":
         # Front to back from detailed to flat; a stable sort keeps chance among equals.
@@ -103,7 +103,7 @@ def initialize(
     return out
 
 
-def _box(plane: Floats) -> NDArray[np.float64]:
+def _box(plane: NDArray[np.floating]) -> NDArray[np.floating]:
     """Mean of the window around every pixel, the border repeated outwards."""
     for _ in range(2):
         padded = np.pad(plane, ((_WINDOW // 2 + 1, _WINDOW // 2), (0, 0)), mode="edge")

@@ -23,20 +23,22 @@ _REFRESH = 25  # pictures between two looks at the contrast that is lost
 
 
 class ColorLoss(Protocol):
-    """A loss of colours: the weighted mean over pixels and channels."""
-
-    def __call__(self, picture: Floats) -> tuple[float, Floats]:
-        """Return the loss of a picture [3, H, W], and its slopes times the number of values."""
-
-
-class Squared:
-    """Squared error.
+    """A loss of colours: the weighted mean over pixels and channels.
 
     Parameters
     ----------
     target : float32 [3, H, W]
     weights : float32 [H, W] with mean 1, or None for 1 everywhere
     """
+
+    def __init__(self, target: Floats, weights: Floats | None) -> None: ...
+
+    def __call__(self, picture: Floats) -> tuple[float, Floats]:
+        """Return the loss of a picture [3, H, W], and its slopes times the number of values."""
+
+
+class Squared:
+    """Squared error."""
 
     def __init__(self, target: Floats, weights: Floats | None) -> None:
         self._target, self._weights = target, weights
@@ -51,7 +53,7 @@ class Squared:
 
 
 class L1:
-    """Absolute error; parameters as of `Squared`."""
+    """Absolute error."""
 
     def __init__(self, target: Floats, weights: Floats | None) -> None:
         self._target, self._weights = target, weights
@@ -110,8 +112,13 @@ class Structural:
 
 def color_loss(name: str, target: Floats, weights: Floats | None) -> ColorLoss:
     """Return the loss of that name, one of `LOSSES`, to a target [3, H, W]."""
-    made = {"mse": Squared, "l1": L1, "huber": Huber, "ssim": Structural}[name]
-    return made(target, weights)
+    made: dict[str, type[ColorLoss]] = {
+        "mse": Squared,
+        "l1": L1,
+        "huber": Huber,
+        "ssim": Structural,
+    }
+    return made[name](target, weights)
 
 
 def _mean_product(a: Floats, b: Floats) -> float:
