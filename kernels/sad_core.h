@@ -253,14 +253,16 @@ struct ExactSite {
   double g00, g01, g11, tau;
 };
 
-SAD_FN ExactSite sad_prepare_exact(const float* params) {
+template <typename P>
+SAD_FN ExactSite sad_prepare_exact(const P* params) {
   const Metric<double> g = sad_metric<double>(params[kP], params[kQ]);
   return ExactSite{g.g00, g.g01, g.g11, sad_exp(static_cast<double>(params[kLogTau]))};
 }
 
 // The logit in double, operation by operation as the reference computes it, so that equal logits
 // are equal in both. Used where float cannot tell which sites are the top K.
-SAD_FN double sad_logit_exact(double px, double py, const float* params, const ExactSite& site) {
+template <typename P>
+SAD_FN double sad_logit_exact(double px, double py, const P* params, const ExactSite& site) {
   const double dx = px - static_cast<double>(params[kX]);
   const double dy = py - static_cast<double>(params[kY]);
   const double q = ((site.g00 * dx) * dx + ((2.0 * site.g01) * dx) * dy) + (site.g11 * dy) * dy;
@@ -320,8 +322,8 @@ SAD_FN void sad_accumulate(T* sums, T gl, T distance, T dx, T dy) {
 
 // Chain rule from the sums to the parameter row. l = tau (r - d), d^2 = g00 dx^2 + 2 g01 dx dy +
 // g11 dy^2, and G from (p, q) as in sad_metric.
-template <typename T>
-SAD_FN void sad_parameter_gradient(const float* params, int channels, const T* sums, T* out) {
+template <typename T, typename P>
+SAD_FN void sad_parameter_gradient(const P* params, int channels, const T* sums, T* out) {
   const Metric<T> g = sad_metric<T>(T(params[kP]), T(params[kQ]));
   const T p = T(params[kP]), q = T(params[kQ]);
   const T tau = sad_exp(T(params[kLogTau]));

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         info,
         metadata,
     )
+    from sadcodec.diagram import Diagram
     from sadcodec.errors import DamageWarning, SadError
     from sadcodec.exchange import export_sites, import_sites
     from sadcodec.sequence import decode_frames, encode_sequence, encode_sequence_with_report
@@ -33,6 +34,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "DamageWarning",
+    "Diagram",
     "SadError",
     "Sites",
     "__version__",
@@ -61,6 +63,7 @@ _HOME = {
     "decode_frames": "sequence",
     "encode_sequence": "sequence",
     "encode_sequence_with_report": "sequence",
+    "Diagram": "diagram",
     "DamageWarning": "errors",
     "SadError": "errors",
     "Sites": "sites",

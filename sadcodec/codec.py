@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sadcodec import bitstream
 from sadcodec.attachments import chunks_of, metadata, metadata_left
-from sadcodec.backends.base import DEFAULT_K
+from sadcodec.backends.base import DEFAULT_K, MAX_K
 from sadcodec.backends.propagation import propagation_of
 from sadcodec.bitstream import CODERS, Header, QuantizerParameters, groups_for
 from sadcodec.decoding import decode, decode_with_report, draw_new, info
@@ -24,7 +24,14 @@ from sadcodec.importance import importance_of
 from sadcodec.metrics import psnr as psnr_of
 from sadcodec.objective import METRICS
 from sadcodec.quantize import code_values
-from sadcodec.rate import Encoding, Job, encode_to_sites, encode_to_size
+from sadcodec.rate import (
+    Encoding,
+    Job,
+    encode_to_sites,
+    encode_to_size,
+    first_count,
+    fit_sites,
+)
 from sadcodec.reach import with_reach
 from sadcodec.sites import Sites
 from sadcodec.targets.psnr import encode_to_psnr
@@ -37,6 +44,7 @@ __all__ = [
     "describe_backend",
     "encode",
     "encode_with_report",
+    "fit_diagram",
     "info",
     "load_backend",
     "metadata",
@@ -312,6 +320,35 @@ def encode_with_report(
         metadata_bytes=job.attached,
     )
     return data, report
+
+
+def fit_diagram(image: Image, *, k: int = DEFAULT_K, **options: Any) -> tuple[Job, Sites]:
+    """Fit the sites of an image, as `encode` does before it prepares them for rounding.
+
+    Parameters
+    ----------
+    image, options
+        As of `encode`; the target is one of `sites`, `bpp` and `size`. With `sites`, what they
+        cost in a file does not count.
+    k : int, 1..MAX_K
+        Sites that a pixel blends.
+
+    Returns
+    -------
+    Job
+    Sites
+    """
+    if not 1 <= k <= MAX_K:
+        raise OptionError(f"K must be 1..{MAX_K}, not {k}")
+    job, kind, value = start_job(image, **options)
+    job = replace(job, header=replace(job.header, k=k))
+    if kind == "sites":
+        count = min(max(1, int(value)), job.pixels)
+        return job, Sites(fit_sites(job, count, radius=True, rate=False).params)
+    if kind not in ("bpp", "size"):
+        raise OptionError("a fit needs sites, bpp or size")
+    size = max(1, int(value * job.pixels / 8 if kind == "bpp" else value))
+    return job, Sites(fit_sites(job, first_count(job, size), radius=False, size=size).params)
 
 
 def _advice(size: int, pixels: int) -> str | None:

@@ -1,24 +1,31 @@
-"""An opened file: its sites, and what can be drawn from them."""
+"""A diagram: sites, the picture that they stand for, its derivatives, and what changes them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, TypedDict, Unpack
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import IO, Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sadcodec import bitstream, views
-from sadcodec.backends import get_backend, sample
-from sadcodec.backends.base import MAX_WORK, Backend
+from sadcodec.backends import at_points, get_backend, sample
+from sadcodec.backends.base import DEFAULT_K, MAX_K, MAX_WORK, Backend
 from sadcodec.decoding import ANY_SIZE, MAX_PIXELS, as_bytes, check_work
-from sadcodec.frame import Frame, frame_of
+from sadcodec.errors import InputError, LimitError, OptionError
+from sadcodec.files import check_output, read_input, write_output
+from sadcodec.frame import MAX_SIDE, Frame, frame_of
 from sadcodec.processors import default_threads
 from sadcodec.quantize import dequantize
 from sadcodec.site_view import marks
-from sadcodec.sites import Sites
+from sadcodec.sites import COLOR, LOG_TAU, RADIUS, P, Q, Sites, X, Y
 
 __all__ = ["Diagram", "Framing", "open_diagram"]
+
+
+Index = int | slice | Sequence[int] | NDArray[Any]
 
 
 class Framing(TypedDict, total=False):
@@ -31,7 +38,10 @@ class Framing(TypedDict, total=False):
 
 @dataclass(frozen=True, eq=False)
 class Diagram:
-    """The sites of a file, with the picture that they stand for and a backend to draw it.
+    """Sites, with the picture that they stand for and a backend to draw it. It does not change.
+
+    `Diagram.fit`, `from_sites` and `load` make one, `edited` and `without` another from it, `save`
+    writes it to a file (docs/GRADIENTS.md).
 
     Attributes
     ----------
@@ -58,6 +68,294 @@ class Diagram:
     backend: Backend
     max_pixels: int = MAX_PIXELS
     max_work: int = MAX_WORK
+
+    @classmethod
+    def fit(cls, image: NDArray[Any], *, k: int = DEFAULT_K, **options: Any) -> Diagram:
+        """Fit a diagram to an image, before any rounding.
+
+        Parameters
+        ----------
+        image : uint8 or uint16 [H, W] or [H, W, C], C = 1..4
+        k : int, 1..16
+            Sites that a pixel blends. `save` takes up to 11.
+        options
+            Of `sadcodec.encode`: one of `sites`, `bpp` and `size`, and `effort`, `seed`, `threads`,
+            `backend`, `metric`, `mask`, `roi`, `topk`, `progress`. With `sites` they have radii;
+            with `bpp` and `size` as many sites are fitted as a file of that size would hold, about.
+
+        Returns
+        -------
+        Diagram
+            On the backend that it was fitted on.
+
+        Raises
+        ------
+        SadError
+            For the reasons of `sadcodec.encode`.
+        """
+        from sadcodec.codec import fit_diagram
+
+        job, sites = fit_diagram(image, k=k, **options)
+        h = job.header
+        return cls(sites, h.width, h.height, k, h.bit_depth, job.backend)
+
+    @classmethod
+    def from_sites(
+        cls,
+        sites: Sites | NDArray[np.float32],
+        width: int,
+        height: int,
+        *,
+        k: int = DEFAULT_K,
+        bit_depth: int = 8,
+        backend: str = "auto",
+        threads: int | None = None,
+    ) -> Diagram:
+        """Make a diagram of sites at hand.
+
+        Parameters
+        ----------
+        sites : Sites, or float32 [N, 6 + C]
+            Copied.
+        width, height : int, px
+        k : int, 1..16
+        bit_depth : int
+            8 or 16: what `picture` returns and `save` writes.
+        backend, threads
+            As for `sadcodec.decode`.
+
+        Raises
+        ------
+        SiteError
+            If the sites are no such array.
+        OptionError
+            If another argument is out of range.
+        BackendError
+            If the backend is not available.
+        """
+        given = sites.params if isinstance(sites, Sites) else sites
+        own = Sites(np.array(given, order="C"))
+        if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
+            raise OptionError(f"a picture cannot be {width} x {height} pixels")
+        if not 1 <= k <= MAX_K:
+            raise OptionError(f"K must be 1..{MAX_K}, not {k}")
+        if bit_depth not in (8, 16):
+            raise OptionError(f"bit_depth must be 8 or 16, not {bit_depth}")
+        engine = get_backend("cpu" if backend == "auto" else backend, threads)
+        return cls(own, width, height, k, bit_depth, engine)
+
+    @classmethod
+    def load(cls, source: str | os.PathLike[str] | bytes, **options: Any) -> Diagram:
+        """Read a ``.sad`` file: its path, ``-`` for standard input, or its bytes.
+
+        `options` are those of `open_diagram`, which says what is raised; InputError where the file
+        cannot be read.
+        """
+        if isinstance(source, str | os.PathLike):
+            source = read_input(os.fspath(source))
+        return open_diagram(source, **options)
+
+    def to_bytes(self, image: NDArray[Any] | None = None, **options: Any) -> bytes:
+        """Code the sites as they are into a ``.sad`` file; nothing is fitted anew.
+
+        They are rounded, their colours solved again by least squares, and the integer descent
+        repairs what rounding broke.
+
+        Parameters
+        ----------
+        image : uint8 or uint16 [H, W] or [H, W, C], optional
+            What the file is to look like; what the diagram draws by default.
+        options
+            `scale`, `size`, `bpp`, `effort`, `coder`, `groups` and `progress` of
+            `sadcodec.import_sites`.
+
+        Raises
+        ------
+        OptionError
+            If an option is out of range.
+        InputError
+            If the image has another size, channels or type.
+        """
+        from sadcodec.site_coding import code_sites
+
+        self._check_pixels()
+        if image is not None:
+            image = self._checked_image(image)
+        place = (self.width, self.height, self.k, self.bit_depth)
+        return code_sites(self.backend, self.sites, *place, image=image, **options).data
+
+    def save(
+        self,
+        target: str | os.PathLike[str] | IO[bytes],
+        image: NDArray[Any] | None = None,
+        *,
+        force: bool = False,
+        **options: Any,
+    ) -> None:
+        """Write a ``.sad`` file, whole or not at all: see `to_bytes`.
+
+        Parameters
+        ----------
+        target : path, ``-`` for standard output, or binary file object
+        image, options
+            As of `to_bytes`.
+        force : bool
+            Replace a file that is there.
+
+        Raises
+        ------
+        OutputError
+            If the file exists already, or cannot be written.
+        """
+        path = os.fspath(target) if isinstance(target, str | os.PathLike) else None
+        if path is not None:
+            check_output(path, force=force)
+        data = self.to_bytes(image, **options)
+        if path is not None:
+            write_output(path, data, force=force)
+        else:
+            target.write(data)  # type: ignore[union-attr]
+
+    def _checked_image(self, image: NDArray[Any]) -> NDArray[Any]:
+        from sadcodec.codec import check_image
+
+        checked = check_image(image)
+        wanted = (self.height, self.width, self.sites.channels)
+        if checked.shape != wanted or checked.dtype.itemsize * 8 != self.bit_depth:
+            raise InputError(
+                f"the image is {checked.dtype} {list(checked.shape)}, the diagram draws"
+                f" uint{self.bit_depth} {list(wanted)}"
+            )
+        return checked
+
+    def _check_pixels(self) -> None:
+        if self.width * self.height > self.max_pixels:
+            raise LimitError(
+                f"{self.width} x {self.height} pixels are more than the limit, {self.max_pixels}"
+            )
+
+    def render(self) -> NDArray[np.float32]:
+        """Return the picture as the function of the sites that it is, not clamped to 0..1.
+
+        Returns
+        -------
+        float32 [H, W, C]
+            Within 1/255 of the float64 definition.
+
+        Raises
+        ------
+        LimitError
+            If it has more than `max_pixels`, or takes more than `max_work`.
+        """
+        self._check_pixels()
+        drawn = self.backend.render(
+            self.sites, self.width, self.height, self.k, max_work=self.max_work
+        )
+        return np.asarray(drawn, np.float32)
+
+    def gradient(self, dl_dpicture: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the derivatives of a loss of the picture with respect to every parameter.
+
+        Parameters
+        ----------
+        dl_dpicture : float [H, W, C]
+            Derivatives of the loss with respect to what `render` returns.
+
+        Returns
+        -------
+        float32 [N, 6 + C]
+            In the columns of `Sites.params`. Which sites are a pixel's top K is taken as constant.
+
+        Raises
+        ------
+        OptionError
+            If the shape is another.
+        LimitError
+            If the picture has more than `max_pixels`.
+        """
+        self._check_pixels()
+        session = self.backend.differentiable(self.width, self.height, self.sites.channels, self.k)
+        session.forward(self.sites.params)
+        return session.backward(dl_dpicture)
+
+    def edited(
+        self,
+        index: Index,
+        *,
+        position: ArrayLike | None = None,
+        shift: ArrayLike | None = None,
+        color: ArrayLike | None = None,
+        log_tau: ArrayLike | None = None,
+        radius: ArrayLike | None = None,
+        anisotropy: ArrayLike | None = None,
+    ) -> Diagram:
+        """Return a diagram in which some sites are others.
+
+        Parameters
+        ----------
+        index : int, slice, integers [M] or bool [N]
+            Which sites.
+        position : [M, 2] or [2], px
+        shift : [M, 2] or [2], px
+            Added to the position.
+        color : [M, C] or [C], display-referred
+        log_tau, radius : [M] or number
+        anisotropy : [M, 2] or [2], (p, q)
+            What is None stays.
+
+        Raises
+        ------
+        OptionError
+            If there is no such site, or a value has another shape.
+        SiteError
+            If a value is not finite.
+        """
+        params = self.sites.params.copy()
+        rows = self._chosen(index)
+        values: list[tuple[str, Any, Any]] = [
+            ("position", slice(X, Y + 1), position),
+            ("log_tau", LOG_TAU, log_tau),
+            ("radius", RADIUS, radius),
+            ("anisotropy", slice(P, Q + 1), anisotropy),
+            ("color", slice(COLOR, None), color),
+        ]
+        for name, columns, value in values:
+            if value is not None:
+                self._assign(params, rows, columns, value, name)
+        if shift is not None:
+            moved = params[rows, X : Y + 1] + np.asarray(shift, np.float32)
+            self._assign(params, rows, slice(X, Y + 1), moved, "shift")
+        return replace(self, sites=Sites(params))
+
+    @staticmethod
+    def _assign(
+        params: NDArray[np.float32], rows: Any, columns: Any, value: Any, name: str
+    ) -> None:
+        try:
+            params[rows, columns] = np.asarray(value, np.float32)
+        except ValueError:
+            raise OptionError(
+                f"{name} of shape {list(np.shape(value))} does not fit {len(rows)} sites"
+            ) from None
+
+    def without(self, index: Index) -> Diagram:
+        """Return a diagram without some sites; `index` as of `edited`.
+
+        Raises
+        ------
+        OptionError
+            If there is no such site, or none would be left.
+        """
+        left = np.delete(self.sites.params, self._chosen(index), axis=0)
+        if len(left) == 0:
+            raise OptionError("a diagram needs at least one site")
+        return replace(self, sites=Sites(left))
+
+    def _chosen(self, index: Index) -> NDArray[np.int64]:
+        try:
+            return np.atleast_1d(np.arange(len(self.sites))[index])
+        except (IndexError, TypeError) as error:
+            raise OptionError(f"{error} (of {len(self.sites)} sites)") from None
 
     def frame(self, **framing: Unpack[Framing]) -> Frame:
         """Return the part and size of the picture that these arguments ask for, checked."""
@@ -91,6 +389,31 @@ class Diagram:
             If the points have another shape or are not finite.
         """
         return sample(self.sites, points, self.k)
+
+    def sample_gradient(
+        self, points: ArrayLike, dl_dcolor: NDArray[Any]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the derivatives of a loss of the colours at points.
+
+        Parameters
+        ----------
+        points : float [M, 2], px
+            As of `sample`.
+        dl_dcolor : float [M, C]
+            Derivatives of the loss with respect to what `sample` returns.
+
+        Returns
+        -------
+        dl_dparams : float64 [N, 6 + C]
+        dl_dpoints : float64 [M, 2]
+            With respect to the points' coordinates.
+
+        Raises
+        ------
+        OptionError
+            If a shape is another, or points are not finite.
+        """
+        return at_points(self.sites, points, self.k, self.backend.threads).backward(dl_dcolor)
 
     def cells(
         self, *, fill: str = "color", borders: bool = True, **framing: Unpack[Framing]

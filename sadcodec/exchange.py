@@ -9,28 +9,18 @@ import numpy as np
 
 from sadcodec import bitstream
 from sadcodec.backends import get_backend
-from sadcodec.bitstream import CODERS, Header, QuantizerParameters, groups_for
 from sadcodec.codec import Image, Progress, check_image
-from sadcodec.decoding import as_bytes, draw_new, limits_for
-from sadcodec.effort import DEFAULT_EFFORT, effort_for
-from sadcodec.errors import InputError, OptionError
-from sadcodec.fill import fill, fills
+from sadcodec.decoding import as_bytes, limits_for
+from sadcodec.effort import DEFAULT_EFFORT
+from sadcodec.errors import InputError
 from sadcodec.metrics import psnr
 from sadcodec.processors import default_threads
 from sadcodec.quantize import code_values, dequantize
-from sadcodec.rate import Job, Tuned, header_for, round_and_refine, scale_for, trim_to_size
-from sadcodec.reach import with_reach
-from sadcodec.refine import Refinement
+from sadcodec.site_coding import check_coding, code_sites
 from sadcodec.site_list import SiteList, format_site_list, parse_site_list
 from sadcodec.sites import COLOR, Sites
 
 __all__ = ["ImportReport", "export_list", "export_sites", "import_sites", "import_with_report"]
-
-# Without an image nobody knows the fit's error, from which colour steps follow: PSNR in dB that is
-# taken for it.
-_ASSUMED_PSNR = 38.0
-_SCALES = (0.1, 10.0)
-_SLACK = 8  # bytes under a size target that are no reason to warn
 
 
 @dataclass(frozen=True)
@@ -142,53 +132,29 @@ def import_with_report(
     report : ImportReport
     """
     start = perf_counter()
-    _check_target(scale, size, bpp)
-    if coder not in CODERS:
-        raise OptionError(f"coder must be one of {', '.join(CODERS)}, not {coder!r}")
-    work = effort_for(effort)
+    check_coding(scale, size, bpp, effort, coder)
     diagram = parse_site_list(_text(text))
     if image is not None:
         diagram, image = _matched(diagram, check_image(image))
     engine = get_backend(backend, threads)
     width, height, channels = diagram.width, diagram.height, diagram.sites.channels
-    header = Header(
-        width=width,
-        height=height,
-        channels=channels,
-        bit_depth=diagram.bit_depth,
-        k=diagram.k,
-        site_count=len(diagram.sites),
-        quantizer=QuantizerParameters(
-            *(1024, 1024, 1024, 1024, 0), (1024,) * channels, groups=groups_for(groups, coder)
-        ),
+    coded = code_sites(
+        *(engine, diagram.sites, width, height, diagram.k, diagram.bit_depth),
+        image=image,
+        scale=scale,
+        size=size,
+        bpp=bpp,
+        effort=effort,
         coder=coder,
+        groups=groups,
+        progress=progress,
     )
-    picture = engine.render(diagram.sites, width, height, diagram.k)
-    if image is None:
-        target = np.clip(picture, 0.0, 1.0)
-        mse = 10.0 ** (-_ASSUMED_PSNR / 10.0)
-    else:
-        target = image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
-        mse = float(np.mean((picture - target) ** 2, dtype=np.float64))
-    job = Job(engine, np.ascontiguousarray(target), header, work, progress=progress)
-    params = diagram.sites.params
-    tuned = Tuned(params, params, mse, 0.0, job.objective())
-    if bpp is not None:
-        size = max(1, int(bpp * job.pixels / 8))
-    if size is None:
-        steps = header_for(job, mse, len(params), scale or 1.0, radius=True)
-        refinement = round_and_refine(job, tuned, steps)
-    else:
-        refinement = _fitting(job, tuned, size)
-    symbols = refinement.symbols
-    data = with_reach(bitstream.write(refinement.header, symbols), engine.threads)
-    decoded, refused = draw_new(engine, refinement.header, symbols, len(data))
-    listed = code_values(picture, diagram.bit_depth)
-    job.report(1.0, "done")
+    data, decoded = coded.data, coded.decoded
+    listed = code_values(coded.picture, diagram.bit_depth)
     report = ImportReport(
         bytes=len(data),
         bpp=8.0 * len(data) / (width * height),
-        sites=len(symbols),
+        sites=coded.sites,
         inactive=diagram.inactive,
         list_psnr=psnr(listed, decoded),
         psnr=None if image is None else psnr(image, decoded),
@@ -199,7 +165,7 @@ def import_with_report(
         bit_depth=diagram.bit_depth,
         seconds=perf_counter() - start,
         backend=engine.name,
-        warning=refused or (None if size is None else _warning(len(data), size)),
+        warning=coded.warning,
     )
     return data, report
 
@@ -269,35 +235,6 @@ def import_sites(
         groups=groups,
         progress=progress,
     )[0]
-
-
-def _check_target(scale: float | None, size: int | None, bpp: float | None) -> None:
-    if sum(value is not None for value in (scale, size, bpp)) > 1:
-        raise OptionError("only one of scale, size and bpp can be given")
-    low, high = _SCALES
-    if scale is not None and not low <= scale <= high:
-        raise OptionError(f"scale must be {low:g}..{high:g}, not {scale}")
-    for name, value in (("size", size), ("bpp", bpp)):
-        if value is not None and not 0.0 < value <= 1e15:
-            raise OptionError(f"{name} is {value}, which is out of range")
-
-
-def _fitting(job: Job, tuned: Tuned, size: int) -> Refinement:
-    """Return the diagram in at most `size` bytes: steps first, then fewer sites."""
-    scale = scale_for(job, tuned, size, radius=True)
-    steps = header_for(job, tuned.mse, len(tuned.params), scale, radius=True)
-    refinement = round_and_refine(job, tuned, steps)
-    trim_to_size(job, refinement, size)
-    fill(refinement, size)
-    return refinement
-
-
-def _warning(coded: int, size: int) -> str | None:
-    if coded > size:
-        return f"cannot be coded in {size} bytes; the smallest file takes {coded}"
-    if coded < size - _SLACK and not fills(coded, size):
-        return f"more than {coded} bytes bring nothing; --scale has finer steps"
-    return None
 
 
 def _text(text: str | bytes) -> str:

@@ -16,6 +16,7 @@ from sadcodec.effort import Effort
 from sadcodec.fill import fill, fills
 from sadcodec.fit.loop import fine_tune, fit
 from sadcodec.fit.paper.schedule import ITERATIONS as PAPER_ITERATIONS
+from sadcodec.fit.result import FitResult
 from sadcodec.fit.schedule import FitOptions
 from sadcodec.importance import Importance
 from sadcodec.objective import Objective, objective_for, weighted
@@ -36,7 +37,9 @@ __all__ = [
     "Tuned",
     "encode_to_sites",
     "encode_to_size",
+    "first_count",
     "fit_and_tune",
+    "fit_sites",
     "header_for",
     "round_and_refine",
     "scale_for",
@@ -173,14 +176,24 @@ class Tuned:
     objective: Objective
 
 
-def fit_and_tune(
-    job: Job, sites: int, *, radius: bool, size: int | None, spare: float = 1.0
-) -> Tuned:
-    """Fit and fine-tune; with `size`, prune half way to what the bytes will hold.
+def first_count(job: Job, size: int) -> int:
+    """Return how many sites a fit for `size` bytes starts with: it can only prune."""
+    return int(np.clip(8.0 * (size - OVERHEAD) / _FEWEST_BITS, 1, job.pixels))
 
-    With `spare` the fit is one of so many times the sites until then.
+
+def fit_sites(
+    job: Job,
+    sites: int,
+    *,
+    radius: bool,
+    size: int | None = None,
+    spare: float = 1.0,
+    rate: bool = True,
+) -> FitResult:
+    """Fit a diagram, not yet made ready for rounding; options as of `fit_and_tune`.
+
+    `rate`: lower what the sites cost in a file together with the error.
     """
-    start = perf_counter()
     header, threads = job.header, job.backend.threads
 
     def budget(params: Floats, mse: float) -> int:
@@ -190,10 +203,6 @@ def fit_and_tune(
         coded = _rounded_size(params, rounded, threads)
         share = max(size - OVERHEAD, 1) / max(coded - OVERHEAD, 1)
         return round(_SAVED * len(params) * share)
-
-    def rate(params: Floats, mse: float) -> RateTerm:
-        rounded = header_for(job, mse, len(params), 1.0, radius=radius)
-        return rate_term(params, mse, rounded, threads)
 
     options = FitOptions(
         recipe=job.recipe,
@@ -205,7 +214,7 @@ def fit_and_tune(
         propagation=job.propagation,
     )
     objective = job.objective()
-    fitted = fit(
+    return fit(
         job.backend,
         objective.target,
         min(round(spare * sites), job.pixels),
@@ -215,9 +224,29 @@ def fit_and_tune(
         density=None if job.importance is None else job.importance.density,
         area=job.area,
         budget=budget if size is not None or spare > 1.0 else None,
-        rate=rate if job.recipe == "default" else None,
+        rate=_rate(job, radius=radius) if rate and job.recipe == "default" else None,
         progress=lambda share: job.report(0.05 + 0.5 * share, "fitting"),
     )
+
+
+def _rate(job: Job, *, radius: bool) -> Callable[[Floats, float], RateTerm]:
+    def rate(params: Floats, mse: float) -> RateTerm:
+        rounded = header_for(job, mse, len(params), 1.0, radius=radius)
+        return rate_term(params, mse, rounded, job.backend.threads)
+
+    return rate
+
+
+def fit_and_tune(
+    job: Job, sites: int, *, radius: bool, size: int | None, spare: float = 1.0
+) -> Tuned:
+    """Fit and fine-tune; with `size`, prune half way to what the bytes will hold.
+
+    With `spare` the fit is one of so many times the sites until then.
+    """
+    start = perf_counter()
+    header, threads = job.header, job.backend.threads
+    fitted = fit_sites(job, sites, radius=radius, size=size, spare=spare)
     seconds = perf_counter() - start
     quantizer = header_for(job, fitted.mse, len(fitted.params), 1.0, radius=radius).quantizer
     objective = job.objective(fitted.params)
@@ -227,7 +256,7 @@ def fit_and_tune(
         fitted.params,
         job.effort.tune_iterations,
         noise=lambda params: noise_widths(params, header.width, header.height, quantizer, threads),
-        rate=rate,
+        rate=_rate(job, radius=radius),
         radius=radius,
         k=header.k,
         weights=objective.weights,
@@ -287,7 +316,7 @@ def encode_to_size(job: Job, size: int) -> Encoding:
     The rounded diagram is given that size, by the quantizer's scale. The descent makes it a little
     larger; then the sites that matter least go until it fits.
     """
-    sites = int(np.clip(8.0 * (size - OVERHEAD) / _FEWEST_BITS, 1, job.pixels))
+    sites = first_count(job, size)
     for attempt in range(_RESTARTS):
         tuned = fit_and_tune(job, sites, radius=False, size=size)
         scale = scale_for(job, tuned, size * _HIGH, radius=False)

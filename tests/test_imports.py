@@ -64,17 +64,21 @@ ALLOWED: dict[str, set[str]] = {
         *("bitstream", "codec", "decoding", "engine", "errors", "follow", "metrics"),
         *("processors", "quantize", "rate", "refine"),
     },
+    "site_coding": {
+        *("errors", "sites", "bitstream", "backends", "effort", "reach", "refine", "fill", "rate"),
+        "decoding",
+    },
     "exchange": {
         *("errors", "sites", "bitstream", "backends", "quantize", "metrics", "site_list"),
-        *("effort", "processors", "reach", "refine", "fill", "rate", "decoding", "codec"),
+        *("effort", "processors", "decoding", "codec", "site_coding"),
     },
     "diagram": {
         *("sites", "bitstream", "backends", "quantize", "processors", "views", "site_view"),
-        *("frame", "decoding"),
+        *("frame", "decoding", "errors", "files", "codec", "site_coding"),
     },
     "pillow": {"errors", "bitstream", "decoding", "codec"},
     "pillow_hook": {"pillow"},
-    "__init__": {"errors", "sites", "codec", "exchange", "pillow_hook", "sequence"},
+    "__init__": {"errors", "sites", "codec", "exchange", "pillow_hook", "sequence", "diagram"},
     "cluster": {"__init__", "errors", "backends", "pool"},
     "evaluate": {
         *("__init__", "errors", "codec", "bitstream", "image_io", "files", "metrics", "progress"),

@@ -16,6 +16,7 @@
 
 #include "binding.h"
 #include "fit.h"
+#include "points.h"
 #include "propagate.h"
 #include "refine.h"
 #include "render.h"
@@ -24,7 +25,8 @@ namespace nb = nanobind;
 
 namespace {
 
-int channels_of(const FloatTable& params) {
+template <typename Table>
+int channels_of(const Table& params) {
   const size_t columns = params.shape(1);
   require(columns >= 7 && columns <= 10, "params must have 7 to 10 columns");
   require(params.shape(0) >= 1 && params.shape(0) <= (1u << 24), "1 to 2^24 sites");
@@ -358,6 +360,44 @@ NB_MODULE(_core, m) {
         require(params.shape(1) == static_cast<size_t>(f.columns()),
                 "params must have the session's columns");
         f.append(params.data(), static_cast<int>(params.shape(0)));
+      });
+
+  nb::class_<sad::Points>(m, "Points")
+      .def(
+          "__init__",
+          [](sad::Points* self, const DoubleTable& params, const DoubleTable& points, int k,
+             int threads) {
+            const int channels = channels_of(params);
+            require(points.shape(1) == 2 && points.shape(0) < (1u << 31), "points must be [M, 2]");
+            require_size(1, 1, k, threads);
+            nb::gil_scoped_release release;
+            new (self) sad::Points(params.data(), static_cast<int>(params.shape(0)), channels,
+                                   points.data(), static_cast<int>(points.shape(0)), k, threads);
+          },
+          nb::arg("params"), nb::arg("points"), nb::arg("k"), nb::arg("threads"))
+      .def("blend",
+           [](sad::Points& p) {
+             const auto size = static_cast<size_t>(p.size());
+             const auto channels = static_cast<size_t>(p.channels());
+             std::vector<double> out(size * channels);
+             {
+               nb::gil_scoped_release release;
+               p.blend(out.data());
+             }
+             return to_numpy(std::move(out), {size, channels});
+           })
+      .def("pull_back", [](sad::Points& p, const DoubleTable& cotangent) {
+        const auto size = static_cast<size_t>(p.size()), count = static_cast<size_t>(p.count());
+        const auto columns = static_cast<size_t>(sad::kColor + p.channels());
+        require(cotangent.shape(0) == size && cotangent.shape(1) + sad::kColor == columns,
+                "one row of colours a point");
+        std::vector<double> params(count * columns), points(size * 2);
+        {
+          nb::gil_scoped_release release;
+          p.pull_back(cotangent.data(), params.data(), points.data());
+        }
+        return std::make_tuple(to_numpy(std::move(params), {count, columns}),
+                               to_numpy(std::move(points), {size, size_t{2}}));
       });
 
   bind_bitmaps(m);

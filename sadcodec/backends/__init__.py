@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from sadcodec.backends.base import Backend
+    from sadcodec.backends.points import PointSession
     from sadcodec.sites import Sites
 
-__all__ = ["BACKENDS", "get_backend", "resolve_backend", "sample"]
+__all__ = ["BACKENDS", "at_points", "get_backend", "resolve_backend", "sample"]
 
 BACKENDS = ("auto", "cpu", "cuda", "reference")
 
@@ -76,6 +77,16 @@ def sample(sites: Sites, points: ArrayLike, k: int) -> NDArray[np.float64]:
     from sadcodec.backends.reference_sample import sample as by_definition
 
     return by_definition(sites, points, k)
+
+
+def at_points(
+    sites: Sites, points: ArrayLike, k: int = 8, threads: int | None = None
+) -> PointSession:
+    """Return forward and backward passes at points: see `sadcodec.backends.points`."""
+    from sadcodec.backends.points import PointSession
+    from sadcodec.processors import default_threads
+
+    return PointSession(sites.params, points, k, threads or default_threads())
 
 
 def resolve_backend(name: str = "auto") -> str:

@@ -33,6 +33,7 @@ __all__ = [
     "STATISTICS_CUT",
     "Backend",
     "FitSession",
+    "Passes",
     "Propagation",
     "RateTerm",
     "Refiner",
@@ -283,6 +284,18 @@ class FitSession(Protocol):
         """
 
 
+class Passes(Protocol):
+    """Forward and backward passes: see `sadcodec.backends.differentiable`."""
+
+    def forward(
+        self, params: NDArray[np.float32], *, keep_lists: bool = False
+    ) -> NDArray[np.float32]:
+        """Return the picture of a diagram, float32 [H, W, C], not clamped."""
+
+    def backward(self, dl_dpicture: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the derivatives with respect to the parameters of the last forward pass."""
+
+
 class Backend(Protocol):
     """A way to compute: one name, rendering, fitting and refining."""
 
@@ -372,6 +385,15 @@ class Backend(Protocol):
             backend has no such map.
         SiteError
             If the parameters are not a valid diagram.
+        """
+
+    def differentiable(self, width: int, height: int, channels: int, k: int = DEFAULT_K) -> Passes:
+        """Start forward and backward passes of diagrams of one size.
+
+        Raises
+        ------
+        OptionError
+            If k is out of range, or there is no such picture.
         """
 
     def refiner(
