@@ -16,15 +16,26 @@ from numpy.typing import NDArray
 from sadcodec.alpha import premultiplied
 from sadcodec.errors import InputError, OptionError
 
-__all__ = ["SSIM_C2", "WINDOW_REACH", "bd_rate", "ms_ssim", "psnr", "ssim", "window_mean"]
+__all__ = [
+    "MS_SSIM_WEIGHTS",
+    "SSIM_C1",
+    "SSIM_C2",
+    "WINDOW_REACH",
+    "bd_rate",
+    "ms_ssim",
+    "psnr",
+    "ssim",
+    "window_mean",
+]
 
 Image = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.floating]
 
 _SIGMA = 1.5  # px; with the truncation below the window is 11 x 11, as in the paper
 WINDOW_REACH = 5  # px, int(3.5 sigma + 0.5)
 _K1, _K2 = 0.01, 0.03
-SSIM_C2 = _K2**2  # the constant of the contrast term, for a data range of 1
-_SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+SSIM_C1 = _K1**2  # the constants of luminance and contrast, for a data range of 1
+SSIM_C2 = _K2**2
+MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 
 def psnr(
@@ -129,14 +140,14 @@ def ms_ssim(reference: Image, test: Image, data_range: float | None = None) -> f
         If the range is missing or not positive.
     """
     peak = _peak(reference, test, data_range)
-    _check_side(reference, (2 * WINDOW_REACH + 1) << (len(_SCALE_WEIGHTS) - 1), "MS-SSIM")
+    _check_side(reference, (2 * WINDOW_REACH + 1) << (len(MS_SSIM_WEIGHTS) - 1), "MS-SSIM")
     a, b = (_planes(premultiplied(image, peak)) for image in (reference, test))
     result = np.ones(len(a))
-    for scale, weight in enumerate(_SCALE_WEIGHTS):
+    for scale, weight in enumerate(MS_SSIM_WEIGHTS):
         if scale:
             a, b = _halved(a), _halved(b)
         full, contrast = _similarity(a, b, peak)
-        last = scale == len(_SCALE_WEIGHTS) - 1
+        last = scale == len(MS_SSIM_WEIGHTS) - 1
         result *= np.maximum(full if last else contrast, 0.0) ** weight
     return float(np.mean(result))
 

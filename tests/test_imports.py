@@ -35,6 +35,8 @@ ALLOWED: dict[str, set[str]] = {
     "fit": {"errors", "sites", "backends"},
     "objective": {"metrics", "alpha"},
     "compose": {"errors", "processors", "objective", "_core"},
+    "losses": {"errors", "metrics"},
+    "inverse": {"errors", "backends", "fit", "losses"},
     "importance": {"errors"},
     "effort": {"errors"},
     "rate_term": {"errors", "sites", "bitstream", "backends", "quantize"},

@@ -31,7 +31,7 @@ from sadcodec.fit.schedule import (
     pruned_count,
 )
 
-__all__ = ["FitResult", "fine_tune", "fit"]
+__all__ = ["FitResult", "fine_tune", "fit", "iterate", "start_of"]
 
 Floats = NDArray[np.float32]
 Progress = Callable[[float], None]
@@ -52,6 +52,14 @@ def start_count(
         each = (width * height if area is None else area) / sites
         ratio = float(np.interp(each, [8.0, 20.0, 32.0], [1.3, 2.0, options.dense_start]))
     return max(1, min(width * height, int(sites * ratio)))
+
+
+def start_of(shape: tuple[int, ...], sites: int, options: FitOptions, area: float) -> Start:
+    """Return where a fit to an image [H, W, C] starts; arguments as in `fit`."""
+    height, width = shape[:2]
+    power = float(np.interp(sites * 393216.0 / area, [20_000, 50_000], [1.0, 0.6]))
+    count = start_count(width, height, sites, options, area)
+    return Start(count, power, options.radius, options.seed)
 
 
 def fit(
@@ -116,21 +124,54 @@ def fit(
             propagation=options.propagation,
             progress=progress,
         )
-    height, width, channels = target.shape
+    height, width, _ = target.shape
     area = width * height if area is None else area
-    start = start_count(width, height, sites, options, area)
-    dense = sites * 393216.0 / area
-    power = float(np.interp(dense, [20_000, 50_000], [1.0, 0.6]))
-    placing: Start | Floats = Start(start, power, options.radius, options.seed)
+    first = start_of(target.shape, sites, options, area)
+    placing: Start | Floats = first
     if density is not None:
         placing = initialize(
-            *(target, start),
-            power=power,
-            radius=options.radius,
-            seed=options.seed,
+            *(target, first.count),
+            power=first.power,
+            radius=first.radius,
+            seed=first.seed,
             factor=density,
         )
     session = backend.fit_session(target, placing, k, weights, options.propagation)
+    return iterate(
+        session, sites, options, target.shape, area, budget=budget, rate=rate, progress=progress
+    )
+
+
+def iterate(
+    session: FitSession,
+    sites: int,
+    options: FitOptions,
+    shape: tuple[int, ...],
+    area: float,
+    *,
+    budget: Budget | None = None,
+    rate: Rate | None = None,
+    progress: Progress | None = None,
+) -> FitResult:
+    """Run the schedule on a session that has its first sites.
+
+    Parameters
+    ----------
+    session : FitSession
+    sites : int
+        How many to end with; pruned or split from as many as there are.
+    options : FitOptions
+        Of the default recipe.
+    shape : (H, W, C)
+    area, budget, rate, progress
+        As in `fit`.
+
+    Returns
+    -------
+    FitResult
+    """
+    height, width, channels = shape
+    start = session.site_count
     crowded = sites * (width * height) / area
     rates = learning_rates(width, height, crowded, channels, radius=options.radius)
     rates *= np.float32(options.rate_scale)
@@ -149,7 +190,7 @@ def fit(
             stale = options.refresh_interval
         stale -= 1
         sampled = options.subsample and done < FULL_FROM
-        loss = session.gradient(_phase(i, target, area, session, sampled=sampled))
+        loss = session.gradient(_phase(i, shape, area, session, sampled=sampled))
         losses = [loss] if i % 16 == 0 else [*losses, loss]
         if rate is not None and done >= RATE_FROM:
             if unpriced == 0:
@@ -193,11 +234,11 @@ def control_density(
 
 
 def _phase(
-    i: int, target: Floats, area: float, session: FitSession, *, sampled: bool
+    i: int, shape: tuple[int, ...], area: float, session: FitSession, *, sampled: bool
 ) -> int | None:
     """Pixels of iteration i: a phase where sites are large enough to be seen by a quarter."""
     large = area > MIN_PIXELS_PER_SITE * session.site_count
-    return _PHASES[i % 4] if sampled and large and min(target.shape[:2]) >= 2 else None
+    return _PHASES[i % 4] if sampled and large and min(shape[:2]) >= 2 else None
 
 
 def fine_tune(
@@ -255,7 +296,7 @@ def fine_tune(
         if i % NOISE_INTERVAL == 0:
             widths = noise(session.params)
         loss = session.gradient(
-            _phase(i, target, area, session, sampled=done < FULL_FROM), widths, seed + i
+            _phase(i, target.shape, area, session, sampled=done < FULL_FROM), widths, seed + i
         )
         losses = [loss] if i % 16 == 0 else [*losses, loss]
         if rate is not None and i % RATE_INTERVAL == 0:
