@@ -201,7 +201,8 @@ class _Session:
             if stage != i * len(blurs) // iterations:
                 stage = i * len(blurs) // iterations
                 core = self._core(blurs[stage])
-            loss = self._step(core, i / iterations)
+            fall = _LAST + (1 - _LAST) * 0.5 * (1 + math.cos(math.pi * i / iterations))
+            loss = self._step(core, fall)
             if i % check == 0:
                 self._note(i, loss)
             if prune and i % pruning == 0 and 0 < i <= _PRUNINGS * pruning:
@@ -241,14 +242,13 @@ class _Session:
             slopes[3] += 3 * by_alpha
         return value + more, slopes
 
-    def _step(self, core: Bitmaps, done: float) -> float:
+    def _step(self, core: Bitmaps, fall: float) -> float:
         image = self._draw(core)
         value, slopes = self._loss_of(image)
         gradient = core.gradient(image, slopes)
         more, by_params = self._constraints.by_params(self.params)
         if by_params is not None:
             gradient += 3 * by_params
-        fall = _LAST + (1 - _LAST) * 0.5 * (1 + math.cos(math.pi * done))
         rates = np.tile(np.float32(fall) * _RATES, (len(gradient), 1))
         rates[:, [X, Y, R]] *= self.params[:, R : R + 1]
         self._adam.step(self.params, gradient, rates, self._rows)
