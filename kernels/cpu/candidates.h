@@ -175,6 +175,30 @@ static void filter_super(const SiteColumns& all, Extent square, const FilterOpti
   filter(all, square, options, kAny, false, scratch->super, scratch->work, out);
 }
 
+// Visits the pixels of a tile, with the sites that can be among the K of its list there. Of each is
+// also the site that the tile's cut goes by, without which the list could be a longer one.
+static void visit_cells(const SiteColumns& tile, Extent of, FilterOptions options,
+                        UnitScratch* scratch, TileVisitor visit, void* context) {
+  const size_t room = static_cast<size_t>(padded(tile.count) + kLanes);
+  float* upper = scratch->work->need(3 * room);
+  int32_t* kept = reinterpret_cast<int32_t*>(upper + room);
+  float* lower = upper + 2 * room;
+  filter_positions(tile, centres(of, options.raster), options, upper, kept, lower);
+  int32_t highest = 0;
+  for (int i = 1; i < tile.count; ++i)
+    if (lower[i] > lower[highest]) highest = i;
+  options.cut = 1e30f;
+  for (int y = of.y0; y < of.y1; ++y) {
+    for (int x = of.x0; x < of.x1; ++x) {
+      const Rectangle cell = centres(Extent{x, y, x + 1, y + 1}, options.raster);
+      int m = filter_positions(tile, cell, options, upper, kept);
+      kept[m++] = highest;
+      for (int i = 0; i < m; ++i) kept[i] = tile.id[kept[i]];
+      visit(context, x, y, kept, m, scratch);
+    }
+  }
+}
+
 static void visit_unit(const SiteColumns& sites, int ux, int uy, Extent of,
                        const FilterOptions& options, UnitScratch* scratch, TileVisitor visit,
                        void* context) {
@@ -192,11 +216,15 @@ static void visit_unit(const SiteColumns& sites, int ux, int uy, Extent of,
         return;
       for (int y = square.y0; y < square.y1; y += kTile) {
         for (int x = square.x0; x < square.x1; x += kTile) {
-          if (!filter(mid, square_of(x, y, kTile, square), options, budget ? budget->tile : kAny,
-                      options.canonical, scratch->tile, scratch->work, &tile) ||
+          const Extent at = square_of(x, y, kTile, square);
+          if (!filter(mid, at, options, budget ? budget->tile : kAny, options.canonical,
+                      scratch->tile, scratch->work, &tile) ||
               !spend(options, static_cast<int64_t>(tile.count) * kTilePixels))
             return;
-          visit(context, x, y, tile.id, tile.count, scratch);
+          if (options.cells)
+            visit_cells(tile, at, options, scratch, visit, context);
+          else
+            visit(context, x, y, tile.id, tile.count, scratch);
         }
       }
     }

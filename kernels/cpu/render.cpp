@@ -86,21 +86,27 @@ void reaches(const Kernels& kernels, const float* params, int count, int channel
   PreparedSites sites;
   prepare_sites(params, count, channels, pool, &sites);
   FilterOptions options{k, kCut};
-  options.raster.margin = 0.5f;  // what lies between the pixels' centres too
-  options.canonical = true;
+  options.canonical = options.cells = true;
   const size_t groups = starts.size();
+  std::vector<int32_t> group(count, -1);
+  for (size_t g = 0; g < groups; ++g)
+    std::fill(group.begin() + starts[g],
+              g + 1 < groups ? group.begin() + starts[g + 1] : group.end(), static_cast<int32_t>(g));
   std::vector<std::vector<Extent>> found(pool.size());
   for (auto& of : found) of.assign(groups, Extent{width, height, 0, 0});
-  visit_tiles(kernels, sites, Extent{0, 0, width, height}, options, pool, scratch,
-              [&](int worker, int x0, int y0, const int32_t* ids, int n, UnitScratch*) {
-                for (int i = 0; i < n; ++i) {
-                  const auto after = std::upper_bound(starts.begin(), starts.end(), ids[i]);
-                  if (after == starts.begin()) continue;
-                  Extent& e = found[worker][after - starts.begin() - 1];
-                  e = Extent{std::min(e.x0, x0), std::min(e.y0, y0), std::max(e.x1, x0 + kTile),
-                             std::max(e.y1, y0 + kTile)};
-                }
-              });
+  // The centres of pixels, from the lists that they are drawn from; and what lies between them.
+  for (const float margin : {0.0f, 0.5f}) {
+    options.raster.margin = margin;
+    visit_tiles(kernels, sites, Extent{0, 0, width, height}, options, pool, scratch,
+                [&](int worker, int x, int y, const int32_t* ids, int n, UnitScratch*) {
+                  for (int i = 0; i < n; ++i) {
+                    if (group[ids[i]] < 0) continue;
+                    Extent& e = found[worker][group[ids[i]]];
+                    e = Extent{std::min(e.x0, x), std::min(e.y0, y), std::max(e.x1, x + 1),
+                               std::max(e.y1, y + 1)};
+                  }
+                });
+  }
   for (size_t g = 0; g < groups; ++g) {
     Extent all{width, height, 0, 0};
     for (const auto& of : found) {

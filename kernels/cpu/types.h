@@ -75,7 +75,8 @@ struct FilterOptions {
   Raster raster = {};
   // Tiles' lists that depend on nothing but the tile and the sites that matter there.
   bool canonical = false;
-  bool cull = false;  // filter the sites for squares of kSuper also where there is only one
+  bool cull = false;   // filter the sites for squares of kSuper also where there is only one
+  bool cells = false;  // visit each pixel of a tile on its own
 };
 
 // Called for every 8x8 tile of a unit, in raster order of 32-px squares.
