@@ -41,6 +41,22 @@ inline void require(bool ok, const char* message) {
   if (!ok) throw std::invalid_argument(message);
 }
 
+template <typename Table>
+inline int channels_of(const Table& params) {
+  const size_t columns = params.shape(1);
+  require(columns >= 7 && columns <= 10, "params must have 7 to 10 columns");
+  require(params.shape(0) >= 1 && params.shape(0) <= (1u << 24), "1 to 2^24 sites");
+  return static_cast<int>(columns) - sad::kColor;
+}
+
+inline void require_size(int width, int height, int k, int threads) {
+  require(width >= 1 && height >= 1 && width <= (1 << 24) && height <= (1 << 24),
+          "width and height must be in [1, 2^24]");
+  require(k >= 1 && k <= sad::kMaxK, "k must be in [1, 16]");
+  require(threads >= 1 && threads <= 1024, "threads must be in [1, 1024]");
+}
+
 void bind_bitmaps(nb::module_& m);
+void bind_points(nb::module_& m);
 
 #endif  // SAD_CPU_BINDING_H_

@@ -16,7 +16,6 @@
 
 #include "binding.h"
 #include "fit.h"
-#include "points.h"
 #include "propagate.h"
 #include "refine.h"
 #include "render.h"
@@ -25,27 +24,12 @@ namespace nb = nanobind;
 
 namespace {
 
-template <typename Table>
-int channels_of(const Table& params) {
-  const size_t columns = params.shape(1);
-  require(columns >= 7 && columns <= 10, "params must have 7 to 10 columns");
-  require(params.shape(0) >= 1 && params.shape(0) <= (1u << 24), "1 to 2^24 sites");
-  return static_cast<int>(columns) - sad::kColor;
-}
-
 // Per-pixel weights of the squared error; null without.
 const float* weights_of(const std::optional<FloatTable>& weights, const FloatImage& target) {
   if (!weights) return nullptr;
   require(weights->shape(0) == target.shape(0) && weights->shape(1) == target.shape(1),
           "target and weights differ in size");
   return weights->data();
-}
-
-void require_size(int width, int height, int k, int threads) {
-  require(width >= 1 && height >= 1 && width <= (1 << 24) && height <= (1 << 24),
-          "width and height must be in [1, 2^24]");
-  require(k >= 1 && k <= sad::kMaxK, "k must be in [1, 16]");
-  require(threads >= 1 && threads <= 1024, "threads must be in [1, 1024]");
 }
 
 // Four numbers: columns and rows, first and number, of the part of the raster to draw.
@@ -362,44 +346,7 @@ NB_MODULE(_core, m) {
         f.append(params.data(), static_cast<int>(params.shape(0)));
       });
 
-  nb::class_<sad::Points>(m, "Points")
-      .def(
-          "__init__",
-          [](sad::Points* self, const DoubleTable& params, const DoubleTable& points, int k,
-             int threads) {
-            const int channels = channels_of(params);
-            require(points.shape(1) == 2 && points.shape(0) < (1u << 31), "points must be [M, 2]");
-            require_size(1, 1, k, threads);
-            nb::gil_scoped_release release;
-            new (self) sad::Points(params.data(), static_cast<int>(params.shape(0)), channels,
-                                   points.data(), static_cast<int>(points.shape(0)), k, threads);
-          },
-          nb::arg("params"), nb::arg("points"), nb::arg("k"), nb::arg("threads"))
-      .def("blend",
-           [](sad::Points& p) {
-             const auto size = static_cast<size_t>(p.size());
-             const auto channels = static_cast<size_t>(p.channels());
-             std::vector<double> out(size * channels);
-             {
-               nb::gil_scoped_release release;
-               p.blend(out.data());
-             }
-             return to_numpy(std::move(out), {size, channels});
-           })
-      .def("pull_back", [](sad::Points& p, const DoubleTable& cotangent) {
-        const auto size = static_cast<size_t>(p.size()), count = static_cast<size_t>(p.count());
-        const auto columns = static_cast<size_t>(sad::kColor + p.channels());
-        require(cotangent.shape(0) == size && cotangent.shape(1) + sad::kColor == columns,
-                "one row of colours a point");
-        std::vector<double> params(count * columns), points(size * 2);
-        {
-          nb::gil_scoped_release release;
-          p.pull_back(cotangent.data(), params.data(), points.data());
-        }
-        return std::make_tuple(to_numpy(std::move(params), {count, columns}),
-                               to_numpy(std::move(points), {size, size_t{2}}));
-      });
-
+  bind_points(m);
   bind_bitmaps(m);
 
   nb::class_<sad::Refine>(m, "Refine")
