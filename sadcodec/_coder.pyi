@@ -10,7 +10,7 @@ _Ints: TypeAlias = NDArray[np.int32]
 _Group: TypeAlias = tuple[
     bytes, int, int, int, int, int
 ]  # payload, first, sites, low, high, spacing
-_Encoded: TypeAlias = tuple[list[_Group], _Ints, NDArray[np.float64], NDArray[np.int8]]
+_Encoded: TypeAlias = tuple[list[_Group], _Ints, NDArray[np.float64], NDArray[np.int8], bytes]
 _Decoded: TypeAlias = tuple[
     _Ints,
     _Ints,
@@ -23,6 +23,9 @@ _Decoded: TypeAlias = tuple[
     NDArray[np.int8],
 ]
 
+class Models: ...
+
+def read_models(table: bytes, width: int, height: int, quantizer: Sequence[int]) -> Models: ...
 def encode(
     width: int,
     height: int,
@@ -47,6 +50,7 @@ def decode(
     quantizer: Sequence[int],
     threads: int = 1,
     group: tuple[int, int, int] | None = None,
+    models: Models | None = None,
 ) -> _Decoded: ...
 def residuals(
     width: int,
@@ -72,6 +76,7 @@ def from_residuals(
     quantizer: Sequence[int],
     threads: int = 1,
     group: tuple[int, int, int] | None = None,
+    models: Models | None = None,
 ) -> _Decoded: ...
 def color_classes(
     x: _Ints,

@@ -394,7 +394,7 @@ def encode(image: Image, **options: Any) -> bytes:
         Parts of the picture that are coded alone: damage to a file then costs one of them
         (`decode` with `repair`), and a region is read from those that matter there. Each takes 70
         to 410 bytes. By default one; of the coder "range",
-        from 131,072 sites on, one for every 16,384 sites.
+        from 131,072 sites on, groups of at most 1,536 sites.
     topk : str, optional
         How the fits find the sites of a pixel: "exact", or "propagate" for the approximate map of
         the paper, for research: its default with the recipe "paper" on the CPU. Decoding is exact

@@ -178,6 +178,34 @@ LAYERED: dict[str, Callable[[], bytes]] = {
 }
 
 
+def modelled() -> list[bytes]:
+    """Return the parts of a file of several groups with models."""
+    header, symbols = sample(60, seed=3, width=19, height=17, channels=1, groups=-20)
+    return parts(bitstream.write(header, symbols))
+
+
+def with_models(content: Callable[[bytes], bytes], *more: bytes) -> bytes:
+    """Return such a file, the content of the chunk changed."""
+    header, models, *rest = modelled()
+    return b"".join([header, raw_chunk(b"MODL", content(models[8:-4])), *more, *rest])
+
+
+MODELLED: dict[str, Callable[[], bytes]] = {
+    "flip": lambda: flipped(b"".join(modelled()), 1, 40),
+    "missing": lambda: b"".join(part for i, part in enumerate(modelled()) if i != 1),
+    "twice": lambda: with_models(bytes, modelled()[1]),
+    "after-group": lambda: b"".join(modelled()[i] for i in (0, 2, 1, 3, 4)),
+    "of-other-header": lambda: with_models(lambda content: b"SADS" + content[4:]),
+    "without-table": lambda: with_models(lambda content: content[:4]),
+    "cut": lambda: with_models(lambda content: content[:-5]),
+    "data-to-spare": lambda: with_models(lambda content: content + b"12345"),
+    "zero-at-the-end": lambda: with_models(lambda content: content + b"\0"),
+    "noise": lambda: with_models(lambda content: content[:4] + bytes(range(7, 97))),
+    "of-zstd": lambda: b"".join([*modelled()[:2], *parts(sites(groups=3, coder="zstd"))[2:]]),
+    "without-groups": lambda: b"".join([*modelled()[:2], parts(sites())[-1]]),
+}
+
+
 def other_header() -> bytes:
     """A group of a file that differs in K only."""
     header, symbols = sample(6, seed=3, width=9, height=7, channels=1, groups=3)
@@ -297,6 +325,7 @@ MAKERS: dict[str, Callable[[], bytes]] = {
     "group-interval-reversed": lambda: grouped(group(0, low=900, high=1), group(1), group(2)),
     "group-interval-off-grid": lambda: grouped(group(0), group(1), group(2, high=65535)),
     **{f"layers-{name}": make for name, make in LAYERED.items()},
+    **{f"models-{name}": make for name, make in MODELLED.items()},
     "group-outside-interval": lambda: grouped(group(0, low=0, high=0), group(1), group(2)),
 }
 

@@ -299,16 +299,20 @@ def decode(data: bytes) -> tuple[dict, Sites]:
         content = data[offset + 8 : stop]
         need(name.isalpha() and name.isascii() and name[2:3].isupper())
         if name in (b"SITE", b"SITZ"):
-            need(not groups and len(layers) == 1)
+            need(not groups and len(layers) == 1 and "models" not in h)
             groups.append(sites_of(h, name, content, None))
             kind = name
-        elif name in (b"GRPE", b"GRPZ"):
-            need(not groups or kind == name)
+        elif name in (b"GRPE", b"GRPZ", b"GRPM"):
+            need((not groups or kind == name) and (name == b"GRPM") == ("models" in h))
             groups.append(group_of(h, at(end, 4), name, content, groups, layers))
             kind = name
         elif name == b"LAYR":
             need(not groups and len(layers) == 1)
             layers = layers_of(h, at(end, 4), content)
+        elif name == b"MODL":
+            need(not groups and "models" not in h and len(content) > 4)
+            need(int.from_bytes(content[:4], "little") == at(end, 4))
+            h["models"] = content[4:]
         else:
             need(name[:1].islower() and not groups)
         offset = stop + 4
@@ -324,8 +328,14 @@ def sites_of(h: dict, name: bytes, content: bytes, group: tuple | None) -> Sites
     reader = Varints(content)
     tau = [reader.next() for _ in range(4)]
     need(max(abs(v) for v in tau) <= 2**20)
-    ranged = name.endswith(b"E")
-    source = RangeSource(content[reader.at :]) if ranged else VarintSource(reader)
+    ranged = not name.endswith(b"Z")
+    colors = range(h["channels"])
+    columns = ("log_tau", "log_anisotropy", *(["radius"] if h["step_radius"] else []), *colors)
+    source = (
+        RangeSource(content[reader.at :], h.get("models", b""), columns)
+        if ranged
+        else VarintSource(reader)
+    )
     return Sites(h, source, tau, group)
 
 
@@ -343,7 +353,7 @@ def layers_of(h: dict, crc: int, content: bytes) -> list[int]:
 def group_of(
     h: dict, crc: int, name: bytes, content: bytes, before: list[Sites], layers: list[int]
 ) -> Sites:
-    """The sites of a GRPE or GRPZ chunk."""
+    """The sites of the chunk of a group."""
     header, first, n, low, high, spacing = struct.unpack("<IIIHHH", content[:18])
     need(header == crc and first == sum(group.n for group in before))
     need(1 <= n < h["site_count"] and first + n <= h["site_count"])

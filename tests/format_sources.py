@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from math import comb
 
 from format_arithmetic import (
@@ -20,9 +21,42 @@ from format_arithmetic import (
 
 
 class RangeSource:
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, table: bytes = b"", columns: tuple = ()) -> None:
         self.coder = RangeDecoder(data)
         self.columns: dict[object, dict] = {}
+        self.fresh_angle()
+        if table:
+            self.start(RangeDecoder(table), columns)
+
+    def start(self, r: RangeDecoder, columns: tuple) -> None:
+        """Section 11, Models."""
+        given, g = Fresh(), 0
+
+        def models(places: object, of: dict) -> None:
+            nonlocal g
+            for place in places:
+                g = r.adaptive(given[g])
+                if g:
+                    of[place] = Model(256 * r.raw(8) + 128, 150)
+
+        def weights(mixers: list) -> None:
+            for mixer in mixers:
+                mixer[:] = [128 * (r.raw(16) - 32768) for _ in mixer]
+
+        for column in columns:
+            m = self.column(column)
+            models(product(range(24), range(16)), m["scale"])
+            models(product(range(256), range(16)), m["detail"])
+            models(range(128), m["sign"][0])
+            models(range(128), m["sign"][1])
+            weights([*m["mixer"], m["sign_mixer"]])
+        models(product(range(11), range(16)), self.angle[0])
+        models(product(range(11), range(6), range(16)), self.angle[1])
+        models(product(range(16), range(6), range(16)), self.angle[2])
+        weights(self.angle_mixer)
+        r.finish()
+
+    def fresh_angle(self) -> None:
         self.angle = [
             {
                 (c, n): Model(256 * DIRECTION_PRIOR[c][n] + 128, 150)
@@ -131,8 +165,7 @@ class RangeSource:
         need(0 <= result <= c)
         return result
 
-    def residual(self, column: object, scale: int, detail: int, sign_a: int, sign_b: int) -> int:
-        r = self.coder
+    def column(self, column: object) -> dict:
         if column not in self.columns:
             prior = PRIOR[0 if isinstance(column, int) else 1]
             self.columns[column] = {
@@ -147,7 +180,10 @@ class RangeSource:
                 "mixer": [[45875, 13107] for _ in range(16)],
                 "sign_mixer": [29491, 29491],
             }
-        m = self.columns[column]
+        return self.columns[column]
+
+    def residual(self, column: object, scale: int, detail: int, sign_a: int, sign_b: int) -> int:
+        r, m = self.coder, self.column(column)
 
         def one(b: int) -> int:
             return r.mixed(m["mixer"][b], [m["scale"][scale, b], m["detail"][detail, b]])

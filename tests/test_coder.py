@@ -16,7 +16,7 @@ from sadcodec.errors import OptionError
 
 def encode(header, symbols):
     """Payload, order and bits of the columns of a single group."""
-    groups, order, bits, _ = _coder.encode(
+    groups, order, bits, *_ = _coder.encode(
         header.width,
         header.height,
         header.quantizer.as_tuple(),

@@ -129,7 +129,12 @@ def test_without_its_layers_a_file_is_repaired_from_the_first():
 
 @pytest.mark.parametrize(
     ("layers", "problem"),
-    [((3,), "1 layers"), ((1001, 1), "layers"), ((1, -1), "groups is -1"), ((1,) * 1001, "layers")],
+    [
+        ((3,), "1 layers"),
+        ((1001, 1), "layers"),
+        ((1, -(1 << 25)), "groups is -33554432"),
+        ((1,) * 1001, "layers"),
+    ],
 )
 def test_layers_that_cannot_be_written(layers, problem):
     with pytest.raises(OptionError, match=problem):

@@ -70,7 +70,7 @@ bool mixed_bit(Coder& coder, Mixer& mixer, AdaptiveBit* const (&models)[N], bool
   for (int i = 0; i < N; ++i) {
     mixer.weight[i] =
         std::clamp(mixer.weight[i] + ((logit[i] * error + 32768) >> 16), -kMaxWeight, kMaxWeight);
-    models[i]->update(value);
+    coder.update(*models[i], value);
   }
   return value;
 }

@@ -10,6 +10,7 @@
 #include <tuple>
 
 #include "delta_coder.h"
+#include "model_table.h"
 #include "site_coder.h"
 
 namespace nb = nanobind;
@@ -91,7 +92,19 @@ nb::tuple encode(int64_t width, int64_t height, const std::vector<int64_t>& quan
                                    group.count, f.low, f.high, f.spacing));
   }
   return nb::make_tuple(std::move(payloads), to_array(std::move(out.order)),
-                        bits_array(out.bits, q.channels()), to_array(std::move(out.classes)));
+                        bits_array(out.bits, q.channels()), to_array(std::move(out.classes)),
+                        nb::bytes(out.models.data(), out.models.size()));
+}
+
+// Read once for all groups of a file.
+struct Models {
+  std::unique_ptr<ResidualModels> start;
+};
+
+Models read_models(const nb::bytes& table, int64_t width, int64_t height,
+                   const std::vector<int64_t>& quantizer) {
+  const Quantizer q = Quantizer::make(width, height, quantizer);
+  return {unpack_models(q, reinterpret_cast<const uint8_t*>(table.c_str()), table.size())};
 }
 
 using Group = std::tuple<int64_t, int64_t, int64_t>;  // low, high, spacing
@@ -99,7 +112,7 @@ using Group = std::tuple<int64_t, int64_t, int64_t>;  // low, high, spacing
 template <auto Decode>
 nb::tuple decode(const nb::bytes& payload, int64_t count, int channels, int64_t width,
                  int64_t height, const std::vector<int64_t>& quantizer, int threads,
-                 const std::optional<Group>& group) {
+                 const std::optional<Group>& group, const Models* models) {
   check_threads(threads);
   const Quantizer q = Quantizer::make(width, height, quantizer);
   if (channels != q.channels())
@@ -111,7 +124,7 @@ nb::tuple decode(const nb::bytes& payload, int64_t count, int channels, int64_t 
   {
     nb::gil_scoped_release release;
     out = Decode(q, static_cast<int32_t>(count), reinterpret_cast<const uint8_t*>(payload.c_str()),
-                 payload.size(), fields, threads);
+                 payload.size(), fields, threads, models ? models->start.get() : nullptr);
   }
   SiteColumns& s = out.sites;
   const size_t n = s.size();
@@ -229,11 +242,16 @@ NB_MODULE(_coder, m) {
       "encode", &encode<encode_range>, "width"_a, "height"_a, "quantizer"_a, "x"_a, "y"_a,
       "log_tau"_a, "log_anisotropy"_a, "angle"_a, "radius"_a.none(), "color"_a, "threads"_a = 1,
       "groups"_a = std::vector<int32_t>{1}, "layer"_a.none() = nb::none(),
-      "Range profile: (groups, order int32 [N], bits float64 [5 + C]). A group is (payload bytes, "
+      "Range profile: (groups, order int32 [N], bits float64 [5 + C], classes, models). A group is "
+      "(payload bytes, "
       "first site, sites, low, high, spacing); of a single one the last three are 0. `groups` has "
       "their number in each layer, `layer` the layer of each site if there are several.");
+  nb::class_<Models>(m, "Models", "State that the models of a file's groups start from.");
+  m.def("read_models", &read_models, "table"_a, "width"_a, "height"_a, "quantizer"_a,
+        "Models of a table that encode() made.");
   m.def("decode", &decode<decode_range>, "payload"_a, "count"_a, "channels"_a, "width"_a,
         "height"_a, "quantizer"_a, "threads"_a = 1, "group"_a.none() = nb::none(),
+        "models"_a.none() = nb::none(),
         "Range profile: (x, y, log_tau, log_anisotropy, angle, radius or None, color, bits, colour "
         "classes) of one group: (low, high, spacing), None if it is the only one.");
   m.def("residuals", &encode<encode_residuals>, "width"_a, "height"_a, "quantizer"_a, "x"_a, "y"_a,
@@ -242,7 +260,7 @@ NB_MODULE(_coder, m) {
         "The zstd profile before compression, as encode().");
   m.def("from_residuals", &decode<decode_residuals>, "payload"_a, "count"_a, "channels"_a,
         "width"_a, "height"_a, "quantizer"_a, "threads"_a = 1, "group"_a.none() = nb::none(),
-        "Inverse of residuals(), as decode().");
+        "models"_a.none() = nb::none(), "Inverse of residuals(), as decode().");
   m.def("analyze", &analyze, "width"_a, "height"_a, "quantizer"_a, "x"_a, "y"_a, "log_tau"_a,
         "log_anisotropy"_a, "angle"_a, "radius"_a.none(), "color"_a, "threads"_a = 1,
         "groups"_a = std::vector<int32_t>{1}, "layer"_a.none() = nb::none(),

@@ -85,6 +85,8 @@ class RangeEncoder {
     return value;
   }
 
+  static void update(AdaptiveBit& model, bool value) { model.update(value); }
+
   // One bin whose probability of one is probability / 65536, 0 < probability < 65536.
   bool fixed(uint32_t probability, bool value) {
     const auto bound = static_cast<uint32_t>((uint64_t(range_) * probability) >> 16);
@@ -177,6 +179,8 @@ class RangeDecoder {
     model.update(value);
     return value;
   }
+
+  static void update(AdaptiveBit& model, bool value) { model.update(value); }
 
   bool fixed(uint32_t probability, bool = false) {
     const auto bound = static_cast<uint32_t>((uint64_t(range_) * probability) >> 16);

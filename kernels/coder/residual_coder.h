@@ -3,24 +3,15 @@
 
 #include <cstdint>
 #include <cstdlib>
-#include <vector>
+#include <memory>
 
 #include "integer_math.h"
 #include "mixer.h"
-#include "priors.h"
 #include "range_coder.h"
+#include "residual_models.h"
 #include "sites.h"
 
 namespace sad::coder {
-
-constexpr int kDetails = 256;  // contexts of the second model of a magnitude
-constexpr int kSigns = 128;    // contexts of each of the two sign models
-constexpr int kBuckets = 15;   // magnitude buckets with mixed bins; adaptive bits follow
-constexpr int kLastBucket = 45;
-constexpr int kPriorCount = 150;          // bins' worth of trust in the initial probabilities
-constexpr int32_t kPriorWeight = 45875;   // 0.7
-constexpr int32_t kDetailWeight = 13107;  // 0.2
-constexpr int32_t kSignWeight = 29491;    // 0.45
 
 // Magnitude - 1 in half-octave buckets: 0 1 2 3 4-5 6-7 8-11 12-15 ...
 inline int bucket_of(uint32_t value) {
@@ -55,15 +46,13 @@ inline int64_t sector_start(int k, int32_t levels) {
 template <class Coder>
 class ResidualCoder {
  public:
-  explicit ResidualCoder(Coder& coder) : coder_(coder), columns_(kMaxColumns) {
-    for (int c = 0; c < kMaxColumns; ++c) columns_[c].start(kPriors[c < kColor0 ? 1 : 0]);
-    for (int k = 0; k < kCoherences; ++k)
-      for (int b = 0; b < 16; ++b) coherence_[k][b] = prior(kDirectionPriors[k][b]);
-    for (Mixer& m : direction_mixer_) m = {{kPriorWeight, kDetailWeight, kDetailWeight}};
-  }
+  explicit ResidualCoder(Coder& coder, const ResidualModels& start = kFreshModels())
+      : coder_(coder), models_(std::make_unique<ResidualModels>(start)) {}
+
+  const ResidualModels& models() const { return *models_; }
 
   int64_t residual(int column, const ResidualContext& context, int64_t value) {
-    ColumnModel& model = columns_[column];
+    ResidualModels::Column& model = models_->columns[column];
     if (!magnitude_bin(model, context, 0, value != 0)) return 0;
     AdaptiveBit* const signs[2] = {&model.sign[0][context.sign_a], &model.sign[1][context.sign_b]};
     const bool negative = mixed_bit(coder_, model.sign_mixer, signs, value < 0);
@@ -107,44 +96,23 @@ class ResidualCoder {
   }
 
  private:
-  static AdaptiveBit prior(uint8_t p) {
-    return {static_cast<uint16_t>(256 * p + 128), kPriorCount};
-  }
-
-  struct ColumnModel {
-    AdaptiveBit scale[kScales][kBuckets + 1];
-    AdaptiveBit detail[kDetails][kBuckets + 1];
-    AdaptiveBit sign[2][kSigns];
-    AdaptiveBit escape[kLastBucket - kBuckets + 1];
-    Mixer mixer[kBuckets + 1];
-    Mixer sign_mixer{{kSignWeight, kSignWeight, 0}};
-
-    void start(const uint8_t (&table)[kScales][kBuckets + 1]) {
-      for (int s = 0; s < kScales; ++s)
-        for (int b = 0; b <= kBuckets; ++b) scale[s][b] = prior(table[s][b]);
-      for (Mixer& m : mixer) m = {{kPriorWeight, kDetailWeight, 0}};
-    }
-  };
-
-  bool magnitude_bin(ColumnModel& model, const ResidualContext& context, int bin, bool value) {
+  bool magnitude_bin(ResidualModels::Column& model, const ResidualContext& context, int bin,
+                     bool value) {
     AdaptiveBit* const models[2] = {&model.scale[context.scale][bin],
                                     &model.detail[context.detail][bin]};
     return mixed_bit(coder_, model.mixer[bin], models, value);
   }
 
   bool direction_bin(const DirectionContext& c, int node, bool value) {
-    AdaptiveBit* const models[3] = {&coherence_[c.coherence][node],
-                                    &elongation_[c.coherence][c.elongation][node],
-                                    &direction_[c.direction][c.coherence / 2][node]};
-    return mixed_bit(coder_, direction_mixer_[node], models, value);
+    ResidualModels& m = *models_;
+    AdaptiveBit* const models[3] = {&m.coherence[c.coherence][node],
+                                    &m.elongation[c.coherence][c.elongation][node],
+                                    &m.direction[c.direction][c.coherence / 2][node]};
+    return mixed_bit(coder_, m.direction_mixer[node], models, value);
   }
 
   Coder& coder_;
-  std::vector<ColumnModel> columns_;
-  AdaptiveBit coherence_[kCoherences][16];
-  AdaptiveBit elongation_[kCoherences][6][16];
-  AdaptiveBit direction_[16][kCoherences / 2 + 1][16];
-  Mixer direction_mixer_[16];
+  std::unique_ptr<ResidualModels> models_;
 };
 
 }  // namespace sad::coder

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <future>
 #include <vector>
@@ -33,8 +34,9 @@ struct Run {
 
 // How an encoder shares sites out.
 struct Partition {
-  std::vector<int32_t> groups{1};  // of each layer
-  std::vector<int32_t> layer;      // of each site; of a single layer, empty
+  // Of each layer; negative: as many as there are with at most that many sites, between round keys.
+  std::vector<int32_t> groups{1};
+  std::vector<int32_t> layer;  // of each site; of a single layer, empty
 };
 
 struct Runs {
@@ -118,9 +120,40 @@ inline void set_reference(std::vector<Run>& runs, size_t begin, size_t end) {
   }
 }
 
-// Shares the sites of each layer out to its runs, of equal length; columns may be missing but x and
-// y. A single run has all keys as its interval; those of a layer have one reference, as exact as it
-// is stored.
+// Appends where runs of at most `most` sites of begin..end - 1 begin. The keys are halved until
+// they have as few, so that a run lies in a compact part of the picture; then small ones are
+// joined.
+inline void cut_by_keys(const std::vector<uint64_t>& keys, size_t begin, size_t end, size_t most,
+                        int bits, std::vector<size_t>& cuts) {
+  struct Node {
+    size_t begin, end;
+    int bits;  // of the keys that differ in it
+  };
+  std::vector<Node> open{{begin, end, bits}};
+  size_t start = begin;  // of the run that is being joined
+  cuts.push_back(begin);
+  while (!open.empty()) {
+    const Node node = open.back();
+    open.pop_back();
+    if (node.end - node.begin > most && node.bits > 0) {
+      const int bit = node.bits - 1;
+      const auto first = keys.begin() + static_cast<std::ptrdiff_t>(node.begin);
+      const auto last = keys.begin() + static_cast<std::ptrdiff_t>(node.end);
+      const auto middle = static_cast<size_t>(
+          std::partition_point(first, last, [bit](uint64_t key) { return !((key >> bit) & 1); }) -
+          keys.begin());
+      open.push_back({middle, node.end, bit});
+      open.push_back({node.begin, middle, bit});
+    } else if (node.end > node.begin && node.begin > start && node.end - start > most) {
+      start = node.begin;
+      cuts.push_back(start);
+    }
+  }
+}
+
+// Shares the sites of each layer out to its runs, of equal length or by keys; columns may be
+// missing but x and y. A single run has all keys as its interval; those of a layer have one
+// reference, as exact as it is stored.
 inline Runs make_runs(const Quantizer& q, const SiteColumns& sites, const Partition& parts,
                       int threads) {
   const SplitOrder split(q);
@@ -131,9 +164,14 @@ inline Runs make_runs(const Quantizer& q, const SiteColumns& sites, const Partit
   std::vector<size_t> cuts;  // where the runs begin, and the end
   std::vector<size_t> first_run;
   for (size_t l = 0; l < parts.groups.size(); ++l) {
-    const auto count = static_cast<size_t>(parts.groups[l]);
     const size_t n = begins[l + 1] - begins[l];
     first_run.push_back(cuts.size());
+    if (parts.groups[l] < 0) {
+      cut_by_keys(keys, begins[l], begins[l + 1], static_cast<size_t>(-int64_t(parts.groups[l])),
+                  split.bits_x + split.bits_y, cuts);
+      continue;
+    }
+    const auto count = static_cast<size_t>(parts.groups[l]);
     for (size_t g = 0; g < count; ++g) cuts.push_back(begins[l] + n * g / count);
   }
   const size_t count = cuts.size();

@@ -1,8 +1,8 @@
 #include "site_coder.h"
 
 #include "column_coder.h"
-#include "range_coder.h"
-#include "residual_coder.h"
+#include "model_table.h"
+#include "range_sink.h"
 #include "runs.h"
 #include "tau_fit.h"
 #include "tau_predictor.h"
@@ -55,7 +55,7 @@ void require_partition(const Partition& parts, size_t sites) {
   for (const int32_t layer : parts.layer) ++counts[layer];
   if (layers == 1) counts[0] = sites;
   for (size_t l = 0; l < layers; ++l)
-    require(parts.groups[l] >= 1 && static_cast<size_t>(parts.groups[l]) <= counts[l],
+    require(parts.groups[l] < 0 || (parts.groups[l] >= 1 && size_t(parts.groups[l]) <= counts[l]),
             "more groups than sites");
 }
 
@@ -119,32 +119,6 @@ TauPredictor get_predictor(VarintReader& reader) {
   return {v[0], v[1], v[2], v[3]};
 }
 
-// Residuals through the range coder, with the cost of every column.
-template <class Coder>
-class RangeSink {
- public:
-  RangeSink(Coder& coder, std::array<double, kMaxColumns>& bits)
-      : coder_(coder), residuals_(coder), bits_(bits) {}
-
-  int64_t residual(int column, const ResidualContext& context, int64_t value) {
-    const double before = coder_.cost();
-    const int64_t result = residuals_.residual(column, context, value);
-    bits_[column] += coder_.cost() - before;
-    return result;
-  }
-  int32_t direction(const DirectionContext& context, int32_t value, int32_t levels) {
-    const double before = coder_.cost();
-    const int32_t result = residuals_.direction(context, value, levels);
-    bits_[kAngle] += coder_.cost() - before;
-    return result;
-  }
-
- private:
-  Coder& coder_;
-  ResidualCoder<Coder> residuals_;
-  std::array<double, kMaxColumns>& bits_;
-};
-
 // Residuals of the zstd profile; directions as the nearest residual, -levels/2..levels/2.
 struct VarintWriteSink {
   std::vector<uint8_t>& out;
@@ -202,14 +176,11 @@ namespace {
 
 // Codes every run with `code_run(run, bytes, bits)`.
 template <class CodeRun>
-EncodedSites encode_runs(const Quantizer& q, const SiteColumns& input, const Partition& parts,
-                         int threads, CodeRun&& code_run) {
-  require_valid(q, input);
-  require_partition(parts, input.size());
-  Runs runs = make_runs(q, input, parts, threads);
+EncodedSites encode_runs(const Quantizer& q, Runs&& runs, size_t sites, int threads,
+                         CodeRun&& code_run) {
   EncodedSites out;
   out.groups.resize(runs.list.size());
-  out.classes.resize(input.size());
+  out.classes.resize(sites);
   std::vector<std::array<double, kMaxColumns>> bits(runs.list.size());
   for_each_run(runs.list.size(), threads, [&](size_t g) {
     Run& run = runs.list[g];
@@ -228,27 +199,77 @@ EncodedSites encode_runs(const Quantizer& q, const SiteColumns& input, const Par
   return out;
 }
 
+Runs checked_runs(const Quantizer& q, const SiteColumns& input, const Partition& parts,
+                  int threads) {
+  require_valid(q, input);
+  require_partition(parts, input.size());
+  return make_runs(q, input, parts, threads);
+}
+
+// A table of the models that meet these runs, or a part of them from all over the picture: the
+// share of ones that each model has met, and the mean of each weight at the ends of the runs.
+std::vector<uint8_t> train(const Quantizer& q, std::vector<Run>& runs) {
+  constexpr size_t kMostRuns = 128;
+  const size_t step = (runs.size() + kMostRuns - 1) / kMostRuns;
+  TrainingEncoder coder;
+  std::array<double, kMaxColumns> bits{};
+  auto models = std::make_unique<ResidualModels>();
+  std::vector<int64_t> weights;
+  int64_t count = 0;
+  const auto nothing = [](const AdaptiveBit&) {};
+  for (size_t g = step / 2; g < runs.size(); g += step, ++count) {
+    Run& run = runs[g];
+    RangeSink<TrainingEncoder> sink(coder, bits, *models);
+    coder.count(sink.models());
+    const TauPredictor predictor = fit_tau_predictor(run.near, run.sites.log_tau);
+    ColumnCoder<RangeSink<TrainingEncoder>>(sink, q, predictor, run.near, run.reference, run.sites)
+        .run();
+    *models = sink.models();
+    size_t next = 0;
+    for_each_model(q, *models, nothing, [&](int32_t weight) {
+      if (next == weights.size()) weights.push_back(0);
+      weights[next++] += weight;
+    });
+  }
+  for (int64_t& weight : weights) weight = floor_div(weight, count);
+  return pack_models(
+      q, *models, [&](const AdaptiveBit& m) -> const auto& { return coder.seen(*models, m); },
+      weights);
+}
+
 }  // namespace
 
 EncodedSites encode_range(const Quantizer& q, const SiteColumns& input, const Partition& parts,
                           int threads) {
-  return encode_runs(q, input, parts, threads, [&](Run& run, auto& bytes, auto& bits) {
+  Runs runs = checked_runs(q, input, parts, threads);
+  std::vector<uint8_t> table;
+  std::unique_ptr<ResidualModels> start;
+  const bool by_keys = *std::min_element(parts.groups.begin(), parts.groups.end()) < 0;
+  if (by_keys && runs.list.size() > 1) {
+    table = train(q, runs.list);
+    start = unpack_models(q, table.data(), table.size());
+  }
+  const auto code_run = [&](Run& run, auto& bytes, auto& bits) {
     const TauPredictor predictor = fit_tau_predictor(run.near, run.sites.log_tau);
     put_predictor(bytes, predictor);
     RangeEncoder coder;
     PositionCoder<RangeEncoder>(coder, q, run.interval)
         .run(static_cast<int32_t>(run.sites.size()), run.keys, run.sites.x, run.sites.y);
     bits[kPosition] = coder.cost();
-    RangeSink<RangeEncoder> sink(coder, bits);
+    RangeSink<RangeEncoder> sink(coder, bits, start ? *start : kFreshModels());
     ColumnCoder<RangeSink<RangeEncoder>>(sink, q, predictor, run.near, run.reference, run.sites)
         .run();
     const std::vector<uint8_t> coded = coder.finish();
     bytes.insert(bytes.end(), coded.begin(), coded.end());
-  });
+  };
+  EncodedSites out = encode_runs(q, std::move(runs), input.size(), threads, code_run);
+  out.models = std::move(table);
+  return out;
 }
 
 DecodedSites decode_range(const Quantizer& q, int32_t count, const uint8_t* data, size_t size,
-                          const std::optional<GroupFields>& group, int threads) {
+                          const std::optional<GroupFields>& group, int threads,
+                          const ResidualModels* start) {
   require(count >= 1 && count <= kMaxSites, "site count out of range");
   Known known(q, group);
   DecodedSites out;
@@ -261,7 +282,7 @@ DecodedSites decode_range(const Quantizer& q, int32_t count, const uint8_t* data
   out.bits[kPosition] = coder.cost();
   known.look(sites, group, threads);
   resize_columns(q, sites, count);
-  RangeSink<RangeDecoder> sink(coder, out.bits);
+  RangeSink<RangeDecoder> sink(coder, out.bits, start ? *start : kFreshModels());
   ColumnCoder<RangeSink<RangeDecoder>>(sink, q, predictor, known.near, known.reference, sites)
       .run();
   coder.finish();
@@ -271,7 +292,9 @@ DecodedSites decode_range(const Quantizer& q, int32_t count, const uint8_t* data
 
 EncodedSites encode_residuals(const Quantizer& q, const SiteColumns& input, const Partition& parts,
                               int threads) {
-  return encode_runs(q, input, parts, threads, [&](Run& run, auto& bytes, auto& bits) {
+  Runs runs = checked_runs(q, input, parts, threads);
+  const size_t sites = input.size();
+  return encode_runs(q, std::move(runs), sites, threads, [&](Run& run, auto& bytes, auto& bits) {
     const TauPredictor predictor = fit_tau_predictor(run.near, run.sites.log_tau);
     put_predictor(bytes, predictor);
     VarintWriteSink sink{bytes, bits};
@@ -287,7 +310,8 @@ EncodedSites encode_residuals(const Quantizer& q, const SiteColumns& input, cons
 }
 
 DecodedSites decode_residuals(const Quantizer& q, int32_t count, const uint8_t* data, size_t size,
-                              const std::optional<GroupFields>& group, int threads) {
+                              const std::optional<GroupFields>& group, int threads,
+                              const ResidualModels*) {
   require(count >= 1 && count <= kMaxSites, "site count out of range");
   require(size_t(count) * (5 + q.channels()) <= size, "payload ends too early");
   Known known(q, group);

@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "residual_models.h"
 #include "runs.h"
 
 namespace sad::coder {
@@ -21,6 +22,7 @@ struct EncodedSites {
   std::vector<int32_t> order;  // order[k] is the input index of the k-th stored site
   std::array<double, kMaxColumns> bits{};
   std::vector<int8_t> classes;  // as of DecodedSites
+  std::vector<uint8_t> models;  // what the groups' models start from; empty: as ever
 };
 
 struct DecodedSites {
@@ -31,15 +33,17 @@ struct DecodedSites {
 
 // Throw std::invalid_argument for columns out of range, or payloads that no encoder writes.
 // A payload is coded for each group; a decoder takes one, with the fields of its group unless it is
-// the only one.
+// the only one. Groups cut by keys have models that start from a table of the file.
 EncodedSites encode_range(const Quantizer& q, const SiteColumns& sites, const Partition& parts,
                           int threads);
 DecodedSites decode_range(const Quantizer& q, int32_t count, const uint8_t* data, size_t size,
-                          const std::optional<GroupFields>& group, int threads);
+                          const std::optional<GroupFields>& group, int threads,
+                          const ResidualModels* start);
 EncodedSites encode_residuals(const Quantizer& q, const SiteColumns& sites, const Partition& parts,
                               int threads);
 DecodedSites decode_residuals(const Quantizer& q, int32_t count, const uint8_t* data, size_t size,
-                              const std::optional<GroupFields>& group, int threads);
+                              const std::optional<GroupFields>& group, int threads,
+                              const ResidualModels* start);
 
 // Residuals and classes of their expected size (0..23), row-major [n, 5 + channels], in the order
 // of the input; zero for positions and angles. What an encoder needs to estimate the cost of a

@@ -91,7 +91,8 @@ void reaches(const Kernels& kernels, const float* params, int count, int channel
   std::vector<int32_t> group(count, -1);
   for (size_t g = 0; g < groups; ++g)
     std::fill(group.begin() + starts[g],
-              g + 1 < groups ? group.begin() + starts[g + 1] : group.end(), static_cast<int32_t>(g));
+              g + 1 < groups ? group.begin() + starts[g + 1] : group.end(),
+              static_cast<int32_t>(g));
   std::vector<std::vector<Extent>> found(pool.size());
   for (auto& of : found) of.assign(groups, Extent{width, height, 0, 0});
   // The centres of pixels, from the lists that they are drawn from; and what lies between them.

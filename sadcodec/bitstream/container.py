@@ -12,6 +12,7 @@ from sadcodec.errors import BitstreamError, OptionError
 __all__ = [
     "CHUNK_OVERHEAD",
     "MAX_CHUNKS",
+    "MAX_MODELLED",
     "Chunk",
     "chunk_at",
     "chunk_label",
@@ -22,7 +23,11 @@ __all__ = [
 
 CHUNK_OVERHEAD = 12
 MAX_CHUNKS = 1024  # of a file
+MAX_MODELLED = 4096  # of one with models, in small groups
 MAX_CHUNK = (1 << 31) - 1
+
+_HEAD = struct.Struct("<I4s")  # length of the data, type
+_CRC = struct.Struct("<I")
 
 
 class Chunk(NamedTuple):
@@ -92,19 +97,19 @@ def chunk_at(data: bytes, offset: int, start: int = 0) -> Chunk:
     """
     if len(data) - offset < CHUNK_OVERHEAD:
         raise BitstreamError(f"file ends inside the head of a chunk at byte {start + offset}")
-    length = int.from_bytes(data[offset : offset + 4], "little")
-    name = data[offset + 4 : offset + 8]
-    where = chunk_label(name, start + offset)
+    length, name = _HEAD.unpack_from(data, offset)
     end = offset + 8 + length
     if end + 4 > len(data):
+        where = chunk_label(name, start + offset)
         raise BitstreamError(f"{where}: the file ends inside it, or its length is damaged")
     crc = zlib.crc32(memoryview(data)[offset:end])
-    if crc != int.from_bytes(data[end : end + 4], "little"):
+    if crc != _CRC.unpack_from(data, end)[0]:
+        where = chunk_label(name, start + offset)
         raise BitstreamError(f"{where}: does not match its checksum")
     try:
         chunk_type(name)
     except OptionError as error:
-        raise BitstreamError(f"{where}: {error}") from None
+        raise BitstreamError(f"{chunk_label(name, start + offset)}: {error}") from None
     return Chunk(name, data[offset + 8 : end], start + offset, crc)
 
 

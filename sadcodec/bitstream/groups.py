@@ -19,7 +19,7 @@ from sadcodec.errors import BitstreamError
 from .container import Chunk
 from .header import Header
 from .layers import Layers
-from .payload import CHUNK_TYPES, GROUP_TYPES, GroupFields, Payload, decode_payload
+from .payload import CHUNK_TYPES, GROUP_TYPES, MODELLED, GroupFields, Payload, decode_payload
 from .region import key_of
 from .symbols import Symbols, joined
 
@@ -27,6 +27,7 @@ __all__ = [
     "FIELD_BYTES",
     "GROUPED",
     "SITE_TYPES",
+    "check_models",
     "check_order",
     "coder_of",
     "decode_chunk",
@@ -41,9 +42,10 @@ __all__ = [
 # CRC of the header, first site, sites, low, high, spacing.
 _FIELDS = struct.Struct("<IIIHHH")
 FIELD_BYTES = _FIELDS.size
-SITE_TYPES = frozenset([*CHUNK_TYPES.values(), *GROUP_TYPES.values()])
-GROUPED = frozenset(GROUP_TYPES.values())
+GROUPED = frozenset([*GROUP_TYPES.values(), MODELLED])
+SITE_TYPES = frozenset(CHUNK_TYPES.values()) | GROUPED
 _CODERS = {name: coder for types in (CHUNK_TYPES, GROUP_TYPES) for coder, name in types.items()}
+_CODERS[MODELLED] = "range"
 
 
 def coder_of(name: bytes) -> str:
@@ -55,10 +57,22 @@ def site_chunks(coder: str, payload: Payload, header_crc: int) -> list[tuple[byt
     """Types and contents of the chunks of `payload`."""
     if len(payload.groups) == 1:
         return [(CHUNK_TYPES[coder], payload.groups[0][1])]
-    return [
-        (GROUP_TYPES[coder], _FIELDS.pack(header_crc, *fields) + data)
-        for fields, data in payload.groups
-    ]
+    name = MODELLED if payload.models else GROUP_TYPES[coder]
+    return [(name, _FIELDS.pack(header_crc, *fields) + data) for fields, data in payload.groups]
+
+
+def check_models(header: Header, chunk: Chunk) -> None:
+    """Check that a chunk of sites starts from models if there are any, and otherwise does not.
+
+    Raises
+    ------
+    BitstreamError
+        If it is not so.
+    """
+    if chunk.type == MODELLED and not header.models:
+        raise BitstreamError(f"{chunk.label}: its models are missing")
+    if chunk.type != MODELLED and header.models:
+        raise BitstreamError(f"{chunk.label}: does not start from models")
 
 
 def end_of(chunk: Chunk) -> int:
@@ -80,19 +94,20 @@ def group_fields(
     """
     if len(chunk.data) < FIELD_BYTES:
         raise BitstreamError(f"{chunk.label}: too short for a group")
-    crc, *values = _FIELDS.unpack_from(chunk.data)
-    fields = GroupFields(*values)
+    crc, first, sites, low, high, spacing = _FIELDS.unpack_from(chunk.data)
+    fields = GroupFields(first, sites, low, high, spacing)
     if crc != header_crc:
         raise BitstreamError(f"{chunk.label}: belongs to another header")
-    if not 1 <= fields.sites < header.site_count:
-        raise BitstreamError(f"{chunk.label}: a group of {fields.sites} sites is not possible")
-    if fields.first < (before.end if before else 0) or fields.end > header.site_count:
+    if not 1 <= sites < header.site_count:
+        raise BitstreamError(f"{chunk.label}: a group of {sites} sites is not possible")
+    end_before = before.end if before else 0
+    if first < end_before or first + sites > header.site_count:
         raise BitstreamError(f"{chunk.label}: sites {_run(fields)} are out of place")
-    layer = layers.of(fields.first)
-    if fields.end > layer.end:
+    layer = layers.of(first)
+    if first + sites > layer.end:
         raise BitstreamError(f"{chunk.label}: sites {_run(fields)} are in two layers")
-    low = before.high if before and before.end > layer.begin else 0
-    if not low <= fields.low <= fields.high:
+    least = before.high if before and end_before > layer.begin else 0
+    if not least <= low <= high:
         raise BitstreamError(f"{chunk.label}: the group's positions are out of place")
     return fields
 
@@ -165,7 +180,8 @@ def decode_chunks(
     else:
         with ThreadPoolExecutor(workers) as pool:
             parts = list(pool.map(lambda c, f: decode_chunk(header, c, f), chunks, listed))
-    numbers = [layers.of(fields.first).number for fields in listed]
+    several = len(layers) > 1
+    numbers = [layers.of(fields.first).number if several else 0 for fields in listed]
     for i in range(1, len(parts)):
         if numbers[i] == numbers[i - 1]:
             check_order(header, parts[i - 1][0], parts[i][0], chunks[i])

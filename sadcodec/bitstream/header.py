@@ -79,6 +79,9 @@ class Header:
         All bits are reserved in version 1: must be 0.
     coder : str
         "range" or "zstd". Not a header field: the type of the site chunk says it.
+    models : bytes
+        Table of what the models of all groups start from; empty without one. Not a header field:
+        a chunk says it. Not used to write, which makes a new one.
 
     Raises
     ------
@@ -95,6 +98,7 @@ class Header:
     quantizer: QuantizerParameters
     flags: int = 0
     coder: str = "range"
+    models: bytes = b""
 
     def __post_init__(self) -> None:
         problem = _problem(self)

@@ -7,7 +7,7 @@ from typing import IO
 
 from sadcodec.errors import BitstreamError
 
-from .container import CHUNK_OVERHEAD, MAX_CHUNKS, chunk_at
+from .container import CHUNK_OVERHEAD, MAX_MODELLED, chunk_at
 from .groups import SITE_TYPES
 from .header import MAX_HEADER_BYTES, Header, Limits, unpack_header
 from .sadfile import METADATA
@@ -47,7 +47,7 @@ def read_front(
     header, offset = unpack_header(stream.read(MAX_HEADER_BYTES), limits)
     metadata: dict[bytes, bytes] = {}
     seen = set()
-    for _ in range(MAX_CHUNKS):
+    for _ in range(MAX_MODELLED):
         stream.seek(start + offset)
         head = stream.read(8)
         if len(head) < 8:
@@ -62,4 +62,4 @@ def read_front(
             with contextlib.suppress(BitstreamError):
                 metadata[name] = unpack_metadata(chunk.data, limits.max_metadata)
         offset += CHUNK_OVERHEAD + length
-    raise BitstreamError(f"more than {MAX_CHUNKS} chunks")
+    raise BitstreamError(f"more than {MAX_MODELLED} chunks")

@@ -8,10 +8,19 @@ from typing import NamedTuple
 
 from sadcodec.errors import BitstreamError, LimitError, OptionError
 
-from .container import MAX_CHUNKS, Chunk, iterate_chunks
-from .groups import FIELD_BYTES, GROUPED, SITE_TYPES, coder_of, end_of, listed_groups
+from .container import MAX_CHUNKS, MAX_MODELLED, Chunk, iterate_chunks
+from .groups import (
+    FIELD_BYTES,
+    GROUPED,
+    SITE_TYPES,
+    check_models,
+    coder_of,
+    end_of,
+    listed_groups,
+)
 from .header import Header, Limits, header_crc, unpack_header
 from .layers import LAYERS, Layers, unpack_layers
+from .models import MODELS, unpack_models
 from .payload import CHUNK_TYPES, GroupFields
 from .symbols import MAX_GROUPS
 
@@ -48,23 +57,30 @@ def parse(data: bytes, limits: Limits, most: int | None = None) -> Parts:
     critical: list[Chunk] = []
     sites: list[Chunk] = []
     layers = Layers((header.site_count,))
+    most_chunks = MAX_CHUNKS
     for chunk in iterate_chunks(data, offset):
         if sites and (chunk.type != sites[0].type or chunk.type in _SINGLE):
             raise BitstreamError(f"{chunk.label}: data after the sites")
         if chunk.type in SITE_TYPES:
+            check_models(header, chunk)
             if critical and chunk.type not in GROUPED:
                 raise BitstreamError(f"{chunk.label}: layers are made of groups")
             sites.append(chunk)
-        elif chunk.type == LAYERS and not critical:
-            layers = unpack_layers(header, header_crc(data), chunk)
-            critical.append(chunk)
         elif chunk.critical:
-            known = "a second" if chunk.type == LAYERS else "unknown"
-            raise BitstreamError(f"{chunk.label}: {known} critical chunk")
+            if any(chunk.type == other.type for other in critical):
+                raise BitstreamError(f"{chunk.label}: a second critical chunk")
+            if chunk.type == LAYERS:
+                layers = unpack_layers(header, header_crc(data), chunk)
+            elif chunk.type == MODELS:
+                header = replace(header, models=unpack_models(header, header_crc(data), chunk))
+                most_chunks = MAX_MODELLED
+            else:
+                raise BitstreamError(f"{chunk.label}: unknown critical chunk")
+            critical.append(chunk)
         else:
             others.append(chunk)
-        if len(others) + len(critical) + len(sites) > MAX_CHUNKS:
-            raise LimitError(f"{chunk.label}: more than {MAX_CHUNKS} chunks")
+        if len(others) + len(critical) + len(sites) > most_chunks:
+            raise LimitError(f"{chunk.label}: more than {most_chunks} chunks")
         if sites and most is not None and _reaches(chunk, layers, most):
             break
     if not sites:
@@ -89,8 +105,14 @@ def with_groups(
     header: Header, sites: Sequence[Chunk], listed: Sequence[GroupFields], layers: Layers
 ) -> Header:
     """The header with what the chunks of sites add: the coder, and numbers of groups to write."""
-    numbers = [layers.of(fields.first).number for fields in listed]
-    counts = tuple(numbers.count(n) for n in range(max(numbers) + 1)) if len(layers) > 1 else ()
-    several = counts if len(counts) > 1 else ()
-    quantizer = replace(header.quantizer, groups=min(len(sites), MAX_GROUPS), layers=several)
+    groups = min(len(sites), MAX_GROUPS)
+    several: tuple[int, ...] = ()
+    if header.models:
+        groups = -max(fields.sites for fields in listed)
+    if len(layers) > 1:
+        numbers = [layers.of(fields.first).number for fields in listed]
+        counts = tuple(numbers.count(n) for n in range(max(numbers) + 1))
+        most = (groups,) * len(counts) if header.models else counts
+        several = most if len(counts) > 1 else ()
+    quantizer = replace(header.quantizer, groups=groups, layers=several)
     return replace(header, coder=coder_of(sites[0].type), quantizer=quantizer)

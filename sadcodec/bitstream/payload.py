@@ -13,12 +13,14 @@ from sadcodec.errors import BitstreamError, OptionError
 
 from . import zstd_profile
 from .header import Header
+from .models import models_of
 from .symbols import Symbols
 
 __all__ = [
     "CHUNK_TYPES",
     "GROUP_TYPES",
     "MAX_SITES_PER_BYTE",
+    "MODELLED",
     "GroupFields",
     "Payload",
     "coder_arguments",
@@ -34,6 +36,7 @@ _Arguments: TypeAlias = tuple[
 
 CHUNK_TYPES = {"range": b"SITE", "zstd": b"SITZ"}
 GROUP_TYPES = {"range": b"GRPE", "zstd": b"GRPZ"}  # of several groups
+MODELLED = b"GRPM"  # of several groups of the range profile, whose models start from a table
 
 # Bounds the memory and work that a short file can ask for. The range coder alone would not: three
 # bins a site, none under 0.0007 bit, are 3787 sites a byte, if they are identical and in one cell.
@@ -71,12 +74,15 @@ class Payload:
         profile: code length; zstd profile: the frame's size shared out by residual bytes.
     layers : tuple of int
         Sites of each layer; none without layers.
+    models : bytes
+        Table of what the models of all groups start from; empty without one.
     """
 
     groups: tuple[tuple[GroupFields, bytes], ...]
     order: NDArray[np.int32]
     bits: NDArray[np.float64]
     layers: tuple[int, ...] = ()
+    models: bytes = b""
 
     @property
     def data(self) -> bytes:
@@ -125,7 +131,9 @@ def encode_payload(header: Header, symbols: Symbols, threads: int = 1) -> Payloa
     encode = _coder.encode if header.coder == "range" else _coder.residuals
     partition = header.quantizer.partition(symbols)
     try:
-        parts, order, bits, classes = encode(*coder_arguments(header, symbols), threads, *partition)
+        parts, order, bits, classes, models = encode(
+            *coder_arguments(header, symbols), threads, *partition
+        )
     except ValueError as error:
         raise OptionError(str(error)) from None
     if symbols.classes is not None and not np.array_equal(symbols.classes[order], classes):
@@ -138,7 +146,7 @@ def encode_payload(header: Header, symbols: Symbols, threads: int = 1) -> Payloa
     if any(fields.sites > MAX_SITES_PER_BYTE * len(data) for fields, data in groups):
         raise OptionError("more sites than a payload of this size may hold")
     layers = () if symbols.layer is None else tuple(np.bincount(symbols.layer).tolist())
-    return Payload(tuple(groups), order, bits, layers)
+    return Payload(tuple(groups), order, bits, layers, models)
 
 
 def decode_payload(
@@ -171,6 +179,7 @@ def decode_payload(
         data = zstd_profile.decompress(data, count, header.channels)
         decode, share = _coder.from_residuals, packed / max(len(data), 1)
     quantizer = header.quantizer.as_tuple()
+    models = None if group is None else models_of(header)
     try:
         x, y, log_tau, log_anisotropy, angle, radius, color, bits, classes = decode(
             data,
@@ -181,6 +190,7 @@ def decode_payload(
             quantizer,
             threads,
             None if group is None else (group.low, group.high, group.spacing),
+            models,
         )
     except ValueError as error:
         raise BitstreamError(f"damaged site data: {error}") from None

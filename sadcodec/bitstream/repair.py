@@ -8,10 +8,19 @@ from dataclasses import dataclass, field, replace
 
 from sadcodec.errors import BitstreamError, LimitError
 
-from .container import CHUNK_OVERHEAD, MAX_CHUNKS, Chunk, chunk_at
-from .groups import GROUPED, SITE_TYPES, check_order, decode_chunk, group_fields, in_layer
+from .container import CHUNK_OVERHEAD, MAX_CHUNKS, MAX_MODELLED, Chunk, chunk_at
+from .groups import (
+    GROUPED,
+    SITE_TYPES,
+    check_models,
+    check_order,
+    decode_chunk,
+    group_fields,
+    in_layer,
+)
 from .header import Header, Limits, header_crc, unpack_header
 from .layers import LAYERS, Layer, Layers, unpack_layers
+from .models import MODELS, unpack_models
 from .parts import with_groups
 from .payload import GroupFields
 from .region import Box, boxes_of_run, key_of
@@ -20,7 +29,7 @@ from .symbols import Symbols, joined
 
 __all__ = ["Damage", "LostSites", "Repair", "salvage", "salvage_metadata"]
 
-_KNOWN = re.compile(b"|".join(sorted(SITE_TYPES | {LAYERS} | set(METADATA))))
+_KNOWN = re.compile(b"|".join(sorted(SITE_TYPES | {LAYERS, MODELS} | set(METADATA))))
 Metadata = dict[str, bytes]
 
 # Bytes under checksums that a search for the next chunk may cost, times the length of the file.
@@ -140,6 +149,8 @@ def salvage(
             left.take(item)
         elif item.type == LAYERS:
             left.take_layers(item)
+        elif item.type == MODELS:
+            left.take_models(item)
         elif item.critical:
             raise BitstreamError(f"{item.label}: unknown critical chunk")
         elif left.used:
@@ -218,6 +229,18 @@ class _Left:
         else:
             self.layers = layers
 
+    def take_models(self, chunk: Chunk) -> None:
+        """Read what models start from, or note why it cannot be used."""
+        try:
+            table = unpack_models(self.header, self.header_crc, chunk)
+        except BitstreamError as error:
+            self.refuse(chunk, str(error))
+            return
+        if self.used or self.header.models:
+            self.refuse(chunk, f"{chunk.label}: out of place")
+        else:
+            self.header = replace(self.header, models=table)
+
     def take(self, chunk: Chunk) -> None:
         """Decode a chunk of sites, or note why it cannot be used."""
         grouped = chunk.type in GROUPED
@@ -235,6 +258,7 @@ class _Left:
         header = self.header_of([chunk])
         fields = None
         try:
+            check_models(self.header, chunk)
             if grouped:
                 before = self.groups[-1] if self.groups else None
                 fields = group_fields(header, self.header_crc, chunk, before, self.layers)
@@ -256,11 +280,11 @@ class _Left:
 def _found(data: bytes, offset: int) -> Iterator[Chunk | Damage]:
     """Chunks that pass their checksum, and what lies between them, to the end of the file."""
     budget = _SEARCH * len(data)
-    count = 0
+    count, most = 0, MAX_CHUNKS
     while offset < len(data):
         count += 1
-        if count > MAX_CHUNKS:
-            raise LimitError(f"more than {MAX_CHUNKS} chunks, at byte {offset}")
+        if count > most:
+            raise LimitError(f"more than {most} chunks, at byte {offset}")
         try:
             chunk = chunk_at(data, offset)
         except BitstreamError as error:
@@ -268,6 +292,8 @@ def _found(data: bytes, offset: int) -> Iterator[Chunk | Damage]:
             yield Damage(offset, end - offset, str(error))
             offset = end
         else:
+            if chunk.type == MODELS:
+                most = MAX_MODELLED
             yield chunk
             offset = chunk.end
 

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 from sadcodec.errors import BitstreamError, OptionError
 
-from .container import CHUNK_OVERHEAD, MAX_CHUNKS, Chunk, iterate_chunks, pack_chunk
+from .container import CHUNK_OVERHEAD, MAX_CHUNKS, MAX_MODELLED, Chunk, iterate_chunks, pack_chunk
 from .groups import FIELD_BYTES, SITE_TYPES, decode_chunks, site_chunks
 from .header import Header, Limits, header_crc, pack_header, unpack_header
 from .layers import LAYERS, Layers, layers_bytes, pack_layers, unpack_layers
+from .models import MODELS, models_bytes, pack_models
 from .parts import Parts, parse
 from .payload import Payload, encode_payload
 from .reach import REACH, unpack_reach
@@ -72,10 +73,13 @@ def assemble(header: Header, payload: Payload, chunks: Sequence[tuple[bytes, byt
     parts = [packed, *_packed(chunks)]
     crc = header_crc(packed)
     sites = site_chunks(header.coder, payload, crc)
+    if payload.models:
+        sites.insert(0, (MODELS, pack_models(crc, payload.models)))
     if payload.layers:
         sites.insert(0, (LAYERS, pack_layers(crc, payload.layers)))
-    if len(chunks) + len(sites) > MAX_CHUNKS:
-        raise OptionError(f"more than {MAX_CHUNKS} chunks")
+    most = MAX_MODELLED if payload.models else MAX_CHUNKS
+    if len(chunks) + len(sites) > most:
+        raise OptionError(f"more than {most} chunks")
     parts += [pack_chunk(name, content) for name, content in sites]
     return b"".join(parts)
 
@@ -99,6 +103,7 @@ def file_size(header: Header, payload: Payload) -> int:
     groups = len(payload.groups)
     each = CHUNK_OVERHEAD + (FIELD_BYTES if groups > 1 else 0)
     before = len(pack_header(header)) + layers_bytes(len(payload.layers))
+    before += models_bytes(payload.models)
     return before + groups * each + sum(len(data) for _, data in payload.groups)
 
 

@@ -28,8 +28,9 @@ __all__ = [
 MAX_GROUPS = 256  # that a writer makes without layers; a file may have as many as chunks
 MAX_GROUPED = 1000  # with layers, which leaves chunks for the rest
 AUTOMATIC_GROUPS = 0
-# Of automatic groups, which cost some 0.5 % of the bytes; a region is read from few of them.
-_SITES_PER_GROUP, _SITES_FOR_GROUPS = 1 << 14, 1 << 17
+# Automatic groups cost some 2 % of the bytes; a region is read from few of them. A file can have
+# some 2 N / (their most sites) + 1.
+_MOST_OF_GROUP, _SITES_FOR_GROUPS, _MOST_AUTOMATIC = 1536, 1 << 17, 4000
 
 _STEPS = ("step_position", "step_log_tau", "step_log_anisotropy", "step_angle", "step_radius")
 _GAINS = ("class_distance_gain", "class_tau_gain")
@@ -66,12 +67,14 @@ class QuantizerParameters:
     class_distance_gain, class_tau_gain : int, 0..255
         In units of 1/128: how fast a site's colour step falls with the distance to its neighbours
         and grows with its sharpness.
-    groups : int, 0..MAX_GROUPS
+    groups : int, -2^24..MAX_GROUPS
         Runs of the stored order that are coded alone (docs/FORMAT.md, section 11). Neighbours do
         not reach from one into another, so the groups are part of what decides a step class.
-        AUTOMATIC_GROUPS: one for every 16,384 sites, but one below 131,072. Not a field of the
-        header: the chunks say it.
-    layers : tuple of int, 0..MAX_GROUPED, several or none
+        -M: groups of at most M sites, as compact as the order allows; in the range profile their
+        models start from a table of the file. AUTOMATIC_GROUPS: one group below 131,072 sites, and
+        -1536 from there on (-N / 2000 from 3,072,000 sites on). Not a field of the header: the
+        chunks say it.
+    layers : tuple of int, -2^24..MAX_GROUPED, several or none
         Groups of each layer, in place of `groups`, if there are layers (`Symbols.layer` says which
         site is in which); AUTOMATIC_GROUPS as above, by the sites of the layer.
 
@@ -101,11 +104,11 @@ class QuantizerParameters:
             _check_range(name, getattr(self, name), 0, 255)
         for value in self.step_color:
             _check_range("step_color", value, 1, 65535)
-        _check_range("groups", self.groups, 0, MAX_GROUPS)
+        _check_range("groups", self.groups, -(1 << 24), MAX_GROUPS)
         if len(self.layers) == 1 or sum(max(n, 1) for n in self.layers) > MAX_GROUPED:
             raise OptionError(f"{len(self.layers)} layers with {sum(self.layers)} groups")
         for count in self.layers:
-            _check_range("groups", count, 0, MAX_GROUPED)
+            _check_range("groups", count, -(1 << 24), MAX_GROUPED)
 
     @property
     def channels(self) -> int:
@@ -118,7 +121,10 @@ class QuantizerParameters:
         return (*fields, *(int(step) for step in self.step_color))
 
     def group_count(self, sites: int) -> int:
-        """Groups that so many sites without layers are written in, at least one site in each."""
+        """Groups that so many sites without layers are written in, at least one site in each.
+
+        Negative: as many as there are with at most that many sites.
+        """
         return _group_count(self.groups, sites)
 
     def partition(self, symbols: Symbols) -> tuple[list[int], NDArray[np.int32] | None]:
@@ -329,9 +335,10 @@ def from_table(table: NDArray[np.int32], *, radius: bool) -> Symbols:
 def _group_count(wanted: int, sites: int) -> int:
     """Groups that so many sites are written in, at least one site in each."""
     if wanted == AUTOMATIC_GROUPS:
-        several = sites >= _SITES_FOR_GROUPS
-        wanted = min(sites // _SITES_PER_GROUP, MAX_GROUPS) if several else 1
-    return max(1, min(wanted, sites))
+        if sites >= _SITES_FOR_GROUPS:
+            return -max(_MOST_OF_GROUP, -(-2 * sites // _MOST_AUTOMATIC))
+        wanted = 1
+    return wanted if wanted < 0 else max(1, min(wanted, sites))
 
 
 def _check_range(name: str, value: int, low: int, high: int) -> None:

@@ -19,9 +19,9 @@ import { need } from "./errors.mjs";
 import { findNeighbours } from "./neighbours.mjs";
 
 // Columns of residuals, after the colour axes 0..3.
-const LOG_TAU = 4;
-const LOG_ANISOTROPY = 5;
-const RADIUS = 6;
+export const LOG_TAU = 4;
+export const LOG_ANISOTROPY = 5;
+export const RADIUS = 6;
 
 const COHERENCE = [120, 250, 400, 560, 720, 900, 1100, 1300, 1600, 2000];
 const ELONGATION = [500, 900, 1300, 1700, 2200];

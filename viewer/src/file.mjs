@@ -1,9 +1,9 @@
 // Whole files: header, chunks, groups. docs/FORMAT.md, sections 2, 3, 8, 10, 11 and 12.
 
-import { gridOf, keyOf, readColumns } from "./columns.mjs";
+import { LOG_ANISOTROPY, LOG_TAU, RADIUS, gridOf, keyOf, readColumns } from "./columns.mjs";
 import { FileError, need } from "./errors.mjs";
 import { LIMITS } from "./limits.mjs";
-import { RangeSource } from "./range_source.mjs";
+import { RangeSource, Start } from "./range_source.mjs";
 import { Varints, VarintSource } from "./varints.mjs";
 import { unpack } from "./zstd.mjs";
 
@@ -124,6 +124,7 @@ function checkHeader(header, flags) {
 function readChunks(data, begin) {
   const bytes = new Bytes(data);
   const chunks = [];
+  let most = LIMITS.chunks;
   for (let at = begin; at < data.length;) {
     need(data.length - at >= 12, `file ends inside the head of a chunk at byte ${at}`);
     const end = at + 8 + bytes.u32(at);
@@ -136,13 +137,14 @@ function readChunks(data, begin) {
     need(crc32(data.subarray(at, end)) === bytes.u32(end), `${label}: does not match its checksum`);
     need(letters && !(name[2] & 32), `${label}: bad chunk type`);
     chunks.push({ type, label, critical: !(name[0] & 32), data: data.subarray(at + 8, end) });
-    need(chunks.length <= LIMITS.chunks, `${label}: more than ${LIMITS.chunks} chunks`);
+    if (type === "MODL") most = LIMITS.modelled;
+    need(chunks.length <= most, `${label}: more than ${most} chunks`);
     at = end + 4;
   }
   return chunks;
 }
 
-const SITE_TYPES = ["SITE", "SITZ", "GRPE", "GRPZ"];
+const SITE_TYPES = ["SITE", "SITZ", "GRPE", "GRPZ", "GRPM"];
 
 /** The site after each layer, of a chunk that states the layers. */
 function layerEnds(header, { data, label }) {
@@ -161,27 +163,41 @@ function layerEnds(header, { data, label }) {
   return ends;
 }
 
-/** Chunks of sites; `ends` of the layers, of a file without layers a single one. */
+/** What models start from, of a chunk that states it. */
+function startOf(header, { data, label }) {
+  need(data.length > 4, `${label}: too short for models`);
+  need(new Bytes(data).u32(0) === header.crc, `${label}: belongs to another header`);
+  const colors = Array.from({ length: header.channels }, (_, c) => c);
+  const columns = [LOG_TAU, LOG_ANISOTROPY, ...(header.stepRadius > 0 ? [RADIUS] : []), ...colors];
+  return prefixed(`${label}: damaged models`, () => Start.read(data.subarray(4), columns));
+}
+
+/** Chunks of sites; `ends` of the layers, of a file without layers a single one; `start`. */
 function siteChunks(header, chunks) {
   const sites = [];
+  const known = new Set();
   let ends = [header.siteCount];
+  let start;
   for (const chunk of chunks) {
     const first = sites[0];
     const follows = first && chunk.type === first.type && first.type.startsWith("GRP");
     need(!first || follows, `${chunk.label}: data after the sites`);
     if (SITE_TYPES.includes(chunk.type)) {
       const grouped = chunk.type.startsWith("GRP");
-      need(grouped || ends.length === 1, `${chunk.label}: layers are made of groups`);
+      need(start || chunk.type !== "GRPM", `${chunk.label}: its models are missing`);
+      need(!start || chunk.type === "GRPM", `${chunk.label}: does not start from models`);
+      need(grouped || known.size === 0, `${chunk.label}: layers are made of groups`);
       sites.push(chunk);
-    } else if (chunk.type === "LAYR" && ends.length === 1) {
-      ends = layerEnds(header, chunk);
-    } else {
-      const known = chunk.type === "LAYR" ? "a second" : "unknown";
-      need(!chunk.critical, `${chunk.label}: ${known} critical chunk`);
+    } else if (chunk.critical) {
+      need(!known.has(chunk.type), `${chunk.label}: a second critical chunk`);
+      known.add(chunk.type);
+      if (chunk.type === "LAYR") ends = layerEnds(header, chunk);
+      else if (chunk.type === "MODL") start = startOf(header, chunk);
+      else need(false, `${chunk.label}: unknown critical chunk`);
     }
   }
   need(sites.length > 0, "file ends before the sites");
-  return { sites, ends };
+  return { sites, ends, start };
 }
 
 /** Fields of the groups, which must follow one another without gaps. */
@@ -224,7 +240,7 @@ function prefixed(prefix, read) {
   }
 }
 
-function readSites(header, { type, label }, data, count, group) {
+function readSites(header, { type, label }, data, count, group, start) {
   return prefixed(label, () => {
     need(count <= 64 * data.length, "payload is too short for its number of sites");
     const zstd = type.endsWith("Z");
@@ -235,7 +251,8 @@ function readSites(header, { type, label }, data, count, group) {
       const reader = new Varints(content);
       const tau = [0, 1, 2, 3].map(() => reader.next());
       need(Math.max(...tau.map(Math.abs)) <= 1048576, "prediction coefficient out of range");
-      const source = zstd ? new VarintSource(reader) : new RangeSource(content.subarray(reader.at));
+      const coded = content.subarray(reader.at);
+      const source = zstd ? new VarintSource(reader) : new RangeSource(coded, start);
       return readColumns(header, source, tau, count, group);
     });
   });
@@ -262,7 +279,7 @@ function joined(parts) {
 export function readFile(data) {
   need(data.length <= LIMITS.fileBytes, `file exceeds the limit of ${LIMITS.fileBytes} bytes`);
   const header = readHeader(data);
-  const { sites: chunks, ends } = siteChunks(header, readChunks(data, header.end));
+  const { sites: chunks, ends, start } = siteChunks(header, readChunks(data, header.end));
   if (chunks[0].type.startsWith("SIT")) {
     const [chunk] = chunks;
     return { header, sites: readSites(header, chunk, chunk.data, header.siteCount) };
@@ -271,7 +288,7 @@ export function readFile(data) {
   let last = 0;
   const parts = groupFields(header, chunks, ends).map(({ group, count, begins }, index) => {
     const chunk = chunks[index];
-    const part = readSites(header, chunk, chunk.data.subarray(18), count, group);
+    const part = readSites(header, chunk, chunk.data.subarray(18), count, group, start);
     need(
       begins || keyOf(grid, part.x[0], part.y[0]) >= last,
       `${chunk.label}: the group's positions are out of order`,

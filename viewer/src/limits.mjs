@@ -2,6 +2,7 @@
 export const LIMITS = {
   fileBytes: 2 ** 27,
   chunks: 1024,
+  modelled: 4096, // chunks with a table of models
   pixels: 2 ** 28,
   side: 2 ** 23,
   sites: 2 ** 21,

@@ -30,6 +30,13 @@ export class Models {
     this.count = new Uint8Array(size).fill(count);
   }
 
+  copy() {
+    const other = new Models(0);
+    other.p = this.p.slice();
+    other.count = this.count.slice();
+    return other;
+  }
+
   update(i, bit) {
     const rate = Math.floor(131072 / (2 * this.count[i] + 3));
     const p = this.p[i];

@@ -24,7 +24,69 @@ class Column {
     this.weights = Int32Array.from({ length: 32 }, (_, i) => (i % 2 ? 13107 : 45875));
     this.signWeights = Int32Array.of(29491, 29491);
   }
+
+  copy() {
+    const { bins, signs, escape, weights, signWeights } = this;
+    const parts = {
+      bins: bins.map((models) => models.copy()),
+      signs: signs.map((models) => models.copy()),
+      escape: escape.copy(),
+      weights: weights.slice(),
+      signWeights: signWeights.slice(),
+    };
+    return Object.assign(Object.create(Column.prototype), parts);
+  }
 }
+
+/** What the models of residuals and directions start from; see section 11, Models. */
+export class Start {
+  constructor() {
+    this.columns = new Map();
+    this.directions = [
+      withPrior(DIRECTION_PRIOR),
+      new Models(11 * 6 * 16),
+      new Models(16 * 6 * 16),
+    ];
+    this.directionWeights = Int32Array.from({ length: 48 }, (_, i) => (i % 3 ? 13107 : 45875));
+  }
+
+  column(number) {
+    const column = this.columns.get(number);
+    return column ? column.copy() : new Column(number < 4 ? 0 : 1);
+  }
+
+  /** As the table of a file says, for the columns with these numbers. */
+  static read(table, numbers) {
+    const start = new Start();
+    const coder = new RangeDecoder(table);
+    const given = new Models(2);
+    let g = 0;
+    const readModels = (models) => {
+      for (let i = 0; i < models.p.length; ++i) {
+        g = coder.adaptive(given, g) ? 1 : 0;
+        if (g === 0) continue;
+        models.p[i] = 256 * coder.raw(8) + 128;
+        models.count[i] = 150;
+      }
+    };
+    const readWeights = (weights) => {
+      for (let i = 0; i < weights.length; ++i) weights[i] = 128 * (coder.raw(16) - 32768);
+    };
+    for (const number of numbers) {
+      const column = start.column(number);
+      for (const models of [...column.bins, ...column.signs]) readModels(models);
+      readWeights(column.weights);
+      readWeights(column.signWeights);
+      start.columns.set(number, column);
+    }
+    start.directions.forEach(readModels);
+    readWeights(start.directionWeights);
+    coder.finish();
+    return start;
+  }
+}
+
+const FRESH = new Start();
 
 /** Models of how many sites of a node lie in its low half. */
 class Counts {
@@ -86,15 +148,12 @@ class Counts {
 }
 
 export class RangeSource {
-  constructor(data) {
+  constructor(data, start = FRESH) {
     this.coder = new RangeDecoder(data);
+    this.start = start;
     this.columns = new Map();
-    this.directions = [
-      withPrior(DIRECTION_PRIOR),
-      new Models(11 * 6 * 16),
-      new Models(16 * 6 * 16),
-    ];
-    this.directionWeights = Int32Array.from({ length: 48 }, (_, i) => (i % 3 ? 13107 : 45875));
+    this.directions = start.directions.map((models) => models.copy());
+    this.directionWeights = start.directionWeights.slice();
   }
 
   /** Fill x and y; `grid` is as in columns.mjs. */
@@ -155,7 +214,7 @@ export class RangeSource {
 
   residual(column, scale, detail, signA, signB) {
     const { coder } = this;
-    if (!this.columns.has(column)) this.columns.set(column, new Column(column < 4 ? 0 : 1));
+    if (!this.columns.has(column)) this.columns.set(column, this.start.column(column));
     const m = this.columns.get(column);
     const bin = (b) => coder.mixed(m.weights, 2 * b, m.bins, [16 * scale + b, 16 * detail + b]);
     if (!bin(0)) return 0;
