@@ -29,9 +29,9 @@ constexpr float kBmpLeastClear = 1e-4f;
 
 // One level of one template.
 struct BmpLevel {
-  int32_t plane;  // its first quad; planes of red, green and blue follow where there are any
-  int32_t side;   // quads across and down
-  int32_t low_s, high_s, low_t, high_t;  // quad coordinates between which it is not 0
+  int plane;  // its first quad; planes of red, green and blue follow where there are any
+  int side;   // quads across and down
+  int low_s, high_s, low_t, high_t;  // quad coordinates between which it is not 0
 };
 
 // A primitive made ready for a raster.
@@ -42,7 +42,7 @@ struct BmpPrimitive {
   float alpha;         // opacity * sigmoid(v) / 255
   float color[3];      // (1 - blend) sigmoid(c)
   float low_s, high_s, low_t, high_t;
-  int32_t plane, side;
+  int plane, side;
 };
 
 // The level that a primitive is looked up in: 1 to 2 texels a pixel where there are any. Powers of

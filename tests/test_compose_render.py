@@ -9,6 +9,7 @@ from compositions import drawn_templates, random_composition
 from sadcodec import _core
 from sadcodec.compose import reference
 from sadcodec.compose.composition import OPACITY, Composition, R
+from sadcodec.compose.quads import quads
 from sadcodec.compose.render import bitmaps, render
 from sadcodec.errors import LimitError, OptionError
 
@@ -138,3 +139,25 @@ def test_the_reference_is_a_backend():
     drawn = random_composition()
     part = render(drawn, backend="reference", region=(5, 6, 7, 8))
     assert np.abs(part - render(drawn, region=(5, 6, 7, 8))).max() < 1e-4
+
+
+def test_the_native_code_checks_what_it_is_given():
+    made = quads(drawn_templates(), blended=False)
+    core = _core.Bitmaps(*made, 1)
+    image = np.empty((4, 8, 8), np.float32)
+    for levels, blended in ((made.levels + 1, False), (made.levels, True), (-made.levels, False)):
+        with pytest.raises(ValueError, match="planes must lie within"):
+            _core.Bitmaps(made.quads, levels, blended, 1)
+    with pytest.raises(ValueError, match="8 columns"):
+        core.set_params(np.ones((1, 7), np.float32), 1.0, 0.0)
+    with pytest.raises(ValueError, match="positive"):
+        core.set_params(np.zeros((1, 8), np.float32), 1.0, 0.0)
+    core.set_params(np.ones((2, 8), np.float32), 1.0, 0.0)
+    with pytest.raises(ValueError, match="one value a primitive"):
+        core.set_active(np.ones(3, np.uint8))
+    with pytest.raises(ValueError, match="4 planes"):
+        core.draw(image[:3].copy())
+    with pytest.raises(ValueError, match="window"):
+        core.draw(image, -1, 0)
+    with pytest.raises(ValueError, match="differ in shape"):
+        core.gradient(image, image[:, :4].copy())

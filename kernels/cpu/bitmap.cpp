@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <utility>
 
 #include "render.h"
 
@@ -19,63 +20,17 @@ constexpr int64_t kTestsPerPixel = 8;
 int first_tile(int x) { return x / kBmpTile; }
 int end_tile(int x) { return (x + kBmpTile - 1) / kBmpTile; }
 
-// The texel of an image of n x n, 0 outside.
-uint32_t texel(const uint8_t* image, int n, int i, int j, int channel) {
-  if (i < 0 || j < 0 || i >= n || j >= n) return 0;
-  return image[(static_cast<size_t>(j) * n + i) * 4 + channel];
-}
-
-// The channels of an image as planes of quads, alpha first; and where it is not 0.
-void add_quads(const uint8_t* image, int n, bool blended, std::vector<uint32_t>* quads,
-               BmpLevel* level) {
-  const int side = n + 3;
-  level->plane = static_cast<int32_t>(quads->size());
-  level->side = side;
-  for (int c : {3, 0, 1, 2}) {
-    if (c != 3 && !blended) break;
-    for (int j = 0; j < side; ++j) {
-      for (int i = 0; i < side; ++i) {
-        quads->push_back(texel(image, n, i - 2, j - 2, c) | texel(image, n, i - 1, j - 2, c) << 8 |
-                         texel(image, n, i - 2, j - 1, c) << 16 |
-                         texel(image, n, i - 1, j - 1, c) << 24);
-      }
-    }
-  }
-  int low_i = n, high_i = -1, low_j = n, high_j = -1;
-  for (int j = 0; j < n; ++j) {
-    for (int i = 0; i < n; ++i) {
-      const uint8_t* at = image + (static_cast<size_t>(j) * n + i) * 4;
-      if (!(at[3] || (blended && (at[0] || at[1] || at[2])))) continue;
-      low_i = std::min(low_i, i);
-      high_i = std::max(high_i, i);
-      low_j = std::min(low_j, j);
-      high_j = std::max(high_j, j);
-    }
-  }
-  level->low_s = low_i + 1;
-  level->high_s = high_i + 3;
-  level->low_t = low_j + 1;
-  level->high_t = high_j + 3;
-}
-
 }  // namespace
 
-Bitmaps::Bitmaps(const Kernels& kernels, const std::vector<const uint8_t*>& levels,
-                 const std::vector<int>& sides, int templates, bool blended, int threads)
+Bitmaps::Bitmaps(const Kernels& kernels, std::vector<uint32_t> quads, std::vector<BmpLevel> levels,
+                 bool blended, int threads)
     : kernels_(kernels),
-      templates_(templates),
+      templates_(static_cast<int>(levels.size() / kTemplateLevels)),
       blended_(blended),
-      levels_(static_cast<size_t>(templates) * kTemplateLevels),
+      levels_(std::move(levels)),
+      quads_(std::move(quads)),
       pool_(threads),
-      memory_(static_cast<size_t>(pool_.size())) {
-  for (int i = 0; i < templates; ++i) {
-    for (int l = 0; l < kTemplateLevels; ++l) {
-      const size_t n = static_cast<size_t>(sides[l]);
-      add_quads(levels[l] + i * n * n * 4, sides[l], blended, &quads_,
-                &levels_[static_cast<size_t>(i) * kTemplateLevels + l]);
-    }
-  }
-}
+      memory_(static_cast<size_t>(pool_.size())) {}
 
 void Bitmaps::set_params(const float* params, int count, float opacity, float blend) {
   params_.assign(params, params + static_cast<size_t>(count) * kBmpColumns);

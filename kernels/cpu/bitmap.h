@@ -17,9 +17,9 @@ struct BitmapPlace {
 
 class Bitmaps {
  public:
-  // levels[l]: uint8 [templates][side][side][4] premultiplied RGBA, side as in sides[l].
-  Bitmaps(const Kernels& kernels, const std::vector<const uint8_t*>& levels,
-          const std::vector<int>& sides, int templates, bool blended, int threads);
+  // levels: kTemplateLevels of each template, whose planes lie within quads.
+  Bitmaps(const Kernels& kernels, std::vector<uint32_t> quads, std::vector<BmpLevel> levels,
+          bool blended, int threads);
 
   // The primitives to draw, [count][kBmpColumns] in px of the raster.
   void set_params(const float* params, int count, float opacity, float blend);
@@ -43,7 +43,6 @@ class Bitmaps {
     std::vector<int32_t> ids;
     std::vector<float> sums;
   };
-  void place(int i, const BmpLevel& level);
   bool any_active(const std::vector<int32_t>& ids) const;
   uint64_t wanted(Extent window, int x0, int y0) const;
   template <typename Visit>

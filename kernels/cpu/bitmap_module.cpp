@@ -1,7 +1,6 @@
 // The part of the Python module `_core` that draws and differentiates bitmap primitives.
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
-#include <nanobind/stl/vector.h>
 
 #include <optional>
 
@@ -10,29 +9,27 @@
 
 namespace {
 
-using ByteLevels =
-    std::vector<nb::ndarray<const uint8_t, nb::ndim<4>, nb::c_contig, nb::device::cpu>>;
+using QuadRow = nb::ndarray<const uint32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using LevelTable = nb::ndarray<const int32_t, nb::shape<-1, sad::kTemplateLevels, 6>, nb::c_contig,
+                               nb::device::cpu>;
 using Canvas = nb::ndarray<float, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 
-void make(sad::Bitmaps* self, const ByteLevels& levels, bool blended, int threads,
-          const std::string& isa) {
-  require(levels.size() == sad::kTemplateLevels, "templates must have 8 levels");
+void make(sad::Bitmaps* self, const QuadRow& quads, const LevelTable& levels, bool blended,
+          int threads, const std::string& isa) {
   require(threads >= 1 && threads <= 1024, "threads must be in [1, 1024]");
-  const size_t templates = levels[0].shape(0), first = levels[0].shape(1);
-  require(templates >= 1 && templates <= 1024, "1 to 1024 templates");
-  require(first >= sad::kTemplateSide && first <= 2 * sad::kTemplateSide,
-          "level 0 must have 128 texels a side and a margin of at most 64");
-  std::vector<const uint8_t*> data;
-  std::vector<int> sides;
-  for (size_t l = 0; l < levels.size(); ++l) {
-    const size_t side = (sad::kTemplateSide >> l) + (first - sad::kTemplateSide);
-    require(levels[l].shape(0) == templates && levels[l].shape(1) == side &&
-                levels[l].shape(2) == side && levels[l].shape(3) == 4,
-            "every level must have half of the texels and the same margin");
-    data.push_back(levels[l].data());
-    sides.push_back(static_cast<int>(side));
+  require(levels.shape(0) >= 1 && levels.shape(0) <= 1024, "1 to 1024 templates");
+  std::vector<sad::BmpLevel> table;
+  const int64_t size = static_cast<int64_t>(quads.shape(0));
+  for (size_t i = 0; i < levels.shape(0) * sad::kTemplateLevels; ++i) {
+    const int32_t* row = levels.data() + 6 * i;
+    // Within 1024 the index of a quad in its plane is exact in float.
+    require(row[0] >= 0 && row[1] >= 1 && row[1] <= 1024 &&
+                row[0] + int64_t{blended ? 4 : 1} * row[1] * row[1] <= size,
+            "a level's planes must lie within the quads");
+    table.push_back(sad::BmpLevel{row[0], row[1], row[2], row[3], row[4], row[5]});
   }
-  new (self) sad::Bitmaps(pick(isa), data, sides, static_cast<int>(templates), blended, threads);
+  new (self) sad::Bitmaps(pick(isa), std::vector<uint32_t>(quads.data(), quads.data() + size),
+                          std::move(table), blended, threads);
 }
 
 template <typename Array>
@@ -51,8 +48,8 @@ sad::Extent window_of(const Array& array, int x0, int y0) {
 
 void bind_bitmaps(nb::module_& m) {
   nb::class_<sad::Bitmaps>(m, "Bitmaps")
-      .def("__init__", &make, nb::arg("levels"), nb::arg("blended"), nb::arg("threads"),
-           nb::arg("isa") = "")
+      .def("__init__", &make, nb::arg("quads"), nb::arg("levels"), nb::arg("blended"),
+           nb::arg("threads"), nb::arg("isa") = "")
       .def(
           "set_params",
           [](sad::Bitmaps& b, const FloatTable& params, float opacity, float blend) {

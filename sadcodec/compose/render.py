@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from sadcodec import _core
 from sadcodec.compose.composition import Composition
-from sadcodec.compose.pyramid import pyramid
+from sadcodec.compose.quads import quads
 from sadcodec.errors import LimitError, OptionError
 from sadcodec.processors import default_threads
 
@@ -23,7 +23,7 @@ def bitmaps(
     isa: str = "",
 ) -> _core.Bitmaps:
     """Make templates ready for the native code, blurred as `pyramid` says."""
-    return _core.Bitmaps(pyramid(templates, blur), blend > 0, threads, isa)
+    return _core.Bitmaps(*quads(templates, blend > 0, blur), threads, isa)
 
 
 def render(
