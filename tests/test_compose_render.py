@@ -63,10 +63,10 @@ def test_regions_are_parts_of_the_picture():
 
 
 def test_hidden_primitives_are_left_out_without_a_trace():
-    """A thousand of them, of which only those in front are seen."""
+    """300 of them, of which only those in front are seen."""
     random = np.random.default_rng(0)
-    params = random.normal(0, 1, (1000, 8)).astype(np.float32)
-    params[:, :2] = random.uniform(0, 40, (1000, 2))
+    params = random.normal(0, 1, (300, 8)).astype(np.float32)
+    params[:, :2] = random.uniform(0, 40, (300, 2))
     params[:, R] = 30
     params[:, OPACITY] = 1
     drawn = Composition(params, 40, 40, np.full((1, 128, 128, 4), 255, np.uint8))

@@ -28,7 +28,7 @@ def moving_square() -> list[np.ndarray]:
 
 def test_frames_that_start_from_the_last_flicker_less():
     frames = moving_square()
-    options = {"count": 80, "iterations": 40, "threads": 1}
+    options = {"count": 60, "iterations": 30, "threads": 1}
     told = []
     followed = list(
         fit_sequence(
@@ -42,7 +42,7 @@ def test_frames_that_start_from_the_last_flicker_less():
     fractions = [fraction for fraction, _ in told]
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1
-    assert told[-1][1].startswith("frame 3: 20/20 iterations, ")
+    assert told[-1][1].startswith("frame 3: 15/15 iterations, ")
 
 
 def test_primitives_far_from_the_change_keep_their_bytes():

@@ -34,7 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "reach": {"bitstream", "backends", "quantize"},
     "fit": {"errors", "sites", "backends"},
     "objective": {"metrics", "alpha"},
-    "compose": {"errors", "processors", "objective", "_core"},
+    "compose": {"errors", "processors", "backends", "objective", "_core"},
     "losses": {"errors", "metrics"},
     "inverse": {"errors", "backends", "fit", "losses"},
     "importance": {"errors"},

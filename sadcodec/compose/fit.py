@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sadcodec._core import Bitmaps
 from sadcodec.compose.adam import Adam
 from sadcodec.compose.canvas import Canvas, canvas_of
 from sadcodec.compose.composition import (
@@ -24,7 +23,7 @@ from sadcodec.compose.composition import (
 from sadcodec.compose.constraints import Constraints
 from sadcodec.compose.initialize import INITS, SMALLEST_R, initialize, largest_r, logit
 from sadcodec.compose.losses import LOSSES, color_loss
-from sadcodec.compose.render import bitmaps
+from sadcodec.compose.render import Bitmaps, bitmaps
 from sadcodec.errors import OptionError
 from sadcodec.processors import default_threads
 
@@ -90,6 +89,7 @@ def fit(
     start: Composition | None = None,
     frozen: NDArray[np.bool_] | None = None,
     progress: Callable[[float, str], None] | None = None,
+    backend: str = "cpu",
     threads: int | None = None,
 ) -> FitResult:
     """Fit primitives to a picture.
@@ -134,6 +134,8 @@ def fit(
         Primitives that are not to change.
     progress : callable, optional
         Called with a fraction in 0..1 and a short message.
+    backend : {"cpu", "cuda"}
+        What draws and differentiates; the rest is NumPy's.
     threads : int, optional
         None: as many as there are processors.
 
@@ -147,6 +149,8 @@ def fit(
         If an argument is out of range, or shapes do not fit together.
     CompositionError
         If the templates are none.
+    BackendError
+        If the backend is not available.
     """
     _check(target, mask, count, iterations, seed, init, loss, start, frozen)
     canvas = canvas_of(target, mask, background, noisy_canvas)
@@ -157,7 +161,7 @@ def fit(
         params = start.params.copy()
     height, width = target.shape[:2]
     made = Composition(params, width, height, templates, canvas.background, blend, opacity)
-    session = _Session(made, canvas, loss, constraints or {}, frozen, random, threads)
+    session = _Session(made, canvas, loss, constraints or {}, frozen, random, backend, threads)
     session.run(iterations, _BLURS if soft else (0.0,), prune, progress)
     return FitResult(replace(made, params=session.params), session.history)
 
@@ -173,6 +177,7 @@ class _Session:
         constraints: Mapping[str, float],
         frozen: NDArray[np.bool_] | None,
         random: np.random.Generator,
+        backend: str,
         threads: int | None,
     ) -> None:
         self.params = made.params
@@ -180,7 +185,7 @@ class _Session:
         self._made, self._canvas, self._random = made, canvas, random
         self._loss = color_loss(loss, canvas.target, canvas.weights)
         self._constraints = Constraints(constraints, canvas.target, canvas.foreground)
-        self._threads = threads or default_threads()
+        self._backend, self._threads = backend, threads or default_threads()
         self._rows = np.ones(len(made), bool) if frozen is None else ~frozen
         self._active = None if frozen is None else self._rows.astype(np.uint8)
         self._adam = Adam(made.params.shape)
@@ -214,7 +219,9 @@ class _Session:
 
     def _core(self, blur: float) -> Bitmaps:
         made = self._made
-        core = bitmaps(made.templates, made.blend, blur=blur, threads=self._threads)
+        core = bitmaps(
+            made.templates, made.blend, blur=blur, backend=self._backend, threads=self._threads
+        )
         core.set_params(self.params, made.opacity, made.blend)
         core.set_active(self._active)
         return core

@@ -55,14 +55,15 @@ def quads(templates: NDArray[np.uint8], blended: bool, blur: float = 0.0) -> Qua
         count, size, side = len(packed), packed[0].size, packed.shape[-1]
         starts = first + size * np.arange(count)
         first += packed.size
-        seen = level[..., channels].any(axis=-1)
-        bounds = [*_bounds(seen.any(axis=1)), *_bounds(seen.any(axis=2))]
+        seen = level[..., channels].max(axis=-1) > 0
+        bounds = [*_bounds(seen, 1), *_bounds(seen, 2)]
         table.append(np.stack([starts, np.full(count, side), *bounds], axis=1))
     return Quads(np.concatenate(made), np.stack(table, axis=1).astype(np.int32), blended)
 
 
-def _bounds(used: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return, for rows of [P, n], the quad coordinates between which something is used."""
+def _bounds(seen: NDArray[np.bool_], over: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the quad coordinates between which anything of [P, n, n] is seen along an axis."""
+    used: NDArray[np.bool_] = np.any(seen, axis=over)
     n = used.shape[1]
     empty = ~used.any(axis=1)
     low = np.where(empty, n, used.argmax(axis=1))

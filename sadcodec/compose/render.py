@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,7 +13,27 @@ from sadcodec.compose.quads import quads
 from sadcodec.errors import LimitError, OptionError
 from sadcodec.processors import default_threads
 
-__all__ = ["bitmaps", "render"]
+__all__ = ["BACKENDS", "Bitmaps", "bitmaps", "render"]
+
+BACKENDS = ("cpu", "cuda")  # that draw and differentiate
+
+
+class Bitmaps(Protocol):
+    """Templates made ready by a backend; pictures are planes, float32 [4, H, W]."""
+
+    def set_params(self, params: NDArray[np.float32], opacity: float, blend: float) -> None:
+        """Set the primitives, float32 [N, 8], in px of the raster."""
+
+    def set_active(self, active: NDArray[np.uint8] | None) -> None:
+        """Name those that change, uint8 [N]; what none of them touches need not be drawn anew."""
+
+    def draw(self, out: NDArray[np.float32], x0: int = 0, y0: int = 0, max_work: int = 0) -> None:
+        """Draw premultiplied RGBA of a window of the raster."""
+
+    def gradient(
+        self, image: NDArray[np.float32], slopes: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Return dL/d(params) from slopes = dL/d(image), image as drawn."""
 
 
 def bitmaps(
@@ -19,11 +41,28 @@ def bitmaps(
     blend: float,
     *,
     blur: float = 0.0,
+    backend: str = "cpu",
     threads: int = 1,
     isa: str = "",
-) -> _core.Bitmaps:
-    """Make templates ready for the native code, blurred as `pyramid` says."""
-    return _core.Bitmaps(*quads(templates, blend > 0, blur), threads, isa)
+) -> Bitmaps:
+    """Make templates ready for a backend, blurred as `pyramid` says.
+
+    Raises
+    ------
+    OptionError
+        If there is no such backend.
+    BackendError
+        If it is not available: for "cuda", a GPU and CuPy.
+    """
+    made = quads(templates, blend > 0, blur)
+    if backend == "cpu":
+        return _core.Bitmaps(*made, threads, isa)
+    if backend != "cuda":
+        raise OptionError(f"unknown backend {backend!r}; there are {', '.join(BACKENDS)}")
+    from sadcodec.backends import cuda
+    from sadcodec.backends.cuda_bitmaps import CudaBitmaps
+
+    return CudaBitmaps(cuda.open_runtime(0), *made)
 
 
 def render(
@@ -46,8 +85,8 @@ def render(
     region : (x, y, width, height), px, optional
         The part to draw, in pixels of the picture at that size; all of it by default. The pixels
         are those of the whole picture.
-    backend : {"cpu", "reference"}
-        The native code, or the float64 definition, which draws the whole picture always.
+    backend : {"cpu", "cuda", "reference"}
+        The native code, a GPU, or the float64 definition, which draws the whole picture always.
     threads : int, optional
         None: as many as there are processors. The pixels do not depend on it.
     isa : str
@@ -67,7 +106,9 @@ def render(
     OptionError
         If size, region or backend are out of range.
     LimitError
-        If the picture takes more work than `max_work`.
+        If the picture takes more work than `max_work`, which bounds the native code only.
+    BackendError
+        If the backend is not available.
     """
     width, height = size or (composition.width, composition.height)
     if not (1 <= width <= 1 << 24 and 1 <= height <= 1 << 24):
@@ -81,10 +122,9 @@ def render(
 
         whole = reference.render(sized)
         return np.ascontiguousarray(whole[y : y + rows, x : x + columns], np.float32)
-    if backend != "cpu":
-        raise OptionError(f"unknown backend {backend!r}; there are cpu and reference")
     drawn = np.empty((4, rows, columns), np.float32)
-    core = bitmaps(sized.templates, sized.blend, threads=threads or default_threads(), isa=isa)
+    threads = threads or default_threads()
+    core = bitmaps(sized.templates, sized.blend, backend=backend, threads=threads, isa=isa)
     core.set_params(sized.params, sized.opacity, sized.blend)
     try:
         core.draw(drawn, x, y, max_work)
