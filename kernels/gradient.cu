@@ -35,7 +35,8 @@ static __device__ __forceinline__ float staged_color(const StagedSite& s, int c)
 }
 
 // One tile by PIXELS threads, 64 (all pixels) or 16 (one phase of them); 64 / PIXELS tiles a block.
-template <int PIXELS>
+// GIVEN: `target` is dL/dpicture; weights, loss and scale are not used.
+template <int PIXELS, bool GIVEN>
 static __device__ __forceinline__ void tile_gradient(
     const float* sites, const int* offsets, const int* ids, const float* target,
     const float* weights, float* rows, unsigned long long* loss, int weight_stride, int tiles,
@@ -110,14 +111,19 @@ static __device__ __forceinline__ void tile_gradient(
   const bool counts = inside && end > begin;
   const float inverse = counts ? 1.0f / total : 0.0f;
   const long long pixel = static_cast<long long>(py) * width + px;
-  const float weight = counts ? weights[pixel * weight_stride] : 0.0f, slope = weight * scale;
+  const float weight = counts && !GIVEN ? weights[pixel * weight_stride] : 0.0f;
+  const float slope = weight * scale;
   float g[kChannels], gy = 0.0f, error2 = 0.0f;
   SAD_UNROLL
   for (int c = 0; c < kChannels; ++c) {
     const float value = blend[c] * inverse;
-    const float error = counts ? value - target[pixel * kChannels + c] : 0.0f;
-    error2 = error2 + error * error;
-    g[c] = error * slope;
+    if (GIVEN) {
+      g[c] = counts ? target[pixel * kChannels + c] : 0.0f;
+    } else {
+      const float error = counts ? value - target[pixel * kChannels + c] : 0.0f;
+      error2 = error2 + error * error;
+      g[c] = error * slope;
+    }
     gy = gy + g[c] * value;
   }
 
@@ -172,6 +178,7 @@ static __device__ __forceinline__ void tile_gradient(
     __syncthreads();
   }
 
+  if (GIVEN) return;
   // 2^28 units keep 1e-6 of a tile's error at 46 dB, and 2^28 pixels of the largest error fit.
   error2 = warp_sum(error2 * weight);
   if (lane == 0) squared[threadIdx.x / 32] = error2;
@@ -199,9 +206,21 @@ extern "C" __global__ void __launch_bounds__(64, 14)
   __shared__ float partial[2 * kStaged * kRow];
   __shared__ int lengths[1];
   __shared__ float squared[kGradientThreads / 32];
-  tile_gradient<kTilePixels>(sites, offsets, ids, target, weights, rows, losses + slot,
-                             weight_stride, tiles, tiles_x, width, height, cut, 0, scale, staged,
-                             partial, lengths, squared);
+  tile_gradient<kTilePixels, false>(sites, offsets, ids, target, weights, rows, losses + slot,
+                                    weight_stride, tiles, tiles_x, width, height, cut, 0, scale,
+                                    staged, partial, lengths, squared);
+}
+
+// The same with derivatives given: cotangent [height][width][C] is dL/dpicture.
+extern "C" __global__ void __launch_bounds__(64, 14)
+    pull_back_tiles(const float* sites, const int* offsets, const int* ids, const float* cotangent,
+                    float* rows, int tiles, int tiles_x, int width, int height, float cut) {
+  __shared__ StagedSite staged[kStaged];
+  __shared__ float partial[2 * kStaged * kRow];
+  __shared__ int lengths[1];
+  tile_gradient<kTilePixels, true>(sites, offsets, ids, cotangent, nullptr, rows, nullptr, 0, tiles,
+                                   tiles_x, width, height, cut, 0, 0.0f, staged, partial, lengths,
+                                   nullptr);
 }
 
 // The pixels of one phase, 0..3: one of every 2 x 2. A block is four tiles.
@@ -215,9 +234,9 @@ extern "C" __global__ void __launch_bounds__(64, 14)
   __shared__ float partial[kGroups * kStaged * kRow];
   __shared__ int lengths[kGroups];
   __shared__ float squared[kGradientThreads / 32];
-  tile_gradient<kSampled>(sites, offsets, ids, target, weights, rows, losses + slot, weight_stride,
-                          tiles, tiles_x, width, height, cut, phase, scale, staged, partial,
-                          lengths, squared);
+  tile_gradient<kSampled, false>(sites, offsets, ids, target, weights, rows, losses + slot,
+                                 weight_stride, tiles, tiles_x, width, height, cut, phase, scale,
+                                 staged, partial, lengths, squared);
 }
 
 // gradients [count][6 + C] from the rows of each site, in the order of the tiles: 16 threads a

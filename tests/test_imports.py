@@ -78,6 +78,7 @@ ALLOWED: dict[str, set[str]] = {
         *("sites", "bitstream", "backends", "quantize", "processors", "views", "site_view"),
         *("frame", "decoding", "errors", "files", "codec", "site_coding"),
     },
+    "torch": {"errors", "sites", "backends", "fit", "diagram"},
     "pillow": {"errors", "bitstream", "decoding", "codec"},
     "pillow_hook": {"pillow"},
     "__init__": {"errors", "sites", "codec", "exchange", "pillow_hook", "sequence", "diagram"},

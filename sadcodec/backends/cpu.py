@@ -232,14 +232,25 @@ class CpuBackend:
         return CpuFitSession(target, params, k, self.threads, self.isa, weights, propagation)
 
     def differentiable(
-        self, width: int, height: int, channels: int, k: int = DEFAULT_K
+        self,
+        width: int,
+        height: int,
+        channels: int,
+        k: int = DEFAULT_K,
+        propagation: Propagation | None = None,
     ) -> DifferentiableSession:
-        """Start forward and backward passes: see `DifferentiableSession`."""
+        """Start forward and backward passes: see `DifferentiableSession`.
+
+        With a top-K map, which each forward pass renews, a pixel is blended from its own list.
+        """
         check_k(k)
         shape = (height, width, channels)
-        return DifferentiableSession(
-            shape, lambda params: CpuFitSession(shape, params, k, self.threads, self.isa)
-        )
+
+        def open_session(params: Floats) -> CpuFitSession:
+            options = (self.threads, self.isa, None, propagation)
+            return CpuFitSession(shape, params, k, *options)
+
+        return DifferentiableSession(shape, open_session)
 
     def refiner(
         self, target: Floats, k: int = DEFAULT_K, weights: Floats | None = None

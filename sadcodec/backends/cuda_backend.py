@@ -10,14 +10,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sadcodec.backends.base import DEFAULT_K, MAX_K, Passes, Start
+from sadcodec.backends.base import DEFAULT_K, MAX_K, Start
+from sadcodec.backends.cuda_differentiable import CudaPasses
 from sadcodec.backends.cuda_fit import CudaFitSession
 from sadcodec.backends.cuda_refine import CudaRefiner
 from sadcodec.backends.cuda_render import render
 from sadcodec.backends.launch import Launcher, Runtime
 from sadcodec.backends.place import PLAIN, Place, Window, checked_window
 from sadcodec.backends.propagation import Propagation
-from sadcodec.errors import BackendError, OptionError
+from sadcodec.errors import OptionError
 from sadcodec.processors import default_threads
 from sadcodec.sites import Sites
 
@@ -80,12 +81,11 @@ class CudaBackend:
         channels = target.shape[2] if target.ndim == 3 else 0
         return CudaFitSession(self._launcher(k, channels), target, start, weights, propagation)
 
-    def differentiable(self, width: int, height: int, channels: int, k: int = DEFAULT_K) -> Passes:
-        """Refuse: only the CPU and the reference have such passes."""
-        del width, height, channels, k
-        raise BackendError(
-            "cuda: no derivatives of the picture; the backends cpu and reference have"
-        )
+    def differentiable(
+        self, width: int, height: int, channels: int, k: int = DEFAULT_K
+    ) -> CudaPasses:
+        """Start forward and backward passes: see `sadcodec.backends.cuda_differentiable`."""
+        return CudaPasses(self._launcher(k, channels), width, height)
 
     def refiner(
         self, target: Floats, k: int = DEFAULT_K, weights: Floats | None = None

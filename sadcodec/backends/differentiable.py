@@ -15,9 +15,15 @@ from numpy.typing import NDArray
 
 from sadcodec.backends.open_session import OpenFitSession
 from sadcodec.errors import OptionError
-from sadcodec.sites import Sites
+from sadcodec.sites import MAX_CHANNELS, Sites
 
-__all__ = ["DIFFERENTIABLE_CUT", "DifferentiableSession", "checked_picture"]
+__all__ = [
+    "DIFFERENTIABLE_CUT",
+    "DifferentiableSession",
+    "check_shape",
+    "checked_picture",
+    "checked_sites",
+]
 
 Floats = NDArray[np.float32]
 
@@ -42,9 +48,7 @@ class DifferentiableSession:
     def __init__(
         self, shape: tuple[int, int, int], open_session: Callable[[Floats], OpenFitSession]
     ) -> None:
-        height, width, channels = shape
-        if not (1 <= height <= 1 << 24 and 1 <= width <= 1 << 24 and 1 <= channels <= 4):
-            raise OptionError(f"a picture cannot be {width} x {height} with {channels} channels")
+        check_shape(shape)
         self._shape = shape
         self._open = open_session
         self._session: OpenFitSession | None = None
@@ -73,11 +77,7 @@ class DifferentiableSession:
         SiteError
             If they are not a valid diagram.
         """
-        sites = Sites(np.ascontiguousarray(params, np.float32))
-        if sites.channels != self._shape[2]:
-            raise OptionError(
-                f"sites of {sites.channels} channels do not fit a picture of {self._shape[2]}"
-            )
+        sites = checked_sites(params, self._shape[2])
         session = self._session
         if session is None or session.site_count != len(sites):
             session = self._session = self._open(sites.params)
@@ -109,6 +109,29 @@ class DifferentiableSession:
             raise OptionError("a backward pass needs a forward pass before it")
         self._session.pull_back(dl_dpicture)
         return self._session.gradients
+
+
+def check_shape(shape: tuple[int, int, int]) -> None:
+    """Raise OptionError unless there is a picture of this (height, width, channels)."""
+    height, width, channels = shape
+    if not (1 <= height <= 1 << 24 and 1 <= width <= 1 << 24 and 1 <= channels <= MAX_CHANNELS):
+        raise OptionError(f"a picture cannot be {width} x {height} with {channels} channels")
+
+
+def checked_sites(params: NDArray[Any], channels: int) -> Sites:
+    """Return parameters as contiguous float32, checked.
+
+    Raises
+    ------
+    OptionError
+        If they have other channels.
+    SiteError
+        If they are not a valid diagram.
+    """
+    sites = Sites(np.ascontiguousarray(params, np.float32))
+    if sites.channels != channels:
+        raise OptionError(f"sites of {sites.channels} channels do not fit a picture of {channels}")
+    return sites
 
 
 def checked_picture(picture: NDArray[Any], shape: tuple[int, ...]) -> Floats:

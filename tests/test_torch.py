@@ -1,0 +1,219 @@
+"""Diagrams in PyTorch: gradcheck, the ways that tensors come, density control, memory."""
+
+from __future__ import annotations
+
+import resource
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from backends_under_test import ON_CPU, backend_named
+from diagrams import random_sites, smooth_target
+
+from sadcodec import Diagram
+from sadcodec.backends.reference import pull_back
+from sadcodec.errors import OptionError, SadError
+from sadcodec.sites import Sites
+from sadcodec.torch import SoftAnisotropicDiagram, cuda, functions, render, sample
+
+SIZE = (11, 8)
+STATM = Path("/proc/self/statm")
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def tensor(seed: int = 1, count: int = 12, channels: int = 3, dtype=torch.float64):
+    sites = random_sites(seed, count, *SIZE, channels)
+    return torch.tensor(sites.params, dtype=dtype, requires_grad=True)
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_gradcheck_of_every_parameter(channels):
+    sites = tensor(channels=channels)
+    assert torch.autograd.gradcheck(lambda s: render(s, SIZE, 4), sites)
+
+
+def test_gradcheck_of_parameters_and_coordinates():
+    generator = torch.Generator().manual_seed(3)
+    points = 12 * torch.rand(9, 2, dtype=torch.float64, generator=generator) - 1
+    assert torch.autograd.gradcheck(sample, (tensor(2), points.requires_grad_()))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_gradients_are_the_reference_s(dtype):
+    sites = tensor(4, 60, dtype=dtype)
+    picture = render(sites, SIZE)
+    assert (picture.shape, picture.dtype) == ((8, 11, 3), dtype)
+    g = torch.tensor(np.random.default_rng(1).normal(size=picture.shape), dtype=dtype)
+    picture.backward(g)
+    expected = pull_back(sites.detach().double().numpy(), g.double().numpy())
+    error = np.abs(sites.grad.numpy() - expected).max(axis=0) / np.abs(expected).max(axis=0)
+    assert error.max() < (1e-5 if dtype == torch.float32 else 1e-12)
+
+
+def test_graphs_are_used_twice_and_as_they_come():
+    sites = tensor(dtype=torch.float32)
+    picture = render(sites, SIZE)
+    (picture.sum() + (2.0 * picture).sum()).backward(retain_graph=True)
+    first = sites.grad.clone()
+    picture.sum().backward()
+    torch.testing.assert_close(sites.grad, first * (4.0 / 3.0))
+    strided = sites.detach().T.contiguous().T.requires_grad_()
+    assert not strided.is_contiguous()
+    turned = render(strided, SIZE).permute(2, 0, 1)  # the derivatives come in another order
+    (3.0 * turned).sum().backward()
+    torch.testing.assert_close(strided.grad, first)
+    two = render(sites, SIZE), render(2.0 * sites.detach(), SIZE)
+    assert two[0].requires_grad
+    assert not two[1].requires_grad
+    with torch.no_grad():
+        assert not render(sites, SIZE).requires_grad
+    with torch.no_grad():
+        sites += 0.25  # what was drawn before keeps its own
+    before = first / 3.0
+    sites.grad = None
+    two[0].sum().backward()
+    torch.testing.assert_close(sites.grad, before)
+
+
+def test_second_derivatives_are_refused():
+    sites = tensor()
+    (slope,) = torch.autograd.grad(render(sites, SIZE).square().sum(), sites, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        slope.sum().backward()
+
+
+def test_refusals_are_one_line():
+    sites, points = tensor(dtype=torch.float32), torch.rand(5, 2)
+    refused = {
+        "not float16 on cpu": lambda: render(sites.half(), SIZE),
+        "not bfloat16 on cpu": lambda: sample(sites.bfloat16(), points.bfloat16()),
+        "not on meta": lambda: render(sites.to("meta"), SIZE),
+        "float64 on cpu, sites float32 on cpu": lambda: sample(sites, points.double()),
+        "float32 on meta, sites": lambda: sample(sites, points.to("meta")),
+        "a tensor, not ndarray": lambda: render(sites.detach().numpy(), SIZE),
+        r"\[N, 7..10\]": lambda: render(sites[:, :6], SIZE),
+        r"\[M, 2\]": lambda: sample(sites, points[0]),
+        "topk must be": lambda: render(sites, SIZE, topk="all"),
+        "propagate takes float32": lambda: render(sites.double(), SIZE, topk="propagate"),
+        "0 x 5 pixels": lambda: render(sites, (0, 5)),
+        "K must be": lambda: render(sites, SIZE, 17),
+        "not finite": lambda: render(sites / 0.0, SIZE),
+    }
+    for text, call in refused.items():
+        with pytest.raises(SadError, match=text) as caught:
+            call()
+        assert "\n" not in str(caught.value)
+
+
+def test_the_paper_s_map_is_near_the_exact_lists():
+    sites = torch.tensor(random_sites(6, 400, 64, 48).params, requires_grad=True)
+    exact, mapped = (render(sites, (64, 48), topk=topk) for topk in ("exact", "propagate"))
+    assert (exact - mapped).abs().mean() < 2e-3
+    one, other = (torch.autograd.grad(p.sum(), sites)[0] for p in (exact, mapped))
+    assert (one - other).norm() < 0.1 * one.norm()
+
+
+@pytest.fixture
+def target() -> torch.Tensor:
+    return torch.tensor(smooth_target(3, 40, 30, 3))
+
+
+def fit(model: SoftAnisotropicDiagram, target, steps: int, optimizer) -> float:
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = (model() - target).square().mean()
+        loss.backward()
+        optimizer.step()
+        model.clamp_()
+    return float(loss.detach())
+
+
+def test_a_module_is_fitted_pruned_and_densified(target):
+    model = SoftAnisotropicDiagram(Sites(random_sites(5, 40, 40, 30).params), (40, 30))
+    optimizer = torch.optim.Adam(model.parameter_groups(), betas=(0.9, 0.95))
+    before = fit(model, target, 1, optimizer)
+    error = fit(model, target, 30, optimizer)
+    assert error < 0.2 * before
+    position, state = model.position, optimizer.state[model.position]["exp_avg"].clone()
+    kept = model.position.detach().clone()
+    model.prune(30, target, optimizer)
+    assert len(model) == 30
+    assert model.position is position
+    place = [int(torch.where((kept == row).all(dim=1))[0]) for row in model.position.detach()]
+    torch.testing.assert_close(optimizer.state[position]["exp_avg"], state[place])
+    model.densify(12, target, optimizer)
+    assert len(model) == 42
+    assert not optimizer.state[position]["exp_avg"][-24:].any()
+    worse = float((model() - target).detach().square().mean())
+    assert fit(model, target, 30, optimizer) < 0.7 * worse
+    assert {len(p) for p in model.parameters()} == {42}
+    diagram = model.to_diagram(threads=1)
+    assert isinstance(diagram, Diagram)
+    again = SoftAnisotropicDiagram(diagram)
+    torch.testing.assert_close(again(), model())
+    points = torch.tensor([[0.5, 0.5], [3.5, 2.5]])
+    torch.testing.assert_close(again.sample(points), model()[[0, 2], [0, 3]], atol=1e-5, rtol=0)
+    assert sorted(again.state_dict()) == ["anisotropy", "color", "log_tau", "position", "radius"]
+    with pytest.raises(OptionError, match="size"):
+        SoftAnisotropicDiagram(diagram.sites)
+    with pytest.raises(OptionError, match="target"):
+        model.prune(5, target[1:])
+
+
+def test_cuda_tensors_go_through_the_kernels_on_the_caller_s_stream(monkeypatch):
+    """Launches and gradients alone: tensors of the CPU and a stand-in take the device's place."""
+    backend = backend_named(ON_CPU)
+    cp, used = backend.runtime.cp, []
+    stand_in = SimpleNamespace(
+        from_dlpack=lambda t: cp.asarray(t.numpy()),
+        cuda=SimpleNamespace(
+            ExternalStream=lambda pointer, device: used.append((pointer, device)) or nullcontext()
+        ),
+    )
+    runtime = SimpleNamespace(cp=stand_in, activate=backend.runtime.activate)
+    named = SimpleNamespace(runtime=runtime, differentiable=backend.differentiable)
+    monkeypatch.setattr(cuda, "get_backend", {"cuda:0": named}.get)
+    monkeypatch.setattr(torch, "from_dlpack", lambda array: torch.from_numpy(array.get()))
+    stream = SimpleNamespace(cuda_stream=1234)
+    monkeypatch.setattr(torch.cuda, "current_stream", {0: stream}.get)
+    sites = tensor(2, 20, dtype=torch.float32)
+    expected = render(sites, SIZE)
+    picture = functions._Function.apply(cuda.TensorPasses(0, *SIZE, 3, 8), sites)
+    torch.testing.assert_close(picture, expected, rtol=0, atol=1e-5)
+    g = torch.rand(picture.shape, generator=torch.Generator().manual_seed(1))
+    (found,) = torch.autograd.grad(picture, sites, g)
+    (wanted,) = torch.autograd.grad(expected, sites, g)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+    assert used == [(1234, 0)] * 2
+
+
+def test_no_memory_is_kept_over_10000_steps():
+    sites = tensor(3, 10, dtype=torch.float32)
+    g = torch.ones(4, 4, 3)
+
+    def steps(count: int) -> None:
+        for _ in range(count):
+            sites.grad = None
+            render(sites, (4, 4), threads=1).backward(g)
+
+    steps(500)
+    before = resident()
+    steps(10_000)
+    assert resident() - before < 1 << 20  # 100 bytes a step
+
+
+def resident() -> int:
+    """Bytes of memory that the process has now."""
+    if not STATM.exists():
+        pytest.skip("needs /proc")
+    return int(STATM.read_text().split()[1]) * resource.getpagesize()
