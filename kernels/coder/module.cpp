@@ -11,6 +11,7 @@
 
 #include "delta_coder.h"
 #include "model_table.h"
+#include "primitive_coder.h"
 #include "site_coder.h"
 
 namespace nb = nanobind;
@@ -233,6 +234,69 @@ nb::tuple from_delta(const nb::bytes& payload, int64_t count, int64_t width, int
                         to_array(std::move(out.frame.changed)), to_array(std::move(out.source)));
 }
 
+std::vector<PrimitiveRow> to_primitives(const IntMatrix& rows) {
+  if (rows.shape(1) != size_t(kPrimitiveColumns))
+    throw std::invalid_argument("a row has 8 numbers");
+  std::vector<PrimitiveRow> out(rows.shape(0));
+  for (size_t i = 0; i < out.size(); ++i)
+    std::copy_n(rows.data() + i * kPrimitiveColumns, kPrimitiveColumns, out[i].begin());
+  return out;
+}
+
+PrimitiveQuantizer to_quantizer(const std::vector<int64_t>& q) {
+  if (q.size() != 6) throw std::invalid_argument("a quantizer of primitives has 6 fields");
+  return {q[0], q[1], q[2], q[3], q[4], q[5]};
+}
+
+nb::object costs_array(const PrimitiveCosts& bits) {
+  return to_array(std::vector<double>(bits.begin(), bits.end()));
+}
+
+nb::tuple primitives(const std::vector<int64_t>& quantizer, const IntMatrix& rows,
+                     const std::optional<IntMatrix>& before) {
+  const PrimitiveQuantizer q = to_quantizer(quantizer);
+  const std::vector<PrimitiveRow> given = to_primitives(rows);
+  const std::vector<PrimitiveRow> last =
+      before ? to_primitives(*before) : std::vector<PrimitiveRow>();
+  CodedPrimitives out;
+  {
+    nb::gil_scoped_release release;
+    out = encode_primitives(q, given, before ? &last : nullptr);
+  }
+  return nb::make_tuple(
+      nb::bytes(reinterpret_cast<const char*>(out.bytes.data()), out.bytes.size()),
+      costs_array(out.bits));
+}
+
+nb::tuple from_primitives(const nb::bytes& payload, int64_t count,
+                          const std::vector<int64_t>& quantizer,
+                          const std::optional<IntMatrix>& before) {
+  const PrimitiveQuantizer q = to_quantizer(quantizer);
+  if (count < 1 || count > kMaxPrimitives)
+    throw std::invalid_argument("primitive count out of range");
+  const std::vector<PrimitiveRow> last =
+      before ? to_primitives(*before) : std::vector<PrimitiveRow>();
+  DecodedPrimitives out;
+  {
+    nb::gil_scoped_release release;
+    out = decode_primitives(q, static_cast<size_t>(count), before ? &last : nullptr,
+                            reinterpret_cast<const uint8_t*>(payload.c_str()), payload.size());
+  }
+  std::vector<int32_t> flat;
+  flat.reserve(out.rows.size() * kPrimitiveColumns);
+  for (const PrimitiveRow& row : out.rows) flat.insert(flat.end(), row.begin(), row.end());
+  return nb::make_tuple(to_array(std::move(flat), {out.rows.size(), size_t(kPrimitiveColumns)}),
+                        costs_array(out.bits));
+}
+
+nb::object directions(const std::vector<int64_t>& quantizer) {
+  const PrimitiveQuantizer q = to_quantizer(quantizer);
+  q.check();
+  std::vector<int32_t> out(static_cast<size_t>(q.max_radius()) + 1);
+  for (size_t r = 0; r < out.size(); ++r) out[r] = q.directions(static_cast<int64_t>(r));
+  return to_array(std::move(out));
+}
+
 }  // namespace
 
 NB_MODULE(_coder, m) {
@@ -278,4 +342,12 @@ NB_MODULE(_coder, m) {
         "Inverse of delta(): (rows, classes, changed, source) of `count` sites.");
   m.def("angle_levels", &levels, "count"_a, "step_log_anisotropy"_a, "step_angle"_a,
         "Directions of a site by its log_anisotropy symbol 0..count-1, int32 [count].");
+  m.def("primitives", &primitives, "quantizer"_a, "rows"_a, "before"_a.none() = nb::none(),
+        "(payload, bits float64 [8]) of primitives int32 [N, 8], front to back, against those of "
+        "the frame before if given. quantizer: cells of the grid, step_log_radius, step_arc, "
+        "levels of opacity and colour.");
+  m.def("from_primitives", &from_primitives, "payload"_a, "count"_a, "quantizer"_a,
+        "before"_a.none() = nb::none(), "Inverse of primitives(): (rows, bits).");
+  m.def("primitive_directions", &directions, "quantizer"_a,
+        "Directions of a primitive by its radius symbol, int32.");
 }
