@@ -203,7 +203,7 @@ def resealed(data: bytes, at: int, fields: bytes) -> bytes:
 
     out = bytearray(data)
     out[at : at + len(fields)] = fields
-    offset = bitstream.open_sequence(data)._offsets
+    offset = bitstream.open_sequence(data)._index.offsets
     starts = [46, *offset]
     start = max(s for s in starts if s <= at)
     end = start + 8 + int.from_bytes(out[start : start + 4], "little")
@@ -216,7 +216,7 @@ def test_rules_between_chunks(still: bytes):
     rows = to_table(frame.symbols)
     same = frame.delta(rows, np.arange(len(rows), dtype=np.int32))[0], len(rows)
     data = write_sequence([still, same, same])
-    second = open_sequence(data)._offsets[1] + 8
+    second = open_sequence(data)._index.offsets[1] + 8
     for at, fields, message in (
         (second, struct.pack("<I", 2), "is frame 2, not 1"),
         (second + 4, struct.pack("<I", 0), "0 sites are not possible"),

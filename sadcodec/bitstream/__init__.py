@@ -5,8 +5,19 @@ Nothing here knows floating-point sites or pixels: ``quantize`` turns sites into
 
 from __future__ import annotations
 
+from .composition import (
+    PRIMITIVE_COLUMNS,
+    CompositionFile,
+    CompositionFrame,
+    PrimitiveQuantizer,
+    is_composition,
+    open_composition,
+    primitive_directions,
+    write_composition,
+)
 from .container import Chunk
 from .costs import ColumnCosts, symbol_costs
+from .frame_index import MAX_CHAIN, MAX_FRAMES
 from .header import CODERS, MAX_GRID, Header, Limits, header_crc
 from .inspection import ChunkInfo, ColumnInfo, FileInfo, LayerInfo, inspect
 from .layers import Layer, Layers, layers_bytes
@@ -27,8 +38,6 @@ from .sadfile import (
     write,
 )
 from .sequence import (
-    MAX_CHAIN,
-    MAX_FRAMES,
     Frame,
     Sequence,
     is_sequence,
@@ -46,6 +55,7 @@ from .symbols import (
     groups_for,
     to_table,
 )
+from .templates import TEMPLATE_SIDE, template_problem
 
 __all__ = [
     "AUTOMATIC_GROUPS",
@@ -55,11 +65,15 @@ __all__ = [
     "MAX_GRID",
     "MAX_GROUPS",
     "METADATA",
+    "PRIMITIVE_COLUMNS",
     "REACH",
+    "TEMPLATE_SIDE",
     "Chunk",
     "ChunkInfo",
     "ColumnCosts",
     "ColumnInfo",
+    "CompositionFile",
+    "CompositionFrame",
     "Damage",
     "FileInfo",
     "Frame",
@@ -71,6 +85,7 @@ __all__ = [
     "Limits",
     "LostSites",
     "Payload",
+    "PrimitiveQuantizer",
     "QuantizerParameters",
     "Repair",
     "Sequence",
@@ -87,11 +102,14 @@ __all__ = [
     "header_crc",
     "insert_chunk",
     "inspect",
+    "is_composition",
     "is_sequence",
     "layers_bytes",
     "metadata",
+    "open_composition",
     "open_sequence",
     "pack_reach",
+    "primitive_directions",
     "reach_bytes",
     "read",
     "read_front",
@@ -100,7 +118,9 @@ __all__ = [
     "salvage",
     "salvage_metadata",
     "symbol_costs",
+    "template_problem",
     "to_table",
     "write",
+    "write_composition",
     "write_sequence",
 ]

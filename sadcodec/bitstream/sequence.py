@@ -10,7 +10,6 @@ import collections.abc
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,8 @@ from numpy.typing import NDArray
 from sadcodec import _coder
 from sadcodec.errors import BitstreamError, LimitError, OptionError
 
-from .container import CHUNK_OVERHEAD, Chunk, chunk_at, pack_chunk
+from .container import Chunk, pack_chunk
+from .frame_index import MAX_CHAIN, MAX_FRAMES, FrameIndex, leading_chunk, pack_index
 from .header import MAX_SITES, Header, Limits, unpack_header
 from .payload import MAX_SITES_PER_BYTE
 from .sadfile import read
@@ -34,13 +34,10 @@ __all__ = [
     "write_sequence",
 ]
 
-MAX_FRAMES = 1 << 16
-MAX_CHAIN = 255  # delta frames after a key frame: what decoding any frame costs at most
 INDEX, KEY, DELTA = b"SEQH", b"FKEY", b"FDLT"
 
-_KEY_BIT = 1 << 31
 _NUMBER = struct.Struct("<I")
-_DELTA_FIELDS = struct.Struct("<II")  # number of the frame, sites
+_SITES = struct.Struct("<I")  # of a delta frame
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,57 +140,25 @@ def write_sequence(frames: collections.abc.Sequence[bytes | tuple[bytes, int]]) 
     OptionError
         If there are none or too many, the first is no key frame, or a key frame is missing.
     """
-    if not 1 <= len(frames) <= MAX_FRAMES:
-        raise OptionError(f"a sequence has 1 to {MAX_FRAMES} frames, not {len(frames)}")
-    chunks, index = [], []
+    contents = []
     for number, frame in enumerate(frames):
-        if isinstance(frame, bytes):
-            content, name = _NUMBER.pack(number) + frame, KEY
-        else:
-            payload, sites = frame
-            content, name = _DELTA_FIELDS.pack(number, sites) + payload, DELTA
-        chunks.append(pack_chunk(name, content))
-        index.append(len(content) | (_KEY_BIT if name == KEY else 0))
-    problem = _order_problem([bool(entry & _KEY_BIT) for entry in index])
-    if problem:
-        raise OptionError(problem)
+        key = isinstance(frame, bytes)
+        rest = frame if isinstance(frame, bytes) else _SITES.pack(frame[1]) + frame[0]
+        contents.append((_NUMBER.pack(number) + rest, key))
+    index = pack_index(contents)
+    chunks = [pack_chunk(KEY if key else DELTA, content) for content, key in contents]
     first = frames[0]
     assert isinstance(first, bytes)  # noqa: S101  (checked with the order)
     _, end = unpack_header(first, Limits())
-    return b"".join(
-        [first[:end], pack_chunk(INDEX, struct.pack(f"<{len(index)}I", *index)), *chunks]
-    )
-
-
-def _order_problem(keys: list[bool]) -> str | None:
-    chain = MAX_CHAIN
-    for number, key in enumerate(keys):
-        chain = 0 if key else chain + 1
-        if chain > MAX_CHAIN:
-            where = f"frame {number} is coded against the one before"
-            return f"{where}, but there is no key frame in the {MAX_CHAIN} before it"
-    return None
+    return b"".join([first[:end], pack_chunk(INDEX, index), *chunks])
 
 
 def is_sequence(data: bytes, limits: Limits | None = None) -> bool:
     """Whether a file holds a sequence; damage that is met on the way is for others to report."""
     try:
-        return _index_chunk(data, limits or Limits()) is not None
+        return leading_chunk(data, limits or Limits(), INDEX) is not None
     except (BitstreamError, LimitError):
         return False
-
-
-def _index_chunk(data: bytes, limits: Limits) -> tuple[Header, Chunk] | None:
-    """Header and index of a sequence; None for a single picture."""
-    header, offset = unpack_header(data, limits)
-    while len(data) - offset >= CHUNK_OVERHEAD:
-        name = data[offset + 4 : offset + 8]
-        if name == INDEX:
-            return header, chunk_at(data, offset)
-        if not name[0] & 0x20:  # critical: the sites of a picture
-            break
-        offset = chunk_at(data, offset).end
-    return None
 
 
 class Sequence:
@@ -201,25 +166,12 @@ class Sequence:
 
     def __init__(self, data: bytes, header: Header, index: Chunk, limits: Limits) -> None:
         self.header = header
-        self._data, self._limits = data, limits
-        count, rest = divmod(len(index.data), 4)
-        if rest or not 1 <= count <= MAX_FRAMES:
-            raise BitstreamError(f"{index.label}: not an index of 1 to {MAX_FRAMES} frames")
-        entries = struct.unpack(f"<{count}I", index.data)
-        self.keys = [bool(entry & _KEY_BIT) for entry in entries]
-        self.lengths = [entry & ~_KEY_BIT for entry in entries]
-        ends = list(accumulate((n + CHUNK_OVERHEAD for n in self.lengths), initial=index.end))
-        self._offsets = ends[:-1]
-        problem = _order_problem(self.keys)
-        if problem:
-            raise BitstreamError(f"{index.label}: {problem}")
-        if ends[-1] != len(data):
-            raise BitstreamError(
-                f"{index.label}: its frames end at byte {ends[-1]}, the file at {len(data)}"
-            )
+        self._limits = limits
+        self._index = FrameIndex(data, index.label, index.data, index.end, KEY, DELTA)
+        self.keys, self.lengths = self._index.keys, self._index.lengths
 
     def __len__(self) -> int:
-        return len(self.keys)
+        return len(self._index)
 
     def frame(self, number: int, threads: int = 1) -> Frame:
         """Return frame `number`, counted from 0.
@@ -235,10 +187,9 @@ class Sequence:
 
     def frames(self, threads: int = 1, start: int = 0) -> Iterator[Frame]:
         """Give the frames from `start` on in order; raises as `frame`."""
-        if not 0 <= start < len(self):
-            raise OptionError(f"there is no frame {start}; the sequence has 0 to {len(self) - 1}")
+        self._index.check(start)
         frame = None
-        for i in range(max(i for i in range(start + 1) if self.keys[i]), len(self)):
+        for i in range(self._index.key_before(start), len(self)):
             frame = self._after(frame, i, threads)
             if i >= start:
                 yield frame
@@ -256,18 +207,12 @@ class Sequence:
 
     def _chunk(self, number: int) -> tuple[Chunk, bytes, int]:
         """Return the chunk of a frame, what is after its fields, and the sites of a delta frame."""
-        chunk = chunk_at(self._data, self._offsets[number])
-        key = self.keys[number]
-        fields = _NUMBER if key else _DELTA_FIELDS
-        wanted = KEY if key else DELTA
-        if chunk.type != wanted or len(chunk.data) != self.lengths[number]:
-            raise BitstreamError(f"{chunk.label}: the index has another chunk here")
-        if len(chunk.data) < fields.size:
+        chunk, content = self._index.chunk(number)
+        if self.keys[number]:
+            return chunk, content, 0
+        if len(content) < _SITES.size:
             raise BitstreamError(f"{chunk.label}: too short for a frame")
-        stated, *rest = fields.unpack_from(chunk.data)
-        if stated != number:
-            raise BitstreamError(f"{chunk.label}: is frame {stated}, not {number}")
-        return chunk, chunk.data[fields.size :], 0 if key else rest[0]
+        return chunk, content[_SITES.size :], _SITES.unpack_from(content)[0]
 
     def _after(self, before: Frame | None, number: int, threads: int) -> Frame:
         chunk, content, sites = self._chunk(number)
@@ -307,5 +252,5 @@ def open_sequence(data: bytes, limits: Limits | None = None) -> Sequence | None:
         If the frames exceed the limits.
     """
     limits = limits or Limits()
-    found = _index_chunk(data, limits)
+    found = leading_chunk(data, limits, INDEX)
     return None if found is None else Sequence(data, *found, limits)
