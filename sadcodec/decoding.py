@@ -148,6 +148,10 @@ def decode_with_report(
     tell(0.0, "reading sites")
     framed = any(option is not None for option in (region, scale, size))
     reading = ANY_SIZE if framed else limits
+    if bitstream.is_composition(content, reading):
+        return _composition(
+            content, reading, limits, frame, (region, scale, size), engine, max_work
+        )
     if frame is not None or bitstream.is_sequence(content, reading):
         header, symbols = _frame(content, reading, workers, frame)
         report = Repair(len(symbols), (), ())
@@ -193,6 +197,33 @@ def draw_new(
         return draw(engine, header, symbols, default_work(header, file_bytes)), None
     except LimitError as error:
         return draw(engine, header, symbols), f"needs --max-work to be decoded: {error}"
+
+
+def _composition(
+    content: bytes,
+    reading: Limits,
+    limits: Limits,
+    number: int | None,
+    framing: tuple[Any, Any, Any],
+    engine: Backend,
+    max_work: int | None,
+) -> tuple[Image, Repair]:
+    """Draw a composition, or a frame of one: whole, as there are no parts to repair."""
+    from sadcodec.compose import drawing
+
+    file = bitstream.open_composition(content, reading)
+    assert file is not None  # noqa: S101  (is_composition said so)
+    drawn = frame_of(file.header.width, file.header.height, *framing)
+    start = drawing.chosen_frame(file, number)
+    pixels = drawn.width * drawn.height
+    if pixels > limits.max_pixels or max(drawn.width, drawn.height) > limits.max_side:
+        size = f"{drawn.width} x {drawn.height} pixels"
+        raise LimitError(f"{size} exceed the limit of {limits.max_pixels}")
+    work = drawing.default_work(len(content), pixels) if max_work is None else max_work * pixels
+    name, threads = engine.name, engine.threads
+    frames = drawing.draw_frames(file, start, drawn, max_work=work, backend=name, threads=threads)
+    picture, count = next(frames)
+    return picture, Repair(count, (), ())
 
 
 def _frame(

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sadcodec import bitstream
+from sadcodec.backends.base import Backend
 from sadcodec.bitstream import MAX_CHAIN, MAX_FRAMES, Frame
 from sadcodec.bitstream.container import CHUNK_OVERHEAD
 from sadcodec.codec import check_image, run_job, start_job
@@ -18,6 +19,7 @@ from sadcodec.decoding import as_bytes, default_work, limits_for
 from sadcodec.engine import engine_for
 from sadcodec.errors import BitstreamError, InputError, OptionError
 from sadcodec.follow import follow
+from sadcodec.frame import frame_of
 from sadcodec.metrics import psnr
 from sadcodec.processors import default_threads
 from sadcodec.quantize import dequantize, to_table
@@ -304,7 +306,11 @@ def decode_frames(
         As `sadcodec.decode`.
     """
     engine = engine_for(backend, threads, "decode")
-    sequence = bitstream.open_sequence(as_bytes(data), limits_for(max_pixels))
+    content, limits = as_bytes(data), limits_for(max_pixels)
+    if bitstream.is_composition(content, limits):
+        yield from _composed(content, limits, start, engine, max_work)
+        return
+    sequence = bitstream.open_sequence(content, limits)
     if sequence is None:
         raise BitstreamError("holds a single picture, not a sequence")
     work = max_work
@@ -312,3 +318,20 @@ def decode_frames(
         work = default_work(sequence.header, len(data) // len(sequence))
     for frame in sequence.frames(threads or default_threads(), start):
         yield draw(engine, frame.header, frame.symbols, work)
+
+
+def _composed(
+    content: bytes, limits: bitstream.Limits, start: int, engine: Backend, max_work: int | None
+) -> Iterator[Image]:
+    """Draw the frames of a composition."""
+    from sadcodec.compose import drawing
+
+    file = bitstream.open_composition(content, limits)
+    if file is None or len(file) == 1:
+        raise BitstreamError("holds a single picture, not a sequence")
+    whole = frame_of(file.header.width, file.header.height)
+    pixels = whole.width * whole.height
+    work = drawing.default_work(len(content), pixels) if max_work is None else max_work * pixels
+    options: dict[str, Any] = {"backend": engine.name, "threads": engine.threads}
+    for picture, _ in drawing.draw_frames(file, start, whole, max_work=work, **options):
+        yield picture

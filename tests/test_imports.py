@@ -49,8 +49,12 @@ ALLOWED: dict[str, set[str]] = {
     "targets": {"fit", "refine", "rate", "alpha"},
     "engine": {"backends"},
     "frame": {"errors", "sites", "backends", "quantize"},
+    "compose": {
+        *("errors", "processors", "metrics", "image_io", "bitstream", "quantize", "frame", "_core"),
+    },
     "decoding": {
         *("errors", "bitstream", "backends", "processors", "quantize", "engine", "frame", "refine"),
+        "compose",
     },
     "attachments": {"errors", "bitstream", "decoding"},
     "codec": {
@@ -63,8 +67,8 @@ ALLOWED: dict[str, set[str]] = {
         *("bitstream", "fit", "motion", "objective", "quantize", "rate", "refine", "sites"),
     },
     "sequence": {
-        *("bitstream", "codec", "decoding", "engine", "errors", "follow", "metrics"),
-        *("processors", "quantize", "rate", "refine"),
+        *("backends", "bitstream", "codec", "compose", "decoding", "engine", "errors", "follow"),
+        *("frame", "metrics", "processors", "quantize", "rate", "refine"),
     },
     "site_coding": {
         *("errors", "sites", "bitstream", "backends", "effort", "reach", "refine", "fill", "rate"),

@@ -213,12 +213,12 @@ void PrimitiveQuantizer::check() const {
   };
   within(grid_width, 1, 1 << 20);
   within(grid_height, 1, 1 << 20);
-  for (const int64_t step : {step_log_radius, step_arc, opacity_levels, color_levels})
-    within(step, 1, 65535);
+  within(step_log_radius, 1, 1024);
+  for (const int64_t field : {step_arc, opacity_levels, color_levels}) within(field, 1, 65535);
 }
 
 int32_t PrimitiveQuantizer::directions(int64_t radius) const {
-  const int64_t length = 2 * kPi * iexp2(64 * radius * step_log_radius - (2 << 16));
+  const int64_t length = 2 * kPi * iexp2(32 * (2 * radius + 1) * step_log_radius - (2 << 16));
   const int64_t divisor = step_arc << 22;
   return static_cast<int32_t>(
       std::clamp<int64_t>((length + (divisor >> 1)) / divisor, 1, kMaxAngleLevels));

@@ -6,7 +6,6 @@ Nothing here knows floating-point sites or pixels: ``quantize`` turns sites into
 from __future__ import annotations
 
 from .composition import (
-    PRIMITIVE_COLUMNS,
     CompositionFile,
     CompositionFrame,
     PrimitiveQuantizer,
@@ -65,7 +64,6 @@ __all__ = [
     "MAX_GRID",
     "MAX_GROUPS",
     "METADATA",
-    "PRIMITIVE_COLUMNS",
     "REACH",
     "TEMPLATE_SIDE",
     "Chunk",

@@ -21,7 +21,6 @@ from .templates import MAX_TEMPLATES, pack_templates, unpack_templates
 
 __all__ = [
     "MAX_PRIMITIVES",
-    "PRIMITIVE_COLUMNS",
     "CompositionFile",
     "CompositionFrame",
     "PrimitiveQuantizer",
@@ -32,7 +31,6 @@ __all__ = [
 ]
 
 COMPOSITION, TEMPLATES, KEY, DELTA = b"CMPH", b"TMPL", b"PKEY", b"PDLT"
-PRIMITIVE_COLUMNS = ("position", "radius", "angle", "opacity", "color")
 MAX_PRIMITIVES = 1 << 20
 MAX_GRID = 1 << 20  # cells along one axis of the grid, which is twice as wide as the picture
 
@@ -54,7 +52,7 @@ class PrimitiveQuantizer:
     step_position : int
         1/1024 px.
     step_log_radius : int
-        1/1024 octave.
+        1/1024 octave, at most 1024. (A radius is never a power of two, where templates change.)
     step_arc : int
         1/1024 px: how far what lies a radius away from the centre turns with a step of the angle.
     opacity_levels, color_levels : int
@@ -68,8 +66,8 @@ class PrimitiveQuantizer:
     color_levels: int = 63
 
     def __post_init__(self) -> None:
-        if not all(1 <= value <= 65535 for value in astuple(self)):
-            raise OptionError("a quantizer field lies outside of 1..65535")
+        if not all(1 <= value <= 65535 for value in astuple(self)) or self.step_log_radius > 1024:
+            raise OptionError("a quantizer field of primitives is out of range")
 
     def grid(self, width: int, height: int) -> tuple[int, int]:
         """Return the cells of the grid: it reaches half a picture beyond each side."""

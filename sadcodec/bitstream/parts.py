@@ -26,6 +26,7 @@ from .symbols import MAX_GROUPS
 
 __all__ = ["Parts", "parse", "with_groups"]
 
+_NO_SITES = {b"CMPH": "holds a composition of bitmap primitives, which has no sites"}
 _SINGLE = frozenset(CHUNK_TYPES.values())
 
 
@@ -75,7 +76,8 @@ def parse(data: bytes, limits: Limits, most: int | None = None) -> Parts:
                 header = replace(header, models=unpack_models(header, header_crc(data), chunk))
                 most_chunks = MAX_MODELLED
             else:
-                raise BitstreamError(f"{chunk.label}: unknown critical chunk")
+                what = _NO_SITES.get(chunk.type, "unknown critical chunk")
+                raise BitstreamError(f"{chunk.label}: {what}")
             critical.append(chunk)
         else:
             others.append(chunk)

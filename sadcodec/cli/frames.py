@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence, Sized
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,9 @@ from sadcodec.cli import arguments, batch, common
 from sadcodec.cli.importance import read_mask
 from sadcodec.errors import SadError
 from sadcodec.progress import ProgressBar
+
+if TYPE_CHECKING:
+    from sadcodec.bitstream import Limits
 
 
 def check_usage(
@@ -111,15 +114,11 @@ def decode_to_folder(
 
     Options are those of `sadcodec.decode`.
     """
-    from sadcodec import bitstream
     from sadcodec.decoding import limits_for
 
     with common.blame(source):
         data = arguments.read_coded(source)
-        limits = limits_for(options["max_pixels"])
-        opened = (
-            bitstream.open_sequence(data, limits) if bitstream.is_sequence(data, limits) else None
-        )
+        opened = _opened(data, limits_for(options["max_pixels"]))
     if opened is None:
         return False
     from sadcodec import image_io, sequence
@@ -158,6 +157,18 @@ def decode_to_folder(
         shape = f"{width} x {height}, {channels} channels of {8 * image.dtype.itemsize} bits"
         common.note(f"{common.shown(folder)}: {count} frames of {shape}, {seconds:.1f} s", quiet)
     return True
+
+
+def _opened(data: bytes, limits: Limits) -> Sized | None:
+    """Return a sequence, or a composition of several frames; None for a single picture."""
+    from sadcodec import bitstream
+
+    if bitstream.is_sequence(data, limits):
+        return bitstream.open_sequence(data, limits)
+    if bitstream.is_composition(data, limits):
+        composition = bitstream.open_composition(data, limits)
+        return None if composition is None or len(composition) == 1 else composition
+    return None
 
 
 def information(

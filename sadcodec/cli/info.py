@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from sadcodec import files
-from sadcodec.cli import arguments, common
+from sadcodec.cli import arguments, common, compositions
 from sadcodec.cli.completion import complete_files
 from sadcodec.cli.frames import information
 
@@ -45,7 +45,9 @@ def _print(source: str, max_pixels: int | None, as_json: bool, quiet: bool) -> N
 
     with common.blame(source):
         data = arguments.read_coded(source)
-        found = information(source, data, max_pixels)
+        found = information(source, data, max_pixels) or compositions.information(
+            source, data, max_pixels
+        )
         if found is None:
             picture = codec.info(data, max_pixels=max_pixels)
             found = _record(source, picture), _text(source, picture)
