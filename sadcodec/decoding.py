@@ -219,7 +219,7 @@ def _composition(
     if pixels > limits.max_pixels or max(drawn.width, drawn.height) > limits.max_side:
         size = f"{drawn.width} x {drawn.height} pixels"
         raise LimitError(f"{size} exceed the limit of {limits.max_pixels}")
-    work = drawing.default_work(len(content), pixels) if max_work is None else max_work * pixels
+    work = drawing.default_work(len(content), pixels) if max_work is None else max_work
     name, threads = engine.name, engine.threads
     frames = drawing.draw_frames(file, start, drawn, max_work=work, backend=name, threads=threads)
     picture, count = next(frames)

@@ -331,7 +331,7 @@ def _composed(
         raise BitstreamError("holds a single picture, not a sequence")
     whole = frame_of(file.header.width, file.header.height)
     pixels = whole.width * whole.height
-    work = drawing.default_work(len(content), pixels) if max_work is None else max_work * pixels
+    work = drawing.default_work(len(content), pixels) if max_work is None else max_work
     options: dict[str, Any] = {"backend": engine.name, "threads": engine.threads}
     for picture, _ in drawing.draw_frames(file, start, whole, max_work=work, **options):
         yield picture

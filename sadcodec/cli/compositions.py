@@ -76,14 +76,14 @@ def _text(record: dict[str, Any]) -> str:
     ground = record["background"]
     ground = "none" if ground is None else "#" + "".join(f"{round(255 * v):02x}" for v in ground)
     alpha = " and alpha" if record["channels"] == 4 else ""
+    of_templates = f"{len(templates)} templates ({sum(each['bytes'] for each in templates)} bytes)"
     lines = [
         f"{common.shown(record['input'])}: {record['bytes']} bytes, {record['bpp']:.4f} bpp{count}",
         f"image    {record['width']} x {record['height']}, RGB{alpha}, 8 bits a channel",
-        f"composition of {record['primitives']} primitives, background {ground}",
-        f"blend {record['blend']:.2f}, opacity {record['opacity']:.2f}, {len(templates)} templates"
-        f" ({sum(each['bytes'] for each in templates)} bytes)",
+        f"composition of {record['primitives']} primitives, {of_templates}",
+        f"background {ground}, blend {record['blend']:.2f}, opacity {record['opacity']:.2f}",
+        "column                bytes  bits/primitive",
     ]
-    lines.append("column                bytes  bits/primitive")
     columns = record["columns"]
     rows = [(each["name"], each["bytes"], each["bits_per_primitive"]) for each in columns]
     rows.append(("all", sum(row[1] for row in rows), sum(row[2] for row in rows)))

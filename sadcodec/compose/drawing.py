@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sadcodec.bitstream import CompositionFile
-from sadcodec.compose import reference
 from sadcodec.compose.composition import Composition, R, X, Y
+from sadcodec.compose.render import render
 from sadcodec.compose.stored import compositions_of
-from sadcodec.errors import LimitError, OptionError
+from sadcodec.errors import OptionError
 from sadcodec.frame import Frame
+from sadcodec.quantize import code_values
 
-__all__ = ["check_work", "chosen_frame", "default_work", "draw", "draw_frames", "framed"]
+__all__ = ["chosen_frame", "default_work", "draw", "draw_frames", "framed"]
 
-_TILE = 32  # px; a primitive is looked at in whole tiles
-_CHUNK = 1 << 16  # primitives
+MAX_COVER = 1 << 20  # what can be told of a limit of work
 
+_BAND = 1 << 22  # pixels
 # Primitives at pixels, by default: of a file, for every byte of it, and at a pixel.
 _WORK_OF_FILE, _WORK_OF_BYTE, _LEAST_WORK = 1 << 32, 1 << 18, 24
 
@@ -51,7 +51,7 @@ def draw_frames(
     start: int,
     frame: Frame,
     *,
-    max_work: float,
+    max_work: int,
     backend: str,
     threads: int | None,
 ) -> Iterator[tuple[NDArray[np.uint8], int]]:
@@ -63,9 +63,7 @@ def draw_frames(
     start : int
     frame : Frame
         The part of the picture and its size.
-    max_work : float
-        Of `check_work`; 0 for no limit.
-    backend, threads
+    max_work, backend, threads
         As for `draw`.
 
     Yields
@@ -80,9 +78,7 @@ def draw_frames(
     """
     for composition in compositions_of(file, start):
         part = framed(composition, frame.region, frame.width, frame.height)
-        if max_work:
-            check_work(part, max_work)
-        yield draw(part, backend, threads), len(composition)
+        yield draw(part, backend, threads, max_work), len(composition)
 
 
 def chosen_frame(file: CompositionFile, number: int | None) -> int:
@@ -97,55 +93,52 @@ def chosen_frame(file: CompositionFile, number: int | None) -> int:
     return number or 0
 
 
-def default_work(file_bytes: int, pixels: int) -> float:
-    """Return the limit of `check_work` for a file of this size, of which so many pixels are drawn.
+def default_work(file_bytes: int, pixels: int) -> int:
+    """Return how often primitives may cover the picture, for a file and a number of pixels drawn.
 
-    That of diagrams (`sadcodec.decoding.default_work`), which is one of evaluations too.
+    Evaluations are as many as for diagrams (`sadcodec.decoding.default_work`): 2^32 and 2^18 for
+    each byte of the file, but at least 24 a pixel.
     """
-    return float(max(_WORK_OF_FILE + _WORK_OF_BYTE * file_bytes, _LEAST_WORK * pixels))
+    most = (_WORK_OF_FILE + _WORK_OF_BYTE * file_bytes) // pixels
+    return min(max(most, _LEAST_WORK), MAX_COVER)
 
 
-def check_work(composition: Composition, most: float) -> None:
-    """Raise LimitError if the primitives cover more than `most` pixels together.
-
-    Each counts with the upright square around it in whatever direction, and a tile more.
-    """
-    total = 0.0
-    for start in range(0, len(composition), _CHUNK):
-        params = composition.params[start : start + _CHUNK].astype(np.float64)
-        reach = np.sqrt(2) * params[:, R] + _TILE / 2
-        area = np.ones(len(params))
-        for column, side in ((X, composition.width), (Y, composition.height)):
-            low = np.clip(params[:, column] - reach, 0, side)
-            area *= np.clip(params[:, column] + reach, 0, side) - low
-        total += float(area.sum())
-    if total > most:
-        pixels = composition.width * composition.height
-        raise LimitError(
-            f"the primitives cover {total / pixels:.0f} times the picture, which exceeds the limit"
-            f" of {most / pixels:.0f}"
-        )
-
-
-def draw(composition: Composition, backend: str = "cpu", threads: int | None = None) -> Any:
-    """Return the picture as code values.
+def draw(
+    composition: Composition,
+    backend: str = "cpu",
+    threads: int | None = None,
+    max_work: int = 0,
+) -> NDArray[np.uint8]:
+    """Return the picture as code values, drawn in bands of some 2^22 pixels.
 
     Parameters
     ----------
     composition : Composition
     backend : str
-        "cpu", "cuda" or "reference".
+        "reference"; any other stands for the native code on the CPU.
     threads : int, optional
+    max_work : int, 0..2^20
+        How often primitives may cover a band on average; 0 for no limit.
 
     Returns
     -------
     uint8 [H, W, 3], or [H, W, 4] with straight alpha where there is no background
+
+    Raises
+    ------
+    LimitError
+        If it takes more work.
     """
-    del backend, threads
-    values: NDArray[Any] = reference.render(composition)
-    if composition.background is None:
-        alpha = values[..., 3:]
-        color = values[..., :3] / np.maximum(alpha, 1e-6)
-        values = np.concatenate([color, alpha], axis=-1)
-    code = np.floor(np.clip(values, 0.0, 1.0) * 255 + 0.5)
-    return code.astype(np.uint8)
+    width, height = composition.width, composition.height
+    picture = np.empty((height, width, composition.channels), np.uint8)
+    backend = "reference" if backend == "reference" else "cpu"
+    rows = height if backend == "reference" else max(1, _BAND // width)
+    for top in range(0, height, rows):
+        region = (0, top, width, min(rows, height - top))
+        values = render(
+            composition, region=region, backend=backend, threads=threads, max_work=max_work
+        )
+        if composition.background is None:
+            values[..., :3] /= np.maximum(values[..., 3:], 1e-6)
+        picture[top : top + rows] = code_values(values, 8)
+    return picture
