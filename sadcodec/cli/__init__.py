@@ -19,11 +19,13 @@ from sadcodec.cli import signals
 from sadcodec.cli.arguments import Commands
 from sadcodec.cli.common import one_line
 from sadcodec.cli.completion import completion
+from sadcodec.cli.compose import compose
 from sadcodec.cli.decode import decode
 from sadcodec.cli.encode import encode
 from sadcodec.cli.evaluate import evaluate
+from sadcodec.cli.export import export
 from sadcodec.cli.info import info
-from sadcodec.cli.site_list import export_sites, import_sites
+from sadcodec.cli.site_list import import_sites
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
@@ -46,7 +48,16 @@ def sad() -> None:
     """  # noqa: D301 - \b is Click's
 
 
-for _command in (encode, decode, info, evaluate, export_sites, import_sites, completion):
+for _command in (
+    encode,
+    decode,
+    info,
+    compose,
+    evaluate,
+    export,
+    import_sites,
+    completion,
+):
     sad.add_command(_command)
 
 

@@ -1,4 +1,4 @@
-"""``sad export`` and ``sad import``: the site list of the paper's authors, docs/SITE_LIST.md."""
+"""``sad import``: the site list of the paper's authors, docs/SITE_LIST.md."""
 
 from __future__ import annotations
 
@@ -12,63 +12,6 @@ from sadcodec.cli import arguments, common
 from sadcodec.cli.completion import complete_files
 from sadcodec.cli.reports import json_option
 from sadcodec.progress import ProgressBar
-
-_THEIR_K = 8  # sites that the authors' code blends at a pixel
-
-
-@click.command(name="export", short_help=".sad file to the authors' site list.")
-@click.argument("source", metavar="IN.sad", shell_complete=complete_files)
-@click.option(
-    "-o",
-    "--output",
-    callback=common.output_name,
-    metavar="OUT.txt",
-    shell_complete=complete_files,
-    help="Default: IN_sites.txt, beside it; - for -.",
-)
-@common.max_pixels_option
-@common.force_option
-@json_option
-@common.quiet_option
-def export_sites(
-    source: str,
-    output: str | None,
-    max_pixels: int | None,
-    force: bool,
-    as_json: bool,
-    quiet: bool,
-) -> None:
-    """Write the sites of IN.sad as text that the authors' viewer opens.
-
-    One line a site: position, colour, log_tau, radius, direction, log_anisotropy, in their
-    conventions. Images with alpha are refused. A site in the left half of the first column of
-    pixels is moved to its middle, where their code would drop it.
-    """
-    target = output if output is not None else common.output_beside(source, "_sites.txt")
-    with common.blame(target, "stdout"):  # text may go to a terminal
-        files.check_output(target, force=force or target == files.STANDARD, source=source)
-    from sadcodec import exchange, site_list
-
-    with common.blame(source):
-        diagram = exchange.export_list(arguments.read_coded(source), max_pixels=max_pixels)
-        text = site_list.format_site_list(diagram)
-    with common.blame(target, "stdout"):
-        files.write_output(target, text.encode(), force=force)
-    if diagram.k != _THEIR_K:
-        common.note(
-            f"sad: {common.shown(source)}: note: K is {diagram.k}; the authors' code blends"
-            f" {_THEIR_K} sites at a pixel",
-            quiet,
-        )
-    if as_json:
-        record: dict[str, Any] = {"input": source, "output": target}
-        record |= {"width": diagram.width, "height": diagram.height, "k": diagram.k}
-        record |= {"sites": len(diagram.sites), "bytes": len(text)}
-        common.report_json(record, target == files.STANDARD)
-        return
-    name = common.shown(target, "stdout")
-    shape = f"{diagram.width} x {diagram.height}"
-    common.note(f"{name}: {len(diagram.sites)} sites, {shape}, {len(text)} bytes", quiet)
 
 
 @click.command(name="import", short_help="The authors' site list to .sad file.")

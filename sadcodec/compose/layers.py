@@ -53,10 +53,11 @@ def layers(composition: Composition) -> Iterator[Layer]:
         top, bottom = _span(float(row[Y]), reach, height)
         if left >= right or top >= bottom:
             continue
-        drawn = np.empty((bottom - top, right - left, 4), np.float32)
+        planes = np.empty((4, bottom - top, right - left), np.float32)
         core = cores[i % len(cores)]
         core.set_params(composition.params[i : i + 1], composition.opacity, composition.blend)
-        core.draw(drawn, left, top, 0)
+        core.draw(planes, left, top, 0)
+        drawn = np.ascontiguousarray(planes.transpose(1, 2, 0))
         part = (slice(top, bottom), slice(left, right))
         pixels = _quantized(drawn, exact[part], rounded[part])
         seen = pixels[..., 3] > 0

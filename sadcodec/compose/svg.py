@@ -27,9 +27,9 @@ def svg_file(composition: Composition) -> bytes:
     from PIL import Image
 
     width, height = composition.width, composition.height
+    size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size}>',
         '<defs color-interpolation-filters="sRGB">',
     ]
     half = TEMPLATE_SIDE // 2
