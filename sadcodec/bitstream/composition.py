@@ -59,11 +59,11 @@ class PrimitiveQuantizer:
         The symbols that stand for 1.
     """
 
-    step_position: int = 512
-    step_log_radius: int = 48
-    step_arc: int = 1024
-    opacity_levels: int = 63
-    color_levels: int = 63
+    step_position: int = 384
+    step_log_radius: int = 40
+    step_arc: int = 768
+    opacity_levels: int = 23
+    color_levels: int = 31
 
     def __post_init__(self) -> None:
         if not all(1 <= value <= 65535 for value in astuple(self)) or self.step_log_radius > 1024:

@@ -7,6 +7,7 @@ from typing import IO
 
 from sadcodec.errors import BitstreamError
 
+from .composition import COMPOSITION
 from .container import CHUNK_OVERHEAD, MAX_MODELLED, chunk_at
 from .groups import SITE_TYPES
 from .header import MAX_HEADER_BYTES, Header, Limits, unpack_header
@@ -19,7 +20,7 @@ __all__ = ["read_front"]
 def read_front(
     stream: IO[bytes], limits: Limits | None = None
 ) -> tuple[Header, dict[bytes, bytes]]:
-    """Header and metadata of a file, without a look at its sites.
+    """Header and metadata of a file, without a look at its sites, or at its primitives.
 
     Parameters
     ----------
@@ -53,7 +54,7 @@ def read_front(
         if len(head) < 8:
             raise BitstreamError("file ends before the sites")
         length, name = int.from_bytes(head[:4], "little"), head[4:]
-        if name in SITE_TYPES:
+        if name in SITE_TYPES or name == COMPOSITION:
             return header, metadata
         first = name in METADATA and name not in seen
         seen.add(name)

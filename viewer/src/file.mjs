@@ -182,6 +182,7 @@ function siteChunks(header, chunks) {
     const first = sites[0];
     const follows = first && chunk.type === first.type && first.type.startsWith("GRP");
     need(!first || follows, `${chunk.label}: data after the sites`);
+    need(chunk.type !== "CMPH", "holds a composition of bitmap primitives, which is not shown here");
     if (SITE_TYPES.includes(chunk.type)) {
       const grouped = chunk.type.startsWith("GRP");
       need(start || chunk.type !== "GRPM", `${chunk.label}: its models are missing`);
