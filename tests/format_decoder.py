@@ -272,8 +272,8 @@ class Sites:
 # ---- sections 2 and 3 -----------------------------------------------------------------------
 
 
-def decode(data: bytes) -> tuple[dict, Sites]:
-    """Header fields by name, and the sites in stored order."""
+def header_fields(data: bytes) -> dict:
+    """Fields of the header by name; its CRC is right."""
     need(data[:8] == b"\x89SAD\r\n\x1a\n" and data[8:9] == b"\x01")
 
     def at(offset: int, length: int) -> int:
@@ -291,6 +291,18 @@ def decode(data: bytes) -> tuple[dict, Sites]:
     need(at(end, 4) == zlib.crc32(data[:end]))
     need(h["flags"] == 0 and at(10, 1) < 16 and 1 <= h["k"] <= 16)
     need(1 <= h["site_count"] <= min(2**24, 4 * h["width"] * h["height"] + 64))
+    return h
+
+
+def decode(data: bytes) -> tuple[dict, Sites]:
+    """Header fields by name, and the sites in stored order."""
+    h = header_fields(data)
+    end = 36 + 2 * h["channels"]
+
+    def at(offset: int, length: int) -> int:
+        need(offset + length <= len(data))
+        return int.from_bytes(data[offset : offset + length], "little")
+
     offset, groups, kind, layers = end + 4, [], b"", [h["site_count"]]
     while offset < len(data):
         length = at(offset, 4)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from compositions import random_composition
 from conftest import load
 from symbol_samples import sample
 
@@ -18,6 +19,7 @@ import sadcodec
 from sadcodec import bitstream
 from sadcodec.attachments import chunks_of
 from sadcodec.backends import get_backend
+from sadcodec.compose.stored import pack
 from sadcodec.image_io import pnm
 from sadcodec.reach import with_reach
 from sadcodec.refine import draw
@@ -148,6 +150,35 @@ SEQUENCES: dict[str, Callable[[], bytes]] = {
 }
 
 
+def composed(*counts: int, **options: object) -> bytes:
+    """Return a composition: a frame for each count, those of equal counts nearly alike."""
+    first = random_composition(max(counts), **options)
+    frames = []
+    for number, count in enumerate(counts):
+        params = first.params[:count].copy()
+        params[number::5] += 0.3 * number
+        frames.append(replace(first, params=params))
+    return pack(frames)
+
+
+COMPOSITIONS: dict[str, Callable[[], bytes]] = {
+    "colored": lambda: composed(14, blend=0.6),
+    "masks": lambda: composed(14, seed=1),
+    "transparent": lambda: composed(14, seed=2, background=False, blend=0.3),
+    "one-primitive": lambda: composed(1, width=1, height=1),
+    "frames": lambda: composed(12, 12, 12, 9, 9, seed=3, blend=0.5),
+}
+
+
+def drawn_composition(data: bytes, backend: str = "reference") -> np.ndarray:
+    """Return the picture of a composition, or its frames, one below the other."""
+    composition = bitstream.open_composition(data)
+    assert composition is not None
+    if len(composition) > 1:
+        return stacked(data, backend)
+    return sadcodec.decode(data, backend=backend)
+
+
 def stacked(data: bytes, backend: str = "reference") -> np.ndarray:
     """Return the frames of a sequence, one below the other."""
     return np.concatenate(list(sadcodec.decode_frames(data, backend=backend)))
@@ -161,12 +192,12 @@ def pixels(data: bytes) -> np.ndarray:
 
 def main() -> None:
     """Write the files that are missing."""
-    sequences = FOLDER / "sequences"
-    sequences.mkdir(exist_ok=True, parents=True)
     for folder, makers, draw_all in (
         (FOLDER, MAKERS, pixels),
-        (sequences, SEQUENCES, stacked),
+        (FOLDER / "sequences", SEQUENCES, stacked),
+        (FOLDER / "compositions", COMPOSITIONS, drawn_composition),
     ):
+        folder.mkdir(exist_ok=True, parents=True)
         for name, make in makers.items():
             coded, picture = folder / f"{name}.sad", folder / f"{name}.pam"
             if not coded.exists():

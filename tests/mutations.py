@@ -17,21 +17,24 @@ from bad_files import FOLDER as BAD
 from bad_files import raw_chunk
 from golden_files import FOLDER as GOLDEN
 
-TYPES = (b"SITE", b"SITZ", b"GRPE", b"GRPZ", b"LAYR", b"SEQH", b"FKEY", b"FDLT")
+TYPES = (b"SITE", b"SITZ", b"GRPE", b"GRPZ", b"GRPM", b"LAYR", b"MODL")
+TYPES += (b"SEQH", b"FKEY", b"FDLT", b"CMPH", b"TMPL", b"PKEY", b"PDLT")
 TYPES += (b"reCH", b"iCCP", b"eXIF", b"xMLP", b"teXt", b"NEWS")
 FIELDS = [(8, "B"), (9, "B"), (10, "B"), (11, "B"), (12, "<I"), (16, "<I"), (20, "<I")]
 FIELDS += [(at, "<H") for at in range(24, 36, 2)]
+COMPOSITION_FIELDS = [(0, "<H"), (2, "B"), (3, "B"), (24, "<I")]
+COMPOSITION_FIELDS += [(at, "<H") for at in range(4, 24, 2)]
 GROUP_FIELDS = [(0, "<I"), (4, "<I"), (8, "<I"), (12, "<H"), (14, "<H"), (16, "<H")]
 MOST = 1 << 16  # bytes of a mutated file
 
 
 def corpus() -> list[bytes]:
     """The files of tests/golden; the bad ones too, each a fourth as often."""
-    folders = (GOLDEN, GOLDEN / "sequences", BAD)
-    good, frames, bad = (
+    folders = (GOLDEN, GOLDEN / "sequences", GOLDEN / "compositions", BAD)
+    good, frames, composed, bad = (
         [path.read_bytes() for path in sorted(folder.glob("*.sad"))] for folder in folders
     )
-    return 4 * good + 8 * frames + bad
+    return 4 * good + 8 * (frames + composed) + bad
 
 
 @dataclass(frozen=True)
@@ -195,6 +198,15 @@ def layer_field(file: File, _: File, draw: Random) -> File:
     return replace(file, chunks=tuple((name, change(name, data)) for name, data in file.chunks))
 
 
+def composition_field(file: File, _: File, draw: Random) -> File:
+    """A field of a composition."""
+    chunks = tuple(
+        (name, with_field(data, draw, COMPOSITION_FIELDS) if name == b"CMPH" else data)
+        for name, data in file.chunks
+    )
+    return replace(file, chunks=chunks)
+
+
 def frame(file: File, _: File, draw: Random) -> File:
     """What a zstd frame holds."""
 
@@ -255,6 +267,7 @@ AWARE: tuple[Callable[[File, File, Random], File], ...] = (
     chunk_data,
     group_field,
     layer_field,
+    composition_field,
     frame,
     chunk_type,
     chunk_order,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import format_composition
 import format_decoder
 import format_sequence
 import numpy as np
 import pytest
-from golden_files import FOLDER, MAKERS, SEQUENCES, stacked
+from golden_files import COMPOSITIONS, FOLDER, MAKERS, SEQUENCES, drawn_composition, stacked
 
 import sadcodec
 from sadcodec import _core, bitstream
@@ -17,6 +18,7 @@ from sadcodec.refine import draw
 
 NAMES = sorted(MAKERS)
 SEQUENCE_NAMES = sorted(SEQUENCES)
+COMPOSITION_NAMES = sorted(COMPOSITIONS)
 
 
 def expected(name: str) -> np.ndarray:
@@ -36,8 +38,9 @@ def test_no_file_is_missing_and_none_is_unknown():
     assert sorted(path.stem for path in FOLDER.glob("*.sad")) == NAMES
     assert sorted(path.stem for path in FOLDER.glob("*.pam")) == NAMES
     for suffix in ("sad", "pam"):
-        found = (FOLDER / "sequences").glob(f"*.{suffix}")
-        assert sorted(path.stem for path in found) == SEQUENCE_NAMES
+        for folder, names in (("sequences", SEQUENCE_NAMES), ("compositions", COMPOSITION_NAMES)):
+            found = (FOLDER / folder).glob(f"*.{suffix}")
+            assert sorted(path.stem for path in found) == names
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -92,3 +95,19 @@ def test_a_decoder_written_from_the_document_draws_sequences(name):
         for fields, rows in format_sequence.decode(coded(f"sequences/{name}"))
     ]
     assert worst(np.concatenate(frames), f"sequences/{name}") <= 1
+
+
+@pytest.mark.parametrize("name", COMPOSITION_NAMES)
+def test_compositions_are_drawn_as_they_were(name):
+    data, path = coded(f"compositions/{name}"), f"compositions/{name}"
+    assert worst(drawn_composition(data), path) == 0
+    assert worst(drawn_composition(data, "cpu"), path) <= 1
+
+
+@pytest.mark.parametrize("name", COMPOSITION_NAMES)
+def test_a_decoder_written_from_the_document_draws_compositions(name):
+    frames = [
+        format_composition.draw(fields, rows)
+        for fields, rows in format_composition.decode(coded(f"compositions/{name}"))
+    ]
+    assert worst(np.concatenate(frames), f"compositions/{name}") <= 1

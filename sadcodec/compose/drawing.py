@@ -123,6 +123,7 @@ def draw(
     Returns
     -------
     uint8 [H, W, 3], or [H, W, 4] with straight alpha where there is no background
+        Colours are 0 where alpha is 0.
 
     Raises
     ------
@@ -140,5 +141,8 @@ def draw(
         )
         if composition.background is None:
             values[..., :3] /= np.maximum(values[..., 3:], 1e-6)
-        picture[top : top + rows] = code_values(values, 8)
+        band = code_values(values, 8)
+        if composition.background is None:
+            band[band[..., 3] == 0] = 0
+        picture[top : top + rows] = band
     return picture
