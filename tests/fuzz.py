@@ -26,7 +26,7 @@ from typing import Any
 from mutations import corpus, mutated, sound
 
 import sadcodec
-from sadcodec.bitstream import Limits, is_sequence
+from sadcodec.bitstream import Limits, is_composition, is_sequence, open_composition
 from sadcodec.errors import SadError
 
 SECONDS = 5  # of processor time for one file; SIGPROF ends the process
@@ -42,10 +42,19 @@ def file_of(files: list[bytes], seed: int, index: int) -> tuple[bytes, str]:
     return mutated(files, Random(f"{seed}/{index}"))
 
 
+def many_frames(data: bytes) -> bool:
+    """Whether a file holds a sequence, or a composition of several frames."""
+    limits = Limits(max_pixels=MAX_PIXELS)
+    if not is_composition(data, limits):
+        return is_sequence(data, limits)
+    composition = open_composition(data, limits)
+    return composition is not None and len(composition) > 1
+
+
 def drawn(data: bytes, threads: int, *, repair: bool) -> bool:
     """Decode a picture, or the first frames of a sequence; whether that was all of the file."""
     options: dict[str, Any] = {"backend": "cpu", "threads": threads, "max_pixels": MAX_PIXELS}
-    if is_sequence(data, Limits(max_pixels=MAX_PIXELS)):
+    if many_frames(data):
         frames = list(islice(sadcodec.decode_frames(data, **options), FRAMES))
         assert max(frame.size for frame in frames) <= 4 * MAX_PIXELS
         return len(frames) < FRAMES

@@ -18,11 +18,10 @@ from sadcodec.quantize import code_values
 
 __all__ = ["chosen_frame", "default_work", "draw", "draw_frames", "framed"]
 
-MAX_COVER = 1 << 20  # what can be told of a limit of work
-
 _BAND = 1 << 22  # pixels
-# Primitives at pixels, by default: of a file, for every byte of it, and at a pixel.
-_WORK_OF_FILE, _WORK_OF_BYTE, _LEAST_WORK = 1 << 32, 1 << 18, 24
+
+# Evaluations of primitives at pixels, by default: of a file, for every byte of it, and at a pixel.
+_WORK_OF_FILE, _WORK_OF_BYTE, _LEAST_WORK, _MOST_WORK = 1 << 30, 1 << 17, 24, 4096
 
 
 def framed(
@@ -96,11 +95,11 @@ def chosen_frame(file: CompositionFile, number: int | None) -> int:
 def default_work(file_bytes: int, pixels: int) -> int:
     """Return how often primitives may cover the picture, for a file and a number of pixels drawn.
 
-    Evaluations are as many as for diagrams (`sadcodec.decoding.default_work`): 2^32 and 2^18 for
-    each byte of the file, but at least 24 a pixel.
+    4096 times (a thousand fitted primitives do so 40 times); fewer in large pictures, such that
+    evaluations are at most 2^30 and 2^17 for each byte of the file, or 24 a pixel.
     """
     most = (_WORK_OF_FILE + _WORK_OF_BYTE * file_bytes) // pixels
-    return min(max(most, _LEAST_WORK), MAX_COVER)
+    return min(max(most, _LEAST_WORK), _MOST_WORK)
 
 
 def draw(
