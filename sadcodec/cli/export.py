@@ -72,9 +72,7 @@ def export(
     from sadcodec.decoding import limits_for
 
     if bitstream.is_composition(data, limits_for(max_pixels)):
-        record, text = _layers(
-            source, data, output, kind, frame, max_pixels, threads, force=force
-        )
+        record, text = _layers(source, data, output, kind, frame, max_pixels, threads, force=force)
     elif kind is not None or frame is not None:
         raise common.Failure(common.shown(source), "holds no composition, which has layers")
     else:
