@@ -19,11 +19,13 @@ struct NearestList {
   uint64_t key[K];
 
   NearestList() { std::fill(key, key + K, UINT64_MAX); }
-  void insert(uint64_t k) {
-    if (k >= key[K - 1]) return;
+  // Whether it is one of them.
+  bool insert(uint64_t k) {
+    if (k >= key[K - 1]) return false;
     int slot = K - 1;
     for (; slot > 0 && key[slot - 1] > k; --slot) key[slot] = key[slot - 1];
     key[slot] = k;
+    return true;
   }
   int count() const { return static_cast<int>(std::lower_bound(key, key + K, UINT64_MAX) - key); }
   int32_t index(int i) const { return static_cast<int32_t>(key[i] & ((1u << kIndexBits) - 1)); }
@@ -174,15 +176,16 @@ class NeighbourSearch {
     const int64_t dy = b.y0[i % kFan] - y_;
     const uint64_t key =
         (static_cast<uint64_t>(dx * dx + dy * dy) << kIndexBits) | static_cast<uint32_t>(i);
-    if (i < site_) found_.coded.insert(key);
-    found_.any.insert(key);
+    if (i < site_) changed_ |= found_.coded.insert(key);
+    changed_ |= found_.any.insert(key);
   }
 
   void scan(int32_t leaf) {
     uint32_t mask = near(0, leaf);
     if (mask == 0) return;
+    changed_ = false;
     for (; mask != 0; mask &= mask - 1) offer(leaf * kFan + __builtin_ctz(mask));
-    update_reach();
+    if (changed_) update_reach();
   }
 
   // Searches the children of a block except one; the depth is at most log8(2^24) = 8.
@@ -203,6 +206,7 @@ class NeighbourSearch {
   int32_t x_ = 0, y_ = 0;
   int32_t any_reach_ = kFar, coded_reach_ = kFar;
   int32_t any_last_ = INT32_MAX, coded_last_ = INT32_MAX;
+  bool changed_ = false;  // a list, since it was last set
 };
 
 }  // namespace sad::coder

@@ -34,9 +34,16 @@ class Chunk(NamedTuple):
     """One chunk as it lies in the file."""
 
     type: bytes  # four ASCII letters
-    data: bytes
+    length: int  # of its data
     offset: int  # of its length field, from the start of the file
     crc: int
+    source: bytes  # what it was read from
+    begin: int  # of its data, there
+
+    @property
+    def data(self) -> bytes:
+        """Its data, a copy."""
+        return self.source[self.begin : self.begin + self.length]
 
     @property
     def label(self) -> str:
@@ -46,12 +53,16 @@ class Chunk(NamedTuple):
     @property
     def end(self) -> int:
         """Offset of the first byte after it."""
-        return self.offset + CHUNK_OVERHEAD + len(self.data)
+        return self.offset + CHUNK_OVERHEAD + self.length
 
     @property
     def critical(self) -> bool:
         """Whether a reader that does not know the type must refuse the file."""
         return not self.type[0] & 0x20
+
+
+def _is_type(name: bytes) -> bool:
+    return len(name) == 4 and name.isalpha() and not name[2] & 0x20
 
 
 def chunk_type(name: bytes) -> bytes:
@@ -62,7 +73,7 @@ def chunk_type(name: bytes) -> bytes:
     OptionError
         If `name` is none.
     """
-    if len(name) != 4 or not (name.isascii() and name.isalpha()) or name[2] & 0x20:
+    if not _is_type(name):
         raise OptionError(f"bad chunk type {name!r}")
     return name
 
@@ -102,15 +113,13 @@ def chunk_at(data: bytes, offset: int, start: int = 0) -> Chunk:
     if end + 4 > len(data):
         where = chunk_label(name, start + offset)
         raise BitstreamError(f"{where}: the file ends inside it, or its length is damaged")
-    crc = zlib.crc32(memoryview(data)[offset:end])
+    crc = zlib.crc32(data[offset:end])
     if crc != _CRC.unpack_from(data, end)[0]:
         where = chunk_label(name, start + offset)
         raise BitstreamError(f"{where}: does not match its checksum")
-    try:
-        chunk_type(name)
-    except OptionError as error:
-        raise BitstreamError(f"{chunk_label(name, start + offset)}: {error}") from None
-    return Chunk(name, data[offset + 8 : end], start + offset, crc)
+    if not _is_type(name):
+        raise BitstreamError(f"{chunk_label(name, start + offset)}: bad chunk type {name!r}")
+    return Chunk(name, length, start + offset, crc, data, offset + 8)
 
 
 def iterate_chunks(data: bytes, offset: int) -> Iterator[Chunk]:
@@ -124,4 +133,4 @@ def iterate_chunks(data: bytes, offset: int) -> Iterator[Chunk]:
     while offset < len(data):
         chunk = chunk_at(data, offset)
         yield chunk
-        offset = chunk.end
+        offset += CHUNK_OVERHEAD + chunk.length

@@ -92,9 +92,9 @@ def group_fields(
     BitstreamError
         If the chunk cannot stand in this file after `before`.
     """
-    if len(chunk.data) < FIELD_BYTES:
+    if chunk.length < FIELD_BYTES:
         raise BitstreamError(f"{chunk.label}: too short for a group")
-    crc, first, sites, low, high, spacing = _FIELDS.unpack_from(chunk.data)
+    crc, first, sites, low, high, spacing = _FIELDS.unpack_from(chunk.source, chunk.begin)
     fields = GroupFields(first, sites, low, high, spacing)
     if crc != header_crc:
         raise BitstreamError(f"{chunk.label}: belongs to another header")
@@ -141,7 +141,10 @@ def listed_groups(
     """
     if chunks[0].type not in GROUPED:
         return [GroupFields(0, header.site_count, 0, 0, 0)]
-    listed: list[GroupFields] = []
+    listed = _in_order(header, header_crc, chunks, layers)
+    if listed and listed[-1].end == sites:
+        return listed
+    listed = []
     for chunk in chunks:
         fields = group_fields(header, header_crc, chunk, listed[-1] if listed else None, layers)
         if fields.first != (listed[-1].end if listed else 0):
@@ -150,6 +153,23 @@ def listed_groups(
     if listed[-1].end != sites:
         raise BitstreamError(f"{chunks[-1].label}: file ends before the other groups of sites")
     return listed
+
+
+def _in_order(
+    header: Header, header_crc: int, chunks: Sequence[Chunk], layers: Layers
+) -> list[GroupFields]:
+    """Fields of many groups of a single layer at once; none if there is anything to tell."""
+    if len(layers) > 1 or min(chunk.length for chunk in chunks) < FIELD_BYTES:
+        return []
+    heads = [_FIELDS.unpack_from(chunk.source, chunk.begin) for chunk in chunks]
+    rows = np.array(heads, np.int64).T
+    crc, first, sites, low, high, _ = rows
+    ends = np.cumsum(sites)
+    right = (crc == header_crc) & (sites >= 1) & (sites < header.site_count)
+    right &= (first == ends - sites) & (ends <= header.site_count) & (low <= high)
+    if not right.all() or (low[1:] < high[:-1]).any():
+        return []
+    return [GroupFields(*row) for row in rows[1:].T.tolist()]
 
 
 def decode_chunks(

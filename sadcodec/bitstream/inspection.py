@@ -110,7 +110,7 @@ def inspect(data: bytes, limits: Limits | None = None) -> FileInfo:
         file_bytes=len(data),
         groups=len(sites),
         chunks=tuple(
-            ChunkInfo(c.type.decode("ascii"), c.offset, len(c.data), c.critical, c.crc)
+            ChunkInfo(c.type.decode("ascii"), c.offset, c.length, c.critical, c.crc)
             for c in sorted((*others, *parts.critical, *sites), key=lambda c: c.offset)
         ),
         columns=tuple(columns),

@@ -59,14 +59,18 @@ def parse(data: bytes, limits: Limits, most: int | None = None) -> Parts:
     sites: list[Chunk] = []
     layers = Layers((header.site_count,))
     most_chunks = MAX_CHUNKS
+    follows = b""  # type of what may stand after the first chunk of sites
     for chunk in iterate_chunks(data, offset):
-        if sites and (chunk.type != sites[0].type or chunk.type in _SINGLE):
+        if chunk.type == follows:
+            sites.append(chunk)
+        elif sites:
             raise BitstreamError(f"{chunk.label}: data after the sites")
-        if chunk.type in SITE_TYPES:
+        elif chunk.type in SITE_TYPES:
             check_models(header, chunk)
             if critical and chunk.type not in GROUPED:
                 raise BitstreamError(f"{chunk.label}: layers are made of groups")
             sites.append(chunk)
+            follows = chunk.type if chunk.type in GROUPED else b""
         elif chunk.critical:
             if any(chunk.type == other.type for other in critical):
                 raise BitstreamError(f"{chunk.label}: a second critical chunk")
@@ -81,7 +85,7 @@ def parse(data: bytes, limits: Limits, most: int | None = None) -> Parts:
             critical.append(chunk)
         else:
             others.append(chunk)
-        if len(others) + len(critical) + len(sites) > most_chunks:
+        if len(sites) + len(others) + len(critical) > most_chunks:
             raise LimitError(f"{chunk.label}: more than {most_chunks} chunks")
         if sites and most is not None and _reaches(chunk, layers, most):
             break
@@ -99,7 +103,7 @@ def _reaches(chunk: Chunk, layers: Layers, most: int) -> bool:
     if not 1 <= most <= len(layers):
         has = f"{len(layers)} layers" if len(layers) > 1 else "no layers"
         raise OptionError(f"the first {most} layers are asked for, and the file has {has}")
-    whole = chunk.type in _SINGLE or len(chunk.data) < FIELD_BYTES
+    whole = chunk.type in _SINGLE or chunk.length < FIELD_BYTES
     return not whole and end_of(chunk) >= layers[most - 1].end
 
 

@@ -48,7 +48,7 @@ def unpack_reach(
     ):
         return None
     unit = _unit(width, height)
-    boxes = []
-    for x0, y0, x1, y1 in _BOX.iter_unpack(content[_HEAD.size :]):
-        boxes.append((x0 * unit, y0 * unit, x1 * unit, y1 * unit))
-    return boxes
+    return [
+        (x0 * unit, y0 * unit, x1 * unit, y1 * unit)
+        for x0, y0, x1, y1 in _BOX.iter_unpack(content[_HEAD.size :])
+    ]
