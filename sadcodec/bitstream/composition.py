@@ -200,7 +200,7 @@ class CompositionFile:
 
     def __init__(self, data: bytes, header: Header, chunk: Chunk, limits: Limits) -> None:
         self.header, self._limits = header, limits
-        if len(chunk.data) < _FIELDS.size:
+        if chunk.length < _FIELDS.size:
             raise BitstreamError(f"{chunk.label}: too short for a composition")
         count, flags, reserved, *values = _FIELDS.unpack_from(chunk.data)
         if flags & ~_HAS_BACKGROUND or reserved:

@@ -130,9 +130,9 @@ class FrameIndex:
             If it is damaged or another one than the index says.
         """
         chunk = chunk_at(self._data, self.offsets[number])
-        if chunk.type != self._types[self.keys[number]] or len(chunk.data) != self.lengths[number]:
+        if chunk.type != self._types[self.keys[number]] or chunk.length != self.lengths[number]:
             raise BitstreamError(f"{chunk.label}: the index has another chunk here")
-        if len(chunk.data) < _NUMBER.size:
+        if chunk.length < _NUMBER.size:
             raise BitstreamError(f"{chunk.label}: too short for a frame")
         (stated,) = _NUMBER.unpack_from(chunk.data)
         if stated != number:

@@ -58,7 +58,6 @@ def parse(data: bytes, limits: Limits, most: int | None = None) -> Parts:
     critical: list[Chunk] = []
     sites: list[Chunk] = []
     layers = Layers((header.site_count,))
-    most_chunks = MAX_CHUNKS
     follows = b""  # type of what may stand after the first chunk of sites
     for chunk in iterate_chunks(data, offset):
         if chunk.type == follows:
@@ -74,19 +73,13 @@ def parse(data: bytes, limits: Limits, most: int | None = None) -> Parts:
         elif chunk.critical:
             if any(chunk.type == other.type for other in critical):
                 raise BitstreamError(f"{chunk.label}: a second critical chunk")
-            if chunk.type == LAYERS:
-                layers = unpack_layers(header, header_crc(data), chunk)
-            elif chunk.type == MODELS:
-                header = replace(header, models=unpack_models(header, header_crc(data), chunk))
-                most_chunks = MAX_MODELLED
-            else:
-                what = _NO_SITES.get(chunk.type, "unknown critical chunk")
-                raise BitstreamError(f"{chunk.label}: {what}")
+            header, layers = _with_critical(header, layers, header_crc(data), chunk)
             critical.append(chunk)
         else:
             others.append(chunk)
-        if len(sites) + len(others) + len(critical) > most_chunks:
-            raise LimitError(f"{chunk.label}: more than {most_chunks} chunks")
+        count = len(sites) + len(others) + len(critical)
+        if count > MAX_CHUNKS:
+            _check_count(header, chunk, count)
         if sites and most is not None and _reaches(chunk, layers, most):
             break
     if not sites:
@@ -96,6 +89,22 @@ def parse(data: bytes, limits: Limits, most: int | None = None) -> Parts:
     return Parts(
         with_groups(header, sites, listed, layers), others, critical, sites, listed, layers
     )
+
+
+def _with_critical(header: Header, layers: Layers, crc: int, chunk: Chunk) -> tuple[Header, Layers]:
+    """The header and the layers with what a critical chunk before the sites says."""
+    if chunk.type == LAYERS:
+        return header, unpack_layers(header, crc, chunk)
+    if chunk.type == MODELS:
+        return replace(header, models=unpack_models(header, crc, chunk)), layers
+    what = _NO_SITES.get(chunk.type, "unknown critical chunk")
+    raise BitstreamError(f"{chunk.label}: {what}")
+
+
+def _check_count(header: Header, chunk: Chunk, count: int) -> None:
+    most = MAX_MODELLED if header.models else MAX_CHUNKS
+    if count > most:
+        raise LimitError(f"{chunk.label}: more than {most} chunks")
 
 
 def _reaches(chunk: Chunk, layers: Layers, most: int) -> bool:
