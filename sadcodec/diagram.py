@@ -447,6 +447,7 @@ def open_diagram(
     threads: int | None = None,
     max_pixels: int | None = None,
     max_work: int | None = None,
+    region: tuple[int, int, int, int] | None = None,
 ) -> Diagram:
     """Read the sites of a ``.sad`` file; nothing is drawn yet.
 
@@ -460,6 +461,9 @@ def open_diagram(
         Largest width x height to draw; 2^28 by default. The picture may be larger.
     max_work : int, optional
         As for `sadcodec.decode`.
+    region : (x, y, width, height), px, optional
+        Read the sites that matter there, where the file says which: nothing but this part of the
+        picture can be drawn of them.
 
     Raises
     ------
@@ -468,7 +472,11 @@ def open_diagram(
     """
     check_work(max_work)
     engine = get_backend("cpu" if backend == "auto" else backend, threads)
-    header, symbols = bitstream.read(as_bytes(data), ANY_SIZE, threads or default_threads())
+    content, box = as_bytes(data), None
+    if region is not None:
+        header = bitstream.read_header(content, ANY_SIZE)
+        box = frame_of(header.width, header.height, region).box
+    header, symbols = bitstream.read(content, ANY_SIZE, threads or default_threads(), box)
     return Diagram(
         dequantize(symbols, header.width, header.height, header.quantizer),
         header.width,

@@ -16,7 +16,8 @@ from sadcodec.backends.cpu import CpuBackend
 from sadcodec.backends.reference import logits, top_k
 from sadcodec.bitstream import REACH, Header, QuantizerParameters, reach_bytes
 from sadcodec.bitstream.reach import pack_reach, unpack_reach
-from sadcodec.errors import BitstreamError
+from sadcodec.diagram import Diagram, open_diagram
+from sadcodec.errors import BitstreamError, OptionError
 from sadcodec.quantize import quantize
 from sadcodec.reach import with_reach
 
@@ -58,6 +59,17 @@ def test_regions_read_few_groups_and_give_the_same_pixels(plain):
             sadcodec.decode(data, threads=1, **options),
             sadcodec.decode(plain, threads=1, **options),
         )
+
+
+def test_views_of_a_region_read_few_groups_too(plain):
+    data, region = with_reach(plain), REGIONS[1]
+    whole, part = open_diagram(plain, threads=1), open_diagram(data, threads=1, region=region)
+    assert len(part.sites) < len(whole.sites)
+    for draw in (Diagram.picture, Diagram.cells):
+        np.testing.assert_array_equal(draw(part, region=region), draw(whole, region=region))
+    np.testing.assert_array_equal(part.tau(region=region)[0], whole.tau(region=region)[0])
+    with pytest.raises(OptionError, match="is not inside"):
+        open_diagram(data, region=(599, 0, 2, 2))
 
 
 def test_reaches_hold_every_point_that_takes_a_site():

@@ -151,7 +151,9 @@ class View:
         from sadcodec.bitstream import Repair
         from sadcodec.diagram import open_diagram
 
-        diagram = open_diagram(data, **self._options)
+        # Marks are of all sites, wherever they matter.
+        region = None if self.name == "sites" else self._framing["region"]
+        diagram = open_diagram(data, **self._options, region=region)
         report = Repair(len(diagram.sites), (), ())
         if self.name == "cells":
             return diagram.cells(**self._framing), report
