@@ -28,7 +28,7 @@ __all__ = [
 MAX_GROUPS = 256  # that a writer makes without layers; a file may have as many as chunks
 MAX_GROUPED = 1000  # with layers, which leaves chunks for the rest
 AUTOMATIC_GROUPS = 0
-# Automatic groups cost some 2 % of the bytes; a region is read from few of them. A file can have
+# Automatic groups cost 2 to 3 % of the bytes; a region is read from few of them. A file can have
 # some 2 N / (their most sites) + 1.
 _MOST_OF_GROUP, _SITES_FOR_GROUPS, _MOST_AUTOMATIC = 1536, 1 << 17, 4000
 
