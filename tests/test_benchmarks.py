@@ -84,6 +84,18 @@ def test_a_missing_image(folder: Path) -> None:
     assert "none.png" in done.stderr
 
 
+def test_compositions(
+    folder: Path, module: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = "--side 32 --count 8 --iterations 2 --seeds 1 --threads 1 --images coffee"
+    frames = [str(folder / "photo.png")] * 2
+    module("compose").main([*options.split(), *frames])
+    printed = capsys.readouterr().out
+    assert printed.count("\n\n|") == 4
+    assert "| coffee | " in printed
+    assert printed.count("| noisy canvas | ") == printed.count("| 2 frames | ") == 1
+
+
 # ---- GPU ----------------------------------------------------------------------------------------
 
 

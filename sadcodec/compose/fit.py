@@ -188,6 +188,7 @@ class _Session:
         self._backend, self._threads = backend, threads or default_threads()
         self._rows = np.ones(len(made), bool) if frozen is None else ~frozen
         self._active = None if frozen is None else self._rows.astype(np.uint8)
+        self._made_sharp: Bitmaps | None = None
         self._adam = Adam(made.params.shape)
         self._image = np.empty((4, made.height, made.width), np.float32)
 
@@ -215,7 +216,15 @@ class _Session:
             if progress is not None:
                 psnr = self.history[-1][2]
                 progress((i + 1) / iterations, f"{i + 1}/{iterations} iterations, {psnr:.2f} dB")
-        self._note(iterations, self._loss_of(self._draw(self._core(0.0)))[0])
+        self._note(iterations, self._loss_of(self._draw(self._sharp()))[0])
+
+    def _sharp(self) -> Bitmaps:
+        """Return what the result is drawn with."""
+        if self._made_sharp is None:
+            self._made_sharp = self._core(0.0)
+            self._made_sharp.set_active(None)
+        self._made_sharp.set_params(self.params, self._made.opacity, self._made.blend)
+        return self._made_sharp
 
     def _core(self, blur: float) -> Bitmaps:
         made = self._made
@@ -274,10 +283,8 @@ class _Session:
 
     def _note(self, iteration: int, loss: float) -> None:
         """Add to the history."""
-        core = self._core(0.0)
-        core.set_active(None)
         image = np.empty_like(self._image)
-        core.draw(image)
+        self._sharp().draw(image)
         self.history.append((iteration, loss, self._canvas.psnr(image)))
 
     def _place_anew(self) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sadcodec.compose.composition import TEMPLATE_SIDE
 
-__all__ = ["LEVELS", "levels", "margin_of", "pyramid"]
+__all__ = ["LEVELS", "halvings", "levels", "margin_of", "pyramid"]
 
 LEVELS = TEMPLATE_SIDE.bit_length()  # sides 128, 64, ... 1
 
@@ -58,7 +58,12 @@ def pyramid(templates: NDArray[np.uint8], blur: float = 0.0) -> list[NDArray[np.
     straight = templates.astype(np.uint32)
     alpha = straight[..., 3:]
     color = (2 * straight[..., :3] * alpha + 255) // 510
-    level = np.concatenate([color, alpha], axis=-1)
+    return halvings(np.concatenate([color, alpha], axis=-1), blur)
+
+
+def halvings(level: NDArray[np.integer], blur: float) -> list[NDArray[np.uint8]]:
+    """Return the levels of `pyramid` from the first, [P, 128, 128, C] premultiplied, 0..255."""
+    level = level.astype(np.uint32)
     out = []
     for _ in range(LEVELS):
         out.append(_blurred(level, blur))
@@ -68,7 +73,7 @@ def pyramid(templates: NDArray[np.uint8], blur: float = 0.0) -> list[NDArray[np.
     return out
 
 
-def _blurred(level: NDArray[np.uint32], blur: float) -> NDArray[np.uint8]:
+def _blurred(level: NDArray[np.integer], blur: float) -> NDArray[np.uint8]:
     margin = margin_of(blur)
     if margin == 0:
         return level.astype(np.uint8)

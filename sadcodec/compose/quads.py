@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sadcodec.compose.pyramid import pyramid
+from sadcodec.compose.pyramid import halvings, pyramid
 
 __all__ = ["Quads", "quads"]
 
@@ -42,9 +42,10 @@ def quads(templates: NDArray[np.uint8], blended: bool, blur: float = 0.0) -> Qua
     blur : float
         As of `pyramid`.
     """
-    channels = (3, 0, 1, 2) if blended else (3,)
+    channels = [3, 0, 1, 2] if blended else [0]
+    pictures = pyramid(templates, blur) if blended else halvings(templates[..., 3:], blur)
     made, table, first = [], [], 0
-    for level in pyramid(templates, blur):
+    for level in pictures:
         # Two texels of 0 on every side: quad (i, j) has texels i - 2 and i - 1, j - 2 and j - 1.
         planes = np.pad(level[..., channels], ((0, 0), (2, 2), (2, 2), (0, 0))).astype(np.uint32)
         planes = planes.transpose(0, 3, 1, 2)
