@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import IO, Any, TypedDict, Unpack
 
@@ -14,18 +13,16 @@ from sadcodec import bitstream, views
 from sadcodec.backends import at_points, get_backend, sample
 from sadcodec.backends.base import DEFAULT_K, MAX_K, MAX_WORK, Backend
 from sadcodec.decoding import ANY_SIZE, MAX_PIXELS, as_bytes, check_work
+from sadcodec.editing import Index, edited, without
 from sadcodec.errors import InputError, LimitError, OptionError
 from sadcodec.files import check_output, read_input, write_output
 from sadcodec.frame import MAX_SIDE, Frame, frame_of
 from sadcodec.processors import default_threads
 from sadcodec.quantize import dequantize
 from sadcodec.site_view import marks
-from sadcodec.sites import COLOR, LOG_TAU, RADIUS, P, Q, Sites, X, Y
+from sadcodec.sites import Sites
 
 __all__ = ["Diagram", "Framing", "open_diagram"]
-
-
-Index = int | slice | Sequence[int] | NDArray[Any]
 
 
 class Framing(TypedDict, total=False):
@@ -310,33 +307,9 @@ class Diagram:
         SiteError
             If a value is not finite.
         """
-        params = self.sites.params.copy()
-        rows = self._chosen(index)
-        values: list[tuple[str, Any, Any]] = [
-            ("position", slice(X, Y + 1), position),
-            ("log_tau", LOG_TAU, log_tau),
-            ("radius", RADIUS, radius),
-            ("anisotropy", slice(P, Q + 1), anisotropy),
-            ("color", slice(COLOR, None), color),
-        ]
-        for name, columns, value in values:
-            if value is not None:
-                self._assign(params, rows, columns, value, name)
-        if shift is not None:
-            moved = params[rows, X : Y + 1] + np.asarray(shift, np.float32)
-            self._assign(params, rows, slice(X, Y + 1), moved, "shift")
-        return replace(self, sites=Sites(params))
-
-    @staticmethod
-    def _assign(
-        params: NDArray[np.float32], rows: Any, columns: Any, value: Any, name: str
-    ) -> None:
-        try:
-            params[rows, columns] = np.asarray(value, np.float32)
-        except ValueError:
-            raise OptionError(
-                f"{name} of shape {list(np.shape(value))} does not fit {len(rows)} sites"
-            ) from None
+        changes = {"position": position, "color": color, "log_tau": log_tau}
+        changes |= {"radius": radius, "anisotropy": anisotropy, "shift": shift}
+        return replace(self, sites=edited(self.sites, index, changes))
 
     def without(self, index: Index) -> Diagram:
         """Return a diagram without some sites; `index` as of `edited`.
@@ -346,16 +319,7 @@ class Diagram:
         OptionError
             If there is no such site, or none would be left.
         """
-        left = np.delete(self.sites.params, self._chosen(index), axis=0)
-        if len(left) == 0:
-            raise OptionError("a diagram needs at least one site")
-        return replace(self, sites=Sites(left))
-
-    def _chosen(self, index: Index) -> NDArray[np.int64]:
-        try:
-            return np.atleast_1d(np.arange(len(self.sites))[index])
-        except (IndexError, TypeError) as error:
-            raise OptionError(f"{error} (of {len(self.sites)} sites)") from None
+        return replace(self, sites=without(self.sites, index))
 
     def frame(self, **framing: Unpack[Framing]) -> Frame:
         """Return the part and size of the picture that these arguments ask for, checked."""

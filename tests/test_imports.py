@@ -30,6 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "pool": {"processors", "backends"},
     "views": {"errors", "sites", "backends"},
     "site_view": {"sites"},
+    "editing": {"errors", "sites"},
     "quantize": {"errors", "sites", "bitstream"},
     "reach": {"bitstream", "backends", "quantize"},
     "fit": {"errors", "sites", "backends"},
@@ -80,7 +81,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "diagram": {
         *("sites", "bitstream", "backends", "quantize", "processors", "views", "site_view"),
-        *("frame", "decoding", "errors", "files", "codec", "site_coding"),
+        *("frame", "decoding", "errors", "files", "codec", "site_coding", "editing"),
     },
     "torch": {"errors", "sites", "backends", "fit", "diagram"},
     "pillow": {"errors", "bitstream", "decoding", "codec"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 from contextlib import nullcontext
 from pathlib import Path
@@ -19,6 +20,7 @@ from sadcodec.errors import OptionError, SadError
 from sadcodec.sites import Sites
 from sadcodec.torch import SoftAnisotropicDiagram, cuda, functions, render, sample
 
+ROOT = Path(__file__).resolve().parent.parent
 SIZE = (11, 8)
 STATM = Path("/proc/self/statm")
 
@@ -195,6 +197,16 @@ def test_cuda_tensors_go_through_the_kernels_on_the_caller_s_stream(monkeypatch)
     (wanted,) = torch.autograd.grad(expected, sites, g)
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
     assert used == [(1234, 0)] * 2
+
+
+def test_the_examples_of_the_document_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "GRADIENTS.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(compile(block, "GRADIENTS.md", "exec"), {})  # noqa: S102
+    assert {path.name for path in tmp_path.iterdir()} == {"moved.sad", "fitted.sad"}
 
 
 def test_no_memory_is_kept_over_10000_steps():
