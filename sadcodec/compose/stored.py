@@ -186,7 +186,7 @@ def template_file(template: NDArray[np.uint8], *, color: bool) -> bytes:
         buffer = io.BytesIO()
         options: dict[str, Any] = {"optimize": True}
         if kind == "webp":
-            options = {"lossless": True, "quality": 100, "method": 6, "exact": True}
+            options = {"lossless": True, "quality": 100, "method": 4, "exact": True}
         picture.save(buffer, kind, **options)
         files.append(buffer.getvalue())
     # WebP drops an alpha that is 255 everywhere.
