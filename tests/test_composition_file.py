@@ -102,7 +102,9 @@ def test_templates_are_kept_by_the_smallest_file():
     opaque = np.full_like(disc, 255)
     opaque[..., 1] = 7
     assert np.array_equal(stored.template_pixels(stored.template_file(opaque, color=True)), opaque)
-    assert len(stored.template_file(disc, color=False)) < len(stored.template_file(disc, color=True))
+    assert len(stored.template_file(disc, color=False)) < len(
+        stored.template_file(disc, color=True)
+    )
 
 
 def test_parts_and_sizes():

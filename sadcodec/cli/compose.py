@@ -95,7 +95,7 @@ class _Constraint(click.ParamType[tuple[str, float]]):
         "Primitives": ("primitives", "glyphs", "font", "count", "blend", "opacity"),
         "Picture": ("background", "mask", "noisy_canvas", "frames"),
         "Search": ("iterations", "init", "loss", "constrain", "prune", "seed"),
-        "Machine": ("threads", "max_pixels"),
+        "Machine": ("threads", "backend", "max_pixels"),
         "Reports": ("as_json", "verbose", "quiet", "brief", "help"),
     },
 )
@@ -218,6 +218,13 @@ class _Constraint(click.ParamType[tuple[str, float]]):
     "--prune", is_flag=True, help="Place primitives anew that have become nearly transparent."
 )
 @common.seed_option
+@click.option(
+    "--backend",
+    type=click.Choice(("cpu", "cuda")),
+    default="cpu",
+    show_default=True,
+    help="cuda = the first GPU, for the fit; needs CuPy.",
+)
 @common.threads_option
 @common.max_pixels_option
 @common.force_option
@@ -263,6 +270,8 @@ def compose(
     arguments.check_not_image(name)
     common.check_output(name, sources, force=force)
     options["mask"] = read_mask(mask, sources, name, max_pixels)
+    if options["backend"] != "cpu":
+        common.load_backend(options["backend"], "encode", quiet)
     templates = _templates(paths, glyphs, font, max_pixels)
     images = [_image(path, max_pixels) for path in (target, *later)]
     from sadcodec.compose import encode

@@ -77,7 +77,11 @@ def psd_file(picture: NDArray[np.uint8], layers: Sequence[tuple[str, Layer]]) ->
         channels.append(planes)
     header = FileHeader(channels=4, height=height, width=width, depth=8, color_mode=ColorMode.RGB)
     merged = ImageData(Compression.RLE)
-    merged.set_data([picture[..., channel].tobytes() for channel in range(4)], header)
+    # What is transparent lies over white there, as Photoshop has it.
+    share = picture[..., 3:] / 255
+    white = np.floor(255 + share * (picture[..., :3].astype(np.float64) - 255) + 0.5)
+    shown = np.concatenate([white.astype(np.uint8), picture[..., 3:]], axis=-1)
+    merged.set_data([shown[..., channel].tobytes() for channel in range(4)], header)
     # A negative number says that the fourth channel of the merged picture is its alpha.
     info = sections.LayerInfo(-len(records), records, channels)
     file = PSD(

@@ -87,11 +87,12 @@ def glyph_templates(text: str, font: bytes | None = None) -> NDArray[np.uint8]:
     found = []
     for character in text:
         left, top, right, bottom = (round(edge) for edge in face.getbbox(character))
-        if right <= left or bottom <= top:
+        mask = Image.new("L", (right - left + 2, bottom - top + 2))
+        ImageDraw.Draw(mask).text((1 - left, 1 - top), character, fill=255, font=face)
+        ink = mask.getbbox()
+        if ink is None:
             raise InputError(f"the character {character!r} has nothing to be seen in this font")
-        mask = Image.new("L", (right - left, bottom - top))
-        ImageDraw.Draw(mask).text((-left, -top), character, fill=255, font=face)
-        alpha = np.asarray(mask)
+        alpha = np.asarray(mask.crop(ink))
         found.append(_squared(np.dstack([np.full((*alpha.shape, 3), 255, np.uint8), alpha])))
     if not found:
         raise InputError("no characters")
