@@ -27,7 +27,7 @@ from sadcodec.compose.export import exported
 from sadcodec.compose.layers import layers
 from sadcodec.errors import LimitError, OutputError
 
-PROGRAM_SECONDS = 120
+PROGRAM_SECONDS = 600  # starting for the first time, they look at all their plug-ins
 
 
 def composition(*, background: bool = True, count: int = 60) -> Composition:
