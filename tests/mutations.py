@@ -49,7 +49,7 @@ class File:
         crc = zlib.crc32(self.header)
         parts = [self.header + struct.pack("<I", crc)]
         for name, data in self.chunks:
-            seal = name in (b"GRPE", b"GRPZ", b"LAYR") and len(data) >= 4
+            seal = name in (b"GRPE", b"GRPZ", b"GRPM", b"LAYR", b"MODL") and len(data) >= 4
             parts.append(raw_chunk(name, struct.pack("<I", crc) + data[4:] if seal else data))
         return b"".join(parts)
 

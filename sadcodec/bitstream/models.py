@@ -1,6 +1,6 @@
 """The chunk that says what the adaptive models of all groups start from.
 
-Small groups that each learned from nothing would take some 5 % more bytes (docs/FORMAT.md,
+Small groups that each learn from nothing take some 2 % more bytes (docs/FORMAT.md,
 section 11). The table is the coder's (kernels/coder/model_table.h).
 """
 
