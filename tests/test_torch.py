@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import json
 import re
 import resource
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -207,6 +210,19 @@ def test_the_examples_of_the_document_run(tmp_path, monkeypatch):
     for block in blocks:
         exec(compile(block, "GRADIENTS.md", "exec"), {})  # noqa: S102
     assert {path.name for path in tmp_path.iterdir()} == {"moved.sad", "fitted.sad"}
+
+
+def test_the_benchmark_s_plain_pytorch_is_the_same_function(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    benchmark = importlib.import_module("torch_render")
+    options = ["--size", "64,48", "--sites", "50,150", "--repeats", "1", "--json"]
+    monkeypatch.setattr(sys, "argv", ["torch_render.py", *options])
+    benchmark.main()
+    for row in json.loads(capsys.readouterr().out)["rows"]:
+        assert row["tiles_same"] > 0.99
+        assert row["picture_difference"] < 1e-4
+        assert row["gradient_difference"] < 1e-3
+        assert row["times"]["ours"]["median"] > 0.0
 
 
 def test_no_memory_is_kept_over_10000_steps():
