@@ -21,6 +21,7 @@ from sadcodec.engine import describe_backend, engine_for, load_backend
 from sadcodec.errors import InputError, LimitError, OptionError, TargetError
 from sadcodec.fit.schedule import RECIPES
 from sadcodec.importance import importance_of
+from sadcodec.layering import layers_for
 from sadcodec.metrics import psnr as psnr_of
 from sadcodec.objective import METRICS
 from sadcodec.quantize import code_values
@@ -206,6 +207,7 @@ def start_job(
     backend: str = "auto",
     coder: str = "range",
     groups: int | None = None,
+    progressive: int | None = None,
     topk: str | None = None,
     mask: ArrayLike | None = None,
     roi: Sequence[Sequence[float]] = (),
@@ -265,6 +267,7 @@ def start_job(
         importance=importance,
         progress=_rising(progress),
         attached=attached,
+        layers=layers_for(progressive, groups),
     )
     return job, kind, value
 
@@ -394,7 +397,11 @@ def encode(image: Image, **options: Any) -> bytes:
         Parts of the picture that are coded alone: damage to a file then costs one of them
         (`decode` with `repair`), and a region is read from those that matter there. Each takes 70
         to 410 bytes. By default one; of the coder "range",
-        from 131,072 sites on, groups of at most 1,536 sites.
+        from 131,072 sites on, groups of at most 1,536 sites. With `progressive`: of each layer.
+    progressive : int, 2..16, optional
+        Layers, of which the first ones are a rough picture (`decode` with `layers`): each but the
+        first has 60 % of the sites up to its end. The same sites take 6 to 9 % more bytes in 2
+        layers, 9 to 14 % in 4. By default there are none. Of few sites there may be fewer.
     topk : str, optional
         How the fits find the sites of a pixel: "exact", or "propagate" for the approximate map of
         the paper, for research: its default with the recipe "paper" on the CPU. Decoding is exact

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sadcodec import bitstream
 from sadcodec.backends.base import MAX_WORK, Backend
-from sadcodec.bitstream import FileInfo, Header, Limits, Repair, Symbols
+from sadcodec.bitstream import FileInfo, FirstLayers, Header, Limits, Repair, Symbols
 from sadcodec.engine import engine_for
 from sadcodec.errors import DamageWarning, InputError, LimitError, OptionError
 from sadcodec.frame import frame_of
@@ -27,6 +27,7 @@ __all__ = [
     "decode_with_report",
     "default_work",
     "draw_new",
+    "first_layers",
     "info",
     "limits_for",
 ]
@@ -54,6 +55,7 @@ def decode(
     max_work: int | None = None,
     repair: bool = False,
     frame: int | None = None,
+    layers: int | None = None,
 ) -> Image:
     """Decode the bytes of a ``.sad`` file, or draw a part of it, or draw it at another size.
 
@@ -84,6 +86,9 @@ def decode(
         what is missing. Other files give the same picture as without. Not of sequences.
     frame : int, >= 0, optional
         Of a sequence, which has no other picture; `sadcodec.decode_frames` gives all of them.
+    layers : int, >= 1, optional
+        Of a progressive file, draw the first layers alone. What follows them is not looked at, and
+        may be missing.
 
     Returns
     -------
@@ -97,7 +102,8 @@ def decode(
     LimitError
         If it is larger, or takes more work to draw, than the limits.
     OptionError
-        If the region is not inside the picture, or another argument is out of range.
+        If the region is not inside the picture, the file has fewer layers, or another argument is
+        out of range.
     BackendError
         If the backend is not available.
 
@@ -108,6 +114,7 @@ def decode(
     """
     options: dict[str, Any] = {"backend": backend, "threads": threads}
     options |= {"max_pixels": max_pixels, "max_work": max_work, "frame": frame}
+    options["layers"] = layers
     options |= {"region": region, "scale": scale, "size": size}
     picture, report = decode_with_report(data, repair=repair, **options)
     for line in report.messages():
@@ -128,6 +135,7 @@ def decode_with_report(
     repair: bool = False,
     progress: Callable[[float, str], None] | None = None,
     frame: int | None = None,
+    layers: int | None = None,
 ) -> tuple[Image, Repair]:
     """Decode the bytes of a ``.sad`` file; like `decode`, with a report instead of warnings.
 
@@ -138,7 +146,7 @@ def decode_with_report(
     picture : uint8 or uint16 [H, W, C]
     report : sadcodec.bitstream.Repair
         Damage to the file, and the runs of sites that are lost with the boxes of the picture where
-        they lay. Without `repair` there is none.
+        they lay. Without `repair` there is none. With `layers`: what they are of the file.
     """
     engine = engine_for(backend, threads, "decode")
     limits = limits_for(max_pixels)
@@ -148,6 +156,8 @@ def decode_with_report(
     tell(0.0, "reading sites")
     framed = any(option is not None for option in (region, scale, size))
     reading = ANY_SIZE if framed else limits
+    if layers is not None and (repair or frame is not None):
+        raise OptionError("layers are not for sequences, and not to be repaired")
     if bitstream.is_composition(content, reading):
         return _composition(
             content, reading, limits, frame, (region, scale, size), engine, max_work
@@ -162,8 +172,9 @@ def decode_with_report(
         wanted = frame_of(header.width, header.height, region, scale, size)
         wanted.check(limits.max_pixels)  # before the sites are read, which takes a while
         box = None if region is None else wanted.box
-        header, symbols = bitstream.read(content, reading, workers, box)
-        report = Repair(len(symbols), (), ())
+        first = None if layers is None else first_layers(content, layers, reading)
+        header, symbols = bitstream.read(content, reading, workers, box, layers)
+        report = Repair(len(symbols), (), (), first)
     drawn = frame_of(header.width, header.height, region, scale, size)
     drawn.check(limits.max_pixels)
     work = default_work(header, len(content), drawn.samples) if max_work is None else max_work
@@ -184,6 +195,21 @@ def default_work(header: Header, file_bytes: int, samples: int | None = None) ->
     pixels = header.width * header.height if samples is None else samples
     most = (_WORK_OF_FILE + _WORK_OF_BYTE * file_bytes) // pixels
     return min(max(most, _LEAST_WORK), MAX_WORK)
+
+
+def first_layers(content: bytes, layers: int, limits: Limits) -> FirstLayers:
+    """Return what the first `layers` layers are of a file.
+
+    Raises
+    ------
+    BitstreamError, LimitError
+        If what comes before the sites is damaged, or asks for more than the limits.
+    OptionError
+        If the file has fewer.
+    """
+    found = bitstream.read_layers(content, limits)
+    layer = found.first(layers)
+    return FirstLayers(layers, len(found), layer.end, found.ends[-1])
 
 
 def draw_new(

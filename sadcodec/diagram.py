@@ -412,6 +412,7 @@ def open_diagram(
     max_pixels: int | None = None,
     max_work: int | None = None,
     region: tuple[int, int, int, int] | None = None,
+    layers: int | None = None,
 ) -> Diagram:
     """Read the sites of a ``.sad`` file; nothing is drawn yet.
 
@@ -423,7 +424,7 @@ def open_diagram(
         As for `sadcodec.decode`.
     max_pixels : int, optional
         Largest width x height to draw; 2^28 by default. The picture may be larger.
-    max_work : int, optional
+    max_work, layers : int, optional
         As for `sadcodec.decode`.
     region : (x, y, width, height), px, optional
         Read the sites that matter there, where the file says which: nothing but this part of the
@@ -440,7 +441,8 @@ def open_diagram(
     if region is not None:
         header = bitstream.read_header(content, ANY_SIZE)
         box = frame_of(header.width, header.height, region).box
-    header, symbols = bitstream.read(content, ANY_SIZE, threads or default_threads(), box)
+    workers = threads or default_threads()
+    header, symbols = bitstream.read(content, ANY_SIZE, workers, box, layers)
     return Diagram(
         dequantize(symbols, header.width, header.height, header.quantizer),
         header.width,

@@ -22,7 +22,7 @@ _INFO = {b"iCCP": "icc_profile", b"eXIF": "exif", b"xMLP": "xmp"}
 # Arguments of `sadcodec.encode` that ``save`` takes. Others are passed over, as all plugins do.
 _ENCODE = (
     *("quality", "bpp", "size", "psnr", "sites", "metric", "effort", "seed", "threads", "backend"),
-    *("coder", "groups", "mask", "roi", "strict"),
+    *("coder", "groups", "progressive", "mask", "roi", "strict"),
 )
 # Modes that are saved as another one; those that are not here and not in _SAVED are refused.
 _CONVERTED = {"1": "L", "RGBX": "RGB", "La": "LA", "RGBa": "RGBA", "PA": "RGBA"}

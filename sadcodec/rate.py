@@ -19,8 +19,9 @@ from sadcodec.fit.paper.schedule import ITERATIONS as PAPER_ITERATIONS
 from sadcodec.fit.result import FitResult
 from sadcodec.fit.schedule import FitOptions
 from sadcodec.importance import Importance
+from sadcodec.layering import arrange, dealt
 from sadcodec.objective import Objective, objective_for, weighted
-from sadcodec.quantize import quantize
+from sadcodec.quantize import quantize_with_steps
 from sadcodec.rate_term import rate_term
 from sadcodec.refine import (
     Refinement,
@@ -84,6 +85,8 @@ class Job:
         How much each pixel counts; all alike by default.
     attached : int
         Bytes that the file has beside the diagram, which sizes here do not count.
+    layers : int
+        Of the file, by importance; 1 for none.
     """
 
     backend: Backend
@@ -97,6 +100,7 @@ class Job:
     importance: Importance | None = None
     progress: Callable[[float, str], None] | None = None
     attached: int = 0
+    layers: int = 1
 
     @property
     def pixels(self) -> int:
@@ -160,9 +164,11 @@ def header_for(job: Job, mse: float, sites: int, scale: float, *, radius: bool) 
     return replace(h, site_count=sites, quantizer=quantizer)
 
 
-def _rounded_size(params: Floats, header: Header, threads: int) -> int:
-    symbols = quantize(Sites(params), header.width, header.height, header.quantizer, threads)
-    return coded_size(header, symbols, threads)
+def _rounded_size(job: Job, params: Floats, header: Header) -> int:
+    threads = job.backend.threads
+    size = header.width, header.height
+    symbols, steps = quantize_with_steps(Sites(params), *size, header.quantizer, threads)
+    return coded_size(header, dealt(header, symbols, steps, job.layers, threads), threads)
 
 
 @dataclass
@@ -194,13 +200,13 @@ def fit_sites(
 
     `rate`: lower what the sites cost in a file together with the error.
     """
-    header, threads = job.header, job.backend.threads
+    header = job.header
 
     def budget(params: Floats, mse: float) -> int:
         if size is None:
             return sites
         rounded = header_for(job, mse, len(params), 1.0, radius=radius)
-        coded = _rounded_size(params, rounded, threads)
+        coded = _rounded_size(job, params, rounded)
         share = max(size - OVERHEAD, 1) / max(coded - OVERHEAD, 1)
         return round(_SAVED * len(params) * share)
 
@@ -275,7 +281,7 @@ def scale_for(job: Job, tuned: Tuned, size: float, *, radius: bool) -> float:
     at = 0.0
     for _ in range(10):
         header = header_for(job, tuned.mse, len(tuned.params), float(np.exp(at)), radius=radius)
-        coded = _rounded_size(tuned.params, header, job.backend.threads)
+        coded = _rounded_size(job, tuned.params, header)
         bounds[coded <= size] = (at, coded)
         if _CLOSE * size <= coded <= size:
             break
@@ -295,6 +301,9 @@ def round_and_refine(job: Job, tuned: Tuned, header: Header) -> Refinement:
     refinement = start_refiner(
         job.backend, objective.target, tuned.params, header, objective.weights
     )
+    if job.layers > 1:
+        job.report(0.75, "sorting into layers")
+        arrange(refinement, job.layers)
     sweeps = job.effort.sweeps
     for i in range(sweeps):
         job.report(0.75 + 0.2 * i / sweeps, "refining")

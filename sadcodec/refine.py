@@ -48,6 +48,7 @@ __all__ = [
     "crowding",
     "draw",
     "noise_widths",
+    "rounded_anew",
     "set_table",
     "start_refiner",
 ]
@@ -147,10 +148,22 @@ def noise_widths(
     return widths * np.float32(_NOISE)
 
 
+def rounded_anew(
+    header: Header, symbols: Symbols, steps: NDArray[np.float64], threads: int = 1
+) -> Symbols:
+    """Return symbols with colours in multiples of `steps`, rounded to the steps that they have."""
+    size = header.width, header.height
+    classes = color_classes(symbols, *size, header.quantizer, threads)
+    symbols = replace(symbols, classes=classes)
+    after = color_steps(symbols, *size, header.quantizer, threads)
+    color = np.floor(symbols.color * (steps / after) + 0.5).astype(np.int32)
+    return replace(symbols, color=color)
+
+
 def coded_size(header: Header, symbols: Symbols, threads: int = 1) -> int:
     """Return the bytes of the file with these symbols, and the reach of its groups."""
     payload = encode_payload(header, symbols, threads)
-    return file_size(header, payload) + reach_bytes(len(payload.groups))
+    return file_size(header, payload) + reach_bytes(len(payload.groups), len(payload.layers))
 
 
 def draw(backend: Backend, header: Header, symbols: Symbols, max_work: int = 0) -> NDArray[Any]:
@@ -173,13 +186,15 @@ class Refinement:
     refiner: Refiner
     header: Header  # site_count is kept current
     threads: int = 1  # of what is done beside the refiner
+    layer: NDArray[np.int32] | None = None  # of each site; that of the symbols that were set
     error: float = 0.0  # squared error over all pixels and channels at the last `rebuild`
     _size: int | None = None  # of the present symbols, once it was asked for
 
     @property
     def symbols(self) -> Symbols:
         """Current symbols."""
-        return from_table(self.refiner.symbols, radius=self.header.quantizer.step_radius > 0)
+        symbols = from_table(self.refiner.symbols, radius=self.header.quantizer.step_radius > 0)
+        return replace(symbols, layer=self.layer)
 
     def color_steps(self, symbols: Symbols) -> NDArray[np.float64]:
         """Return the colour steps of these sites: see `sadcodec.quantize.color_steps`."""
@@ -195,6 +210,7 @@ class Refinement:
         """Replace the sites, for instance after removing some."""
         steps = self.color_steps(symbols)
         self.header = replace(self.header, site_count=len(symbols))
+        self.layer = symbols.layer
         set_table(self.refiner, to_table(symbols), self.header.quantizer, steps)
         self.rebuild()
 
@@ -254,15 +270,9 @@ class Refinement:
         """
         symbols = self.symbols
         keep = np.setdiff1d(np.arange(len(symbols)), dropped)
-        left = symbols.take(keep)
         if steps is None:
             steps = self.color_steps(symbols)
-        h = self.header
-        classes = color_classes(left, h.width, h.height, h.quantizer, self.threads)
-        left = replace(left, classes=classes)
-        after = self.color_steps(left)
-        color = np.floor(left.color * (steps[keep] / after) + 0.5).astype(np.int32)
-        return replace(left, color=color)
+        return rounded_anew(self.header, symbols.take(keep), steps[keep], self.threads)
 
     def remove(self, count: int) -> None:
         """Remove the `count` sites that raise the squared error least, but never the last."""

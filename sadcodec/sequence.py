@@ -228,6 +228,8 @@ def encode_sequence_with_report(
         raise OptionError(f"key_interval must be 1..{MAX_CHAIN + 1}, not {key_interval}")
     if options.get("recipe", "default") != "default":
         raise OptionError("the recipe paper does not go with sequences")
+    if options.get("progressive") is not None:
+        raise OptionError("a sequence is not progressive")
     encoder = _Encoder(key_interval, options)
     contents: list[bytes | tuple[bytes, int]] = []
     reports: list[FrameReport] = []

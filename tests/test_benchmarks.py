@@ -11,6 +11,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from conftest import load
 from cuda_host.stand_in import make_cupy
 from PIL import Image
 
@@ -252,3 +253,18 @@ def test_time_to_a_quality(module: Callable[[str], ModuleType]) -> None:
     assert found["images"]["a"]["seconds"] == 1.0
     assert found["images"]["b"]["iterations"] == 200
     assert fits.time_to(rows, 50.0)["mean"] is None
+
+
+def test_layers(module: Callable[[str], ModuleType]) -> None:
+    progressive = module("progressive")
+    image = load("coffee.png")[96:144, 112:184]
+    costs, prefixes = progressive.measure(image, 2.0, 1, layers=(2, 3))
+    assert [cost.layers for cost in costs] == [2, 3]
+    assert 0.0 < costs[0].more < costs[1].more
+    assert [prefix.layers for prefix in prefixes] == [1, 2, 3]
+    assert prefixes[0].psnr < prefixes[0].alone
+    assert prefixes[-1].bytes == prefixes[-1].sites == 1.0
+    assert len(progressive.tables([(costs, prefixes)]).splitlines()) == 10
+    scores = progressive.orders(image, 2.0, 1)
+    assert scores[-1][0] > scores[0][0]
+    assert len(progressive.order_table(np.array(scores)).splitlines()) == 7

@@ -56,6 +56,7 @@ def test_encode_hands_every_option_on(sad: Sad, codec: Codec) -> None:
         "--backend=cpu",
         "--coder=zstd",
         "--groups=3",
+        "--progressive=5",
         "--topk=propagate",
         "--roi=0,1,2,1:9",
         "--roi=1,1,1,1",
@@ -71,6 +72,7 @@ def test_encode_hands_every_option_on(sad: Sad, codec: Codec) -> None:
         "metric": "ssim",
         "recipe": "default",
         "groups": 3,
+        "progressive": 5,
         "topk": "propagate",
         "mask": None,
         "roi": ((0, 1, 2, 1, 9.0), (1, 1, 1, 1, 4.0)),
@@ -163,7 +165,7 @@ def test_decode_options_and_formats(sad: Sad, codec: Codec) -> None:
     options = ["--threads=3", "--backend=reference", "--max-pixels=99", "--max-work=7", "--quiet"]
     assert sad("decode", "in.sad", "-o", "out.png", *options).err == ""
     given = {"threads": 3, "backend": "reference", "max_pixels": 99, "max_work": 7, "repair": False}
-    given |= dict.fromkeys(("region", "scale", "size", "frame"))
+    given |= dict.fromkeys(("region", "scale", "size", "frame", "layers"))
     assert codec.calls == [{"data": b"stored", **given}]
     for suffix in ("ppm", "tif", "webp", "bmp"):
         assert sad("decode", "in.sad", "-o", f"out.{suffix}").status == 0
@@ -190,7 +192,7 @@ def test_damage_is_told_even_quietly_and_in_json(sad: Sad, codec: Codec) -> None
     report = json.loads(sad("decode", "in.sad", "-o", "b.png", "--repair", "--json").out)["repair"]
     assert (report["sites"], report["sites_lost"]) == (9, 5)
     assert report["damage"] == [{"offset": 46, "length": 20, "problem": damage.problem}]
-    assert report["lost"] == [{"first": 0, "count": 5, "boxes": [[0, 0, 4, 2]]}]
+    assert report["lost"] == [{"first": 0, "count": 5, "boxes": [[0, 0, 4, 2]], "layer": None}]
     codec.repair = Repair(9, (), ())
     whole = sad("decode", "in.sad", "-o", "c.png", "--repair", "--json", "--quiet")
     assert whole.err == ""

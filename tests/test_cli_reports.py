@@ -52,7 +52,7 @@ def test_json_of_info(sad: Sad) -> None:
     assert report["quantizer"]["step_color"] == [1000]
     expected = {"input": "in.sad", "bytes": 60, "bpp": 40.0, "width": 4, "height": 3}
     expected |= {"channels": 1, "bit_depth": 8, "sites": 2, "k": 8, "coder": "range"}
-    expected |= {"groups": 1, "metadata": {}}
+    expected |= {"groups": 1, "layers": [], "metadata": {}}
     expected["chunks"] = [
         {"type": "SITE", "offset": 46, "length": 2, "critical": True, "crc": 0xAB}
     ]

@@ -42,9 +42,10 @@ ALLOWED: dict[str, set[str]] = {
     "rate_term": {"errors", "sites", "bitstream", "backends", "quantize"},
     "refine": {"errors", "sites", "bitstream", "backends", "quantize", "fit"},
     "fill": {"bitstream", "refine"},
+    "layering": {"errors", "bitstream", "quantize", "refine"},
     "rate": {
         *("errors", "sites", "bitstream", "backends", "quantize", "fit", "effort", "refine"),
-        *("objective", "importance", "rate_term", "fill", "alpha"),
+        *("objective", "importance", "rate_term", "fill", "alpha", "layering"),
     },
     "targets": {"fit", "refine", "rate", "alpha"},
     "engine": {"backends"},
@@ -61,7 +62,7 @@ ALLOWED: dict[str, set[str]] = {
     "codec": {
         *("errors", "sites", "bitstream", "backends", "quantize", "fit", "image_io", "metrics"),
         *("effort", "processors", "objective", "importance", "refine", "rate", "targets"),
-        *("engine", "decoding", "attachments", "reach"),
+        *("engine", "decoding", "attachments", "reach", "layering"),
     },
     "motion": set(),
     "follow": {

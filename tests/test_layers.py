@@ -6,12 +6,22 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import load
 from symbol_samples import rows_of, sample
 
+import sadcodec
 from sadcodec import bitstream
+from sadcodec.backends.cpu import CpuBackend
 from sadcodec.bitstream import color_classes, encode_payload
 from sadcodec.bitstream.region import key_of
-from sadcodec.errors import BitstreamError, OptionError
+from sadcodec.codec import encode_with_report
+from sadcodec.decoding import decode_with_report
+from sadcodec.diagram import open_diagram
+from sadcodec.errors import BitstreamError, DamageWarning, OptionError
+from sadcodec.layering import layer_ends
+from sadcodec.metrics import psnr
+from sadcodec.quantize import code_values
+from sadcodec.sites import Sites
 
 CODERS = pytest.mark.parametrize("coder", bitstream.CODERS)
 
@@ -146,6 +156,103 @@ def test_layers_and_sites_must_fit_together():
     for other in (None, np.zeros(30, np.int32), np.full(30, 2, np.int32)):
         with pytest.raises(OptionError, match="layer"):
             bitstream.write(header, replace(symbols, layer=other))
-    single = replace(header, quantizer=replace(header.quantizer, layers=()))
-    with pytest.raises(OptionError, match="other layers"):
-        bitstream.write(single, symbols)
+    with pytest.raises(OptionError, match="3 layers of sites, and groups for 2"):
+        bitstream.write(header, replace(symbols, layer=(np.arange(30) % 3).astype(np.int32)))
+
+
+FAST = {"effort": 1, "backend": "cpu", "threads": 1}
+
+
+@pytest.fixture(scope="module")
+def picture() -> np.ndarray:
+    return load("coffee.png")[80:176, 100:228]
+
+
+@pytest.fixture(scope="module")
+def progressive(picture) -> bytes:
+    return sadcodec.encode(picture, size=1500, progressive=4, **FAST)
+
+
+def test_a_progressive_file_meets_its_size_and_gains_with_every_layer(picture, progressive):
+    assert 0.99 * 1500 <= len(progressive) <= 1500
+    whole = sadcodec.encode(picture, size=1500, **FAST)
+    layers = sadcodec.info(progressive).layers
+    assert [layer.groups for layer in layers] == [1] * 4
+    ends = np.cumsum([layer.sites for layer in layers])
+    np.testing.assert_allclose(ends[:-1] / ends[1:], 0.4, atol=0.15)  # some were removed
+    scores = [psnr(picture, sadcodec.decode(progressive, layers=n)) for n in range(1, 5)]
+    assert scores == sorted(scores)
+    assert scores[-1] > psnr(picture, sadcodec.decode(whole)) - 2.5  # so few sites suffer most
+    assert scores[-1] == psnr(picture, sadcodec.decode(progressive))
+
+
+def test_layers_by_importance_are_better_than_others(picture, progressive):
+    """Of the same size; the chance of the draw is far below the difference."""
+    diagram = open_diagram(progressive, threads=1)
+    params, height, width = diagram.sites.params, *picture.shape[:2]
+    count = sadcodec.info(progressive).layers[0].sites + sadcodec.info(progressive).layers[1].sites
+    kept = np.sort(np.random.default_rng(1).permutation(len(params))[:count])
+    drawn = CpuBackend(1).render(Sites(params[kept]), width, height, diagram.k)
+    mine = psnr(picture, sadcodec.decode(progressive, layers=2))
+    assert mine > psnr(picture, code_values(drawn, 8)) + 1.0
+
+
+def test_the_first_layers_draw_their_sites(progressive):
+    diagram = open_diagram(progressive, threads=1)
+    end = 0
+    for count, layer in enumerate(sadcodec.info(progressive).layers, 1):
+        end += layer.sites
+        drawn, report = decode_with_report(progressive[: layer.end], layers=count, threads=1)
+        sites = Sites(diagram.sites.params[:end])
+        other = CpuBackend(1).render(sites, diagram.width, diagram.height, diagram.k)
+        np.testing.assert_array_equal(drawn, code_values(other, 8))
+        first = report.first_layers
+        assert (first.layers, first.all_layers) == (count, 4)
+        assert (first.sites, first.all_sites) == (end, len(diagram.sites))
+        opened = open_diagram(progressive, layers=count, threads=1)
+        np.testing.assert_array_equal(opened.picture(), drawn)
+        region = (10, 20, 50, 30)
+        part = sadcodec.decode(progressive, layers=count, region=region, threads=1)
+        np.testing.assert_array_equal(part, drawn[20:50, 10:60])
+
+
+def test_a_cut_file_is_an_error_unless_asked_for(progressive):
+    layers = sadcodec.info(progressive).layers
+    for cut in (layers[1].end, layers[2].end - 5):
+        with pytest.raises(BitstreamError, match="file ends"):
+            sadcodec.decode(progressive[:cut])
+        with pytest.warns(DamageWarning) as told:
+            repaired = sadcodec.decode(progressive[:cut], repair=True)
+        assert any("of layer 4 are lost" in str(warning.message) for warning in told)
+        np.testing.assert_array_equal(repaired, sadcodec.decode(progressive, layers=2))
+
+
+def test_layers_go_with_the_other_targets_and_options(picture):
+    small = picture[:40, :56]
+    for options in ({"psnr": 27.0}, {"quality": 60.0}, {"sites": 60}, {"size": 700, "groups": 2}):
+        data, report = encode_with_report(small, progressive=2, **FAST, **options)
+        assert report.warning is None
+        layers = sadcodec.info(data).layers
+        assert len(layers) == 2
+        assert [layer.groups for layer in layers] == [options.get("groups", 1)] * 2
+        assert data == sadcodec.encode(small, progressive=2, **FAST, **options)
+        if "psnr" in options:
+            assert 27.0 <= report.psnr <= 27.05
+    data = sadcodec.encode(small, sites=1, progressive=3, **FAST)
+    assert sadcodec.info(data).layers == ()
+    with pytest.raises(OptionError, match="not progressive"):
+        sadcodec.encode_sequence([small], progressive=2, **FAST)
+    for wrong in (0, 1, 17):
+        with pytest.raises(OptionError, match="progressive must be"):
+            sadcodec.encode(small, progressive=wrong, **FAST)
+    with pytest.raises(OptionError, match="1000 groups at most"):
+        sadcodec.encode(small, progressive=5, groups=201, **FAST)
+    with pytest.raises(OptionError, match="layers"):
+        sadcodec.decode(data, layers=1, repair=True)
+
+
+def test_few_sites_make_few_layers():
+    assert layer_ends(1000, 4) == [64, 160, 400, 1000]
+    assert layer_ends(3, 4) == [1, 3]
+    assert layer_ends(1, 4) == [1]
+    assert layer_ends(7, 16) == [1, 2, 7]

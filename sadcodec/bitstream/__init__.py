@@ -23,7 +23,7 @@ from .layers import Layer, Layers, layers_bytes
 from .opening import read_front
 from .payload import GroupFields, Payload, decode_payload, encode_payload
 from .reach import REACH, pack_reach, reach_bytes
-from .repair import Damage, LostSites, Repair, salvage, salvage_metadata
+from .repair import Damage, FirstLayers, LostSites, Repair, salvage, salvage_metadata
 from .sadfile import (
     METADATA,
     chunks_size,
@@ -45,6 +45,7 @@ from .sequence import (
 )
 from .symbols import (
     AUTOMATIC_GROUPS,
+    MAX_GROUPED,
     MAX_GROUPS,
     QuantizerParameters,
     Symbols,
@@ -62,6 +63,7 @@ __all__ = [
     "MAX_CHAIN",
     "MAX_FRAMES",
     "MAX_GRID",
+    "MAX_GROUPED",
     "MAX_GROUPS",
     "METADATA",
     "REACH",
@@ -74,6 +76,7 @@ __all__ = [
     "CompositionFrame",
     "Damage",
     "FileInfo",
+    "FirstLayers",
     "Frame",
     "GroupFields",
     "Header",

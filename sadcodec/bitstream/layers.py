@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple
 
-from sadcodec.errors import BitstreamError
+from sadcodec.errors import BitstreamError, OptionError
 
 from .container import CHUNK_OVERHEAD, Chunk
 from .header import Header
@@ -58,6 +58,19 @@ class Layers:
 
     def __getitem__(self, number: int) -> Layer:
         return Layer(number, self.ends[number - 1] if number else 0, self.ends[number])
+
+    def first(self, count: int) -> Layer:
+        """Return the last of the first `count` layers.
+
+        Raises
+        ------
+        OptionError
+            If there are fewer.
+        """
+        if 1 <= count <= len(self):
+            return self[count - 1]
+        has = f"{len(self)} layers" if len(self) > 1 else "no layers"
+        raise OptionError(f"the first {count} layers are asked for, and the file has {has}")
 
     def of(self, site: int) -> Layer:
         """Return the layer of a site below the number of all sites."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from sadcodec.errors import BitstreamError, LimitError, OptionError
+from sadcodec.errors import BitstreamError, LimitError
 
 from .container import MAX_CHUNKS, MAX_MODELLED, Chunk, iterate_chunks
 from .groups import (
@@ -109,11 +109,9 @@ def _check_count(header: Header, chunk: Chunk, count: int) -> None:
 
 def _reaches(chunk: Chunk, layers: Layers, most: int) -> bool:
     """Whether a chunk of sites is the last of the first `most` layers."""
-    if not 1 <= most <= len(layers):
-        has = f"{len(layers)} layers" if len(layers) > 1 else "no layers"
-        raise OptionError(f"the first {most} layers are asked for, and the file has {has}")
+    end = layers.first(most).end
     whole = chunk.type in _SINGLE or chunk.length < FIELD_BYTES
-    return not whole and end_of(chunk) >= layers[most - 1].end
+    return not whole and end_of(chunk) >= end
 
 
 def with_groups(

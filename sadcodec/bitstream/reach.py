@@ -18,9 +18,9 @@ _HEAD = struct.Struct("<I")  # CRC of the header
 _BOX = struct.Struct("<4H")
 
 
-def reach_bytes(groups: int) -> int:
-    """Bytes of the chunk in a file of so many groups; 0 for one, which needs none."""
-    return CHUNK_OVERHEAD + _HEAD.size + groups * _BOX.size if groups > 1 else 0
+def reach_bytes(groups: int, layers: int = 1) -> int:
+    """Bytes of the chunk in a file of so many groups; 0 if none is a part of its layer."""
+    return CHUNK_OVERHEAD + _HEAD.size + groups * _BOX.size if groups > max(layers, 1) else 0
 
 
 def _unit(width: int, height: int) -> int:

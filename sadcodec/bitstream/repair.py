@@ -27,7 +27,7 @@ from .region import Box, boxes_of_run, key_of
 from .sadfile import METADATA, first_metadata, unpacked
 from .symbols import Symbols, joined
 
-__all__ = ["Damage", "LostSites", "Repair", "salvage", "salvage_metadata"]
+__all__ = ["Damage", "FirstLayers", "LostSites", "Repair", "salvage", "salvage_metadata"]
 
 _KNOWN = re.compile(b"|".join(sorted(SITE_TYPES | {LAYERS, MODELS} | set(METADATA))))
 Metadata = dict[str, bytes]
@@ -85,6 +85,24 @@ class LostSites:
 
 
 @dataclass(frozen=True)
+class FirstLayers:
+    """The first layers of a file.
+
+    Attributes
+    ----------
+    layers, sites : int
+        Drawn.
+    all_layers, all_sites : int
+        Of the file.
+    """
+
+    layers: int
+    all_layers: int
+    sites: int
+    all_sites: int
+
+
+@dataclass(frozen=True)
 class Repair:
     """What is left of a file, and what is not.
 
@@ -96,11 +114,14 @@ class Repair:
         In the order of the file; empty if the file is whole.
     lost : tuple of LostSites
         Empty if all sites are there: the picture is then the one that was stored.
+    first_layers : FirstLayers or None
+        What there is of a file of which only the first layers were asked for.
     """
 
     sites: int
     damage: tuple[Damage, ...]
     lost: tuple[LostSites, ...]
+    first_layers: FirstLayers | None = None
 
     @property
     def sites_lost(self) -> int:

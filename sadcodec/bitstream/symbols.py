@@ -75,8 +75,8 @@ class QuantizerParameters:
         -1536 from there on (-N / 2000 from 3,072,000 sites on). Not a field of the header: the
         chunks say it.
     layers : tuple of int, -2^24..MAX_GROUPED, several or none
-        Groups of each layer, in place of `groups`, if there are layers (`Symbols.layer` says which
-        site is in which); AUTOMATIC_GROUPS as above, by the sites of the layer.
+        Groups of each layer, if there are layers (`Symbols.layer` says which site is in which);
+        AUTOMATIC_GROUPS as above, by the sites of the layer. By default each has `groups`.
 
     Raises
     ------
@@ -135,15 +135,18 @@ class QuantizerParameters:
         OptionError
             If the sites have other layers than this, or there is a layer without sites.
         """
-        if not self.layers and symbols.layer is None:
+        if symbols.layer is None:
+            if self.layers:
+                raise OptionError("the sites have no layers")
             return [self.group_count(len(symbols))], None
-        if symbols.layer is None or int(symbols.layer.max(initial=0)) >= len(self.layers):
-            raise OptionError("the sites have other layers than the quantizer")
-        sites = np.bincount(symbols.layer, minlength=len(self.layers)).tolist()
+        sites = np.bincount(symbols.layer).tolist()
+        wanted = self.layers or (self.groups,) * len(sites)
+        if len(wanted) != len(sites) or len(sites) < 2:
+            raise OptionError(f"{len(sites)} layers of sites, and groups for {len(wanted)}")
         if 0 in sites:
             raise OptionError("there is a layer without sites")
         layer = np.ascontiguousarray(symbols.layer)
-        return [_group_count(n, count) for n, count in zip(self.layers, sites)], layer
+        return [_group_count(n, count) for n, count in zip(wanted, sites)], layer
 
     @classmethod
     def from_tuple(cls, fields: tuple[int, ...]) -> QuantizerParameters:
@@ -218,8 +221,12 @@ class Symbols:
         return len(self.x)
 
     def take(self, index: NDArray[np.integer]) -> Symbols:
-        """The sites of `index`, in that order."""
+        """The sites of `index`, in that order; layers without any are no more."""
         radius = None if self.radius is None else self.radius[index]
+        layer: NDArray[np.int32] | None = None
+        if self.layer is not None:
+            kept, number = np.unique(self.layer[index], return_inverse=True)
+            layer = number.astype(np.int32) if len(kept) > 1 else None
         return Symbols(
             self.x[index],
             self.y[index],
@@ -228,7 +235,7 @@ class Symbols:
             self.angle[index],
             radius,
             self.color[index],
-            layer=None if self.layer is None else self.layer[index],
+            layer=layer,
         )
 
 

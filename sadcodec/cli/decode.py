@@ -30,7 +30,7 @@ _SUFFIXES = ("png", "pgm", "ppm", "pam", "pnm", "tif", "jpg", "webp", "bmp")
     common=("output", "out_dir", "force", "quiet"),
     sections={
         "Output": ("output", "out_dir", "suffix", "frame", "strip", "force"),
-        "Parts, sizes and views": ("region", "scale", "size", "view", "original"),
+        "Parts, sizes and views": ("region", "scale", "size", "layers", "view", "original"),
         "Damaged and hostile files": ("repair", "max_pixels", "max_work"),
         "Machine": ("threads", "backend"),
         "Reports": ("as_json", "verbose", "quiet", "brief", "help"),
@@ -69,6 +69,14 @@ _SUFFIXES = ("png", "pgm", "ppm", "pam", "pnm", "tif", "jpg", "webp", "bmp")
 )
 @framing.framing_options
 @framing.view_options
+@click.option(
+    "--layers",
+    type=common.Whole(1),
+    default=None,
+    metavar="N",
+    help="Of a progressive file (sad encode --progressive): draw its first N layers. What follows "
+    "them is not looked at, and may be missing; sad info lists how far each reaches.",
+)
 @common.max_pixels_option
 @click.option(
     "--max-work",
@@ -106,6 +114,7 @@ def decode(
     size: tuple[int, int] | None,
     view: str | None,
     original: str | None,
+    layers: int | None,
     max_pixels: int | None,
     max_work: int | None,
     repair: bool,
@@ -140,6 +149,7 @@ def decode(
         "scale": scale,
         "size": size,
         "frame": frame,
+        "layers": layers,
     }
     framing.check_view(view, original, options)
 
@@ -297,9 +307,13 @@ def _record(source: str, target: str, decoded: _Decoded, repair: bool) -> dict[s
         "seconds": decoded.seconds,
         "metadata": decoded.metadata,
     }
+    report = decoded.repair
+    found = dataclasses.asdict(report)
+    first = found.pop("first_layers")
+    if first:
+        record["first_layers"] = first
     if repair:
-        report = decoded.repair
-        record["repair"] = {**dataclasses.asdict(report), "sites_lost": report.sites_lost}
+        record["repair"] = {**found, "sites_lost": report.sites_lost}
     return record
 
 
@@ -307,4 +321,8 @@ def _sentence(target: str, decoded: _Decoded) -> str:
     height, width, channels = decoded.shape
     name = common.shown(target, "stdout")
     shape = f"{width} x {height}, {channels} channels of {decoded.bit_depth} bits"
+    first = decoded.repair.first_layers
+    if first is not None:
+        layers = f"{first.layers} of {first.all_layers} layers"
+        shape += f", from {layers} ({first.sites} of {first.all_sites} sites)"
     return f"{name}: {shape}, {1000 * decoded.seconds:.0f} ms"

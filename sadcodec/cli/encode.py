@@ -34,7 +34,7 @@ from sadcodec.progress import ProgressBar
         "Target, at most one": ("quality", "bpp", "size", "psnr", "sites", "strict"),
         "Search": ("effort", "metric", "mask", "roi", "seed"),
         "Sequence": ("sequence", "key_interval"),
-        "File": ("coder", "groups", "strip"),
+        "File": ("coder", "groups", "progressive", "strip"),
         "Machine": ("threads", "jobs", "backend", "scheduler", "max_pixels"),
         "Research": ("recipe", "topk"),
         "Reports": ("as_json", "verbose", "quiet", "brief", "help"),
@@ -111,6 +111,16 @@ from sadcodec.progress import ProgressBar
 @common.backend_option(common.ENCODING_BACKEND)
 @common.coder_option
 @common.groups_option
+@click.option(
+    "--progressive",
+    type=common.Whole(2, 16),
+    default=None,
+    metavar="LAYERS",
+    help="Store the sites that matter most first, in so many layers, each with 1.5 times the sites "
+    "of all before it: the first part of the file is a rough picture (sad decode --layers). "
+    "Default: none. Anchors, bytes that the same sites take more: 2 = 6 to 9 %, 4 = 9 to 14 %, "
+    "6 = 10 to 17 %. With --groups N, each layer has N.",
+)
 @common.topk_option
 @mask_option
 @roi_option
@@ -151,6 +161,7 @@ def encode(
     backend: str,
     coder: str,
     groups: int | None,
+    progressive: int | None,
     topk: str | None,
     mask: str | None,
     roi: tuple[Region, ...],
@@ -185,6 +196,7 @@ def encode(
         "seed": seed,
         "coder": coder,
         "groups": groups,
+        "progressive": progressive,
         "topk": topk,
         "roi": roi,
         "strict": strict,

@@ -123,8 +123,9 @@ def decode_to_folder(
         return False
     from sadcodec import image_io, sequence
 
-    if options["repair"]:
-        raise common.Failure(common.shown(source), "--repair is for single pictures")
+    for name in ("repair", "layers"):
+        if options[name]:
+            raise common.Failure(common.shown(source), f"--{name} is for single pictures")
     if any(options[name] is not None for name in ("region", "scale", "size")):
         raise common.Failure(
             common.shown(source), "--region, --scale and --size of a sequence need --frame"

@@ -106,6 +106,9 @@ def check_view(view: str | None, original: str | None, options: dict[str, Any]) 
         raise click.UsageError("--view error compares pixels: without --scale and --size.")
     if view is not None and options["repair"]:
         raise click.UsageError("--view and --repair exclude each other.")
+    if options["layers"] is not None and (options["repair"] or options["frame"] is not None):
+        what = "--repair" if options["repair"] else "--frame"
+        raise click.UsageError(f"--layers and {what} exclude each other.")
     if options["frame"] is not None and (view is not None or options["repair"]):
         what = "--repair" if view is None else "--view"
         raise click.UsageError(f"{what} is for single pictures, without --frame.")
@@ -128,7 +131,7 @@ class View:
         self.name = name
         self._framing = {key: options[key] for key in ("region", "scale", "size")}
         self._options = {
-            key: options[key] for key in ("backend", "threads", "max_pixels", "max_work")
+            key: options[key] for key in ("backend", "threads", "max_pixels", "max_work", "layers")
         }
         self._original = None
         if original is not None:
@@ -149,12 +152,15 @@ class View:
         """
         from sadcodec import views
         from sadcodec.bitstream import Repair
+        from sadcodec.decoding import ANY_SIZE, first_layers
         from sadcodec.diagram import open_diagram
 
         # Marks are of all sites, wherever they matter.
         region = None if self.name == "sites" else self._framing["region"]
         diagram = open_diagram(data, **self._options, region=region)
-        report = Repair(len(diagram.sites), (), ())
+        layers = self._options["layers"]
+        first = None if layers is None else first_layers(data, layers, ANY_SIZE)
+        report = Repair(len(diagram.sites), (), (), first)
         if self.name == "cells":
             return diagram.cells(**self._framing), report
         if self.name == "sites":

@@ -66,7 +66,7 @@ def _record(source: str, found: Any) -> dict[str, Any]:
     """The JSON report: names that scripts can rely on."""
     header = found.header
     quantizer = dataclasses.asdict(header.quantizer)
-    del quantizer["groups"]
+    del quantizer["groups"], quantizer["layers"]
     return {
         "input": source,
         "bytes": found.file_bytes,
@@ -80,6 +80,7 @@ def _record(source: str, found: Any) -> dict[str, Any]:
         "coder": header.coder,
         "metadata": found.metadata,
         "groups": found.groups,
+        "layers": [dataclasses.asdict(layer) for layer in found.layers],
         "quantizer": quantizer,
         "columns": [
             {
@@ -110,6 +111,12 @@ def _text(source: str, found: Any) -> str:
     rows = [(column.name, column.bytes, column.bits_per_site) for column in found.columns]
     rows.append(("all", bits / 8, bits / header.site_count))
     lines += [f"{name:<15} {size:11.1f} {per_site:10.3f}" for name, size, per_site in rows]
+    if found.layers:
+        lines.append("layer   sites      bytes  up to byte")
+        lines += [
+            f"{number:5} {layer.sites:7} {layer.bytes:10} {layer.end:11}"
+            for number, layer in enumerate(found.layers, 1)
+        ]
     lines.append("chunk  offset      bytes  CRC-32")
     lines += [
         f"{chunk.type:<5} {chunk.offset:7} {chunk.length:10}  {chunk.crc:08x} right"
