@@ -8,9 +8,10 @@ from typing import IO
 from sadcodec.errors import BitstreamError
 
 from .composition import COMPOSITION
-from .container import CHUNK_OVERHEAD, MAX_MODELLED, chunk_at
+from .container import CHUNK_OVERHEAD, MAX_CHUNKS, MAX_MODELLED, chunk_at
 from .groups import SITE_TYPES
 from .header import MAX_HEADER_BYTES, Header, Limits, unpack_header
+from .models import MODELS
 from .sadfile import METADATA
 from .zstd_profile import unpack_metadata
 
@@ -48,7 +49,9 @@ def read_front(
     header, offset = unpack_header(stream.read(MAX_HEADER_BYTES), limits)
     metadata: dict[bytes, bytes] = {}
     seen = set()
-    for _ in range(MAX_MODELLED):
+    for count in range(MAX_MODELLED):
+        if count == MAX_CHUNKS and MODELS not in seen:
+            break
         stream.seek(start + offset)
         head = stream.read(8)
         if len(head) < 8:
@@ -63,4 +66,4 @@ def read_front(
             with contextlib.suppress(BitstreamError):
                 metadata[name] = unpack_metadata(chunk.data, limits.max_metadata)
         offset += CHUNK_OVERHEAD + length
-    raise BitstreamError(f"more than {MAX_MODELLED} chunks")
+    raise BitstreamError("too many chunks before the sites")
