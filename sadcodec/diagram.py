@@ -50,7 +50,8 @@ class Diagram:
         8 or 16.
     backend : Backend
     max_pixels, max_work : int
-        What may be drawn, as for `sadcodec.decode`.
+        What may be drawn, as for `sadcodec.decode`; of sites that come from no file, `max_work`
+        is 0, without a limit.
 
     Methods that draw take what `sadcodec.decode` does: a `region` of the picture, and a `scale` or
     `size` to draw it at. They raise OptionError for arguments out of range, and LimitError for more
@@ -94,7 +95,7 @@ class Diagram:
 
         job, sites = fit_diagram(image, k=k, **options)
         h = job.header
-        return cls(sites, h.width, h.height, k, h.bit_depth, job.backend)
+        return cls(sites, h.width, h.height, k, h.bit_depth, job.backend, max_work=0)
 
     @classmethod
     def from_sites(
@@ -139,7 +140,7 @@ class Diagram:
         if bit_depth not in (8, 16):
             raise OptionError(f"bit_depth must be 8 or 16, not {bit_depth}")
         engine = get_backend("cpu" if backend == "auto" else backend, threads)
-        return cls(own, width, height, k, bit_depth, engine)
+        return cls(own, width, height, k, bit_depth, engine, max_work=0)
 
     @classmethod
     def load(cls, source: str | os.PathLike[str] | bytes, **options: Any) -> Diagram:
@@ -268,9 +269,11 @@ class Diagram:
         OptionError
             If the shape is another.
         LimitError
-            If the picture has more than `max_pixels`.
+            If `render` refuses the picture.
         """
         self._check_pixels()
+        if self.max_work > 0:  # of a file: lists would take memory before anything is refused
+            self.render()
         session = self.backend.differentiable(self.width, self.height, self.sites.channels, self.k)
         session.forward(self.sites.params)
         return session.backward(dl_dpicture)
@@ -376,6 +379,8 @@ class Diagram:
         ------
         OptionError
             If a shape is another, or points are not finite.
+        LimitError
+            If too many of the sites matter at a point.
         """
         return at_points(self.sites, points, self.k, self.backend.threads).backward(dl_dcolor)
 

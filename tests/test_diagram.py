@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +139,17 @@ def test_threads_do_not_change_points():
     g = np.ones((30000, 3))
     for a, b in zip(one.backward(g), three.backward(g)):
         np.testing.assert_array_equal(a, b)
+
+
+def test_sites_that_matter_everywhere_are_refused():
+    params = random_sites(3, 1, 100, 100).params
+    points = np.random.default_rng(1).uniform(0, 100, (20000, 2))
+    with pytest.raises(LimitError, match="matter at a point"):
+        PointSession(np.tile(params[:1], (20000, 1)), points)
+    crowd = Diagram.from_sites(np.tile(params[:1], (3000, 1)), 45, 37, threads=1)
+    of_file = replace(crowd, max_work=1)
+    with pytest.raises(LimitError, match="too many"):
+        of_file.gradient(np.zeros((37, 45, 3)))
 
 
 def test_editing_makes_another_diagram(small: Diagram):

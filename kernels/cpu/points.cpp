@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
-#include <limits>
 #include <numeric>
+#include <stdexcept>
 
 namespace sad {
 namespace {
@@ -30,7 +30,8 @@ Points::Points(const double* params, int count, int channels, const double* poin
       k_(k),
       params_(params, params + static_cast<size_t>(count) * (kColor + channels)),
       points_(points, points + 2 * static_cast<size_t>(size)),
-      order_(size) {
+      order_(size),
+      left_(16 * (static_cast<int64_t>(size) + count) + (1 << 16)) {
   exact_.reserve(count);
   for (int i = 0; i < count; ++i)
     exact_.push_back(sad_prepare_exact(params + static_cast<size_t>(i) * (kColor + channels)));
@@ -61,6 +62,8 @@ void Points::split(Box box, int most, std::vector<Box>* out) {
   box.sites = near(b.low, b.high, box.sites);
   const int axis = b.high[1] - b.low[1] > b.high[0] - b.low[0];
   if (box.end - box.begin <= most || !(b.high[axis] > b.low[axis])) {
+    if (most == kFew && (left_ -= static_cast<int64_t>(box.sites.size())) < 0)
+      throw std::length_error("too many sites matter at a point");
     out->push_back(std::move(box));
     return;
   }

@@ -2,6 +2,7 @@
 #ifndef SAD_CPU_POINTS_H_
 #define SAD_CPU_POINTS_H_
 
+#include <atomic>
 #include <vector>
 
 #include "diagram.h"
@@ -14,7 +15,9 @@ namespace sad {
 // one order for any number of threads.
 class Points {
  public:
-  // params [count, 6 + channels], points [size, 2], copied.
+  // params [count, 6 + channels], points [size, 2], copied. Throws std::length_error where the
+  // boxes would keep more than 1024 sites each as a mean, and 16 for each site: hostile sites would
+  // take all memory.
   Points(const double* params, int count, int channels, const double* points, int size, int k,
          int threads);
 
@@ -45,6 +48,7 @@ class Points {
   std::vector<ExactSite> exact_;
   std::vector<int32_t> order_;  // of the points, box by box
   std::vector<Box> boxes_;
+  std::atomic<int64_t> left_;  // sites that boxes may still keep
 };
 
 }  // namespace sad

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from sadcodec import _core
 from sadcodec.backends.base import DEFAULT_K
 from sadcodec.backends.cpu_fit import check_k
-from sadcodec.errors import OptionError, SiteError
+from sadcodec.errors import LimitError, OptionError, SiteError
 from sadcodec.sites import GEOMETRY_COLUMNS, MAX_CHANNELS
 
 __all__ = ["PointSession", "pixel_centers"]
@@ -48,6 +48,8 @@ class PointSession:
         If k is out of range, or the points have another shape or are not finite.
     SiteError
         If the parameters have another shape or are not finite.
+    LimitError
+        If the points' boxes would keep more than 16 (M + N) + 2^16 sites: some 1000 at each point.
     """
 
     def __init__(
@@ -65,7 +67,10 @@ class PointSession:
             raise SiteError("site parameters must be finite")
         if not np.isfinite(at).all():
             raise OptionError("points must be finite")
-        self._points = _core.Points(rows, at, k, threads)
+        try:
+            self._points = _core.Points(rows, at, k, threads)
+        except ValueError as error:
+            raise LimitError(str(error)) from None
         self._shape = (len(at), rows.shape[1] - GEOMETRY_COLUMNS)
 
     def forward(self) -> Doubles:
