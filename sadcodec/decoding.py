@@ -159,6 +159,8 @@ def decode_with_report(
     if layers is not None and (repair or frame is not None):
         raise OptionError("layers are not for sequences, and not to be repaired")
     if bitstream.is_composition(content, reading):
+        if layers is not None:
+            raise OptionError("holds a composition, which has no layers of sites")
         return _composition(
             content, reading, limits, frame, (region, scale, size), engine, max_work
         )

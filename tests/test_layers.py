@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import load
+from golden_files import FOLDER
 from symbol_samples import rows_of, sample
 
 import sadcodec
@@ -256,3 +257,9 @@ def test_few_sites_make_few_layers():
     assert layer_ends(3, 4) == [1, 3]
     assert layer_ends(1, 4) == [1]
     assert layer_ends(7, 16) == [1, 2, 7]
+
+
+def test_a_composition_has_no_layers():
+    data = (FOLDER / "compositions" / "colored.sad").read_bytes()
+    with pytest.raises(OptionError, match="no layers of sites"):
+        sadcodec.decode(data, layers=1)
