@@ -1,8 +1,8 @@
 """The inverse problems of inverse.py: what is measured of an image, and how scikit-image solves it.
 
 A problem is a linear map A, its adjoint, and data = A image + noise. Parameters, of the diagram and
-of the baselines alike, are those with the best mean PSNR over the images of data/ among the ones
-tried.
+of the baselines alike, are one set for all images: those with the best mean PSNR over some or all
+of data/ among the ones tried.
 """
 
 from __future__ import annotations
