@@ -136,7 +136,7 @@ def decode(data: bytes) -> Iterator[tuple[dict, list[list[int]]]]:
     p, flags, reserved, red, green, blue, blend, opacity, *steps = struct.unpack_from(
         "<HBB3HHH5H", fields
     )
-    need(1 <= p <= 1024 and flags <= 1 and reserved == 0 and opacity > 0 and min(steps) > 0)
+    need(1 <= p <= 256 and flags <= 1 and reserved == 0 and opacity > 0 and min(steps) > 0)
     need(h["channels"] == (3 if flags else 4) and steps[1] <= 1024)
     names = ("step_position", "step_log_radius", "step_arc", "opacity_levels", "color_levels")
     h |= dict(zip(names, steps))

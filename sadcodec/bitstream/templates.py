@@ -19,7 +19,7 @@ __all__ = [
 ]
 
 TEMPLATE_SIDE = 128  # px
-MAX_TEMPLATES = 1024
+MAX_TEMPLATES = 256
 MAX_TEMPLATE_BYTES = 1 << 17
 
 _LENGTH = struct.Struct("<I")

@@ -34,7 +34,7 @@ X, Y, R, ANGLE, OPACITY, COLOR = range(6)
 COLUMNS = 8
 
 TEMPLATE_SIDE = 128  # px
-MAX_TEMPLATES = 1024
+MAX_TEMPLATES = 256
 MAX_PRIMITIVES = 1 << 20
 MAX_SIDE = 1 << 24  # px, of the picture
 
@@ -50,7 +50,7 @@ class Composition:
         i + 0.5), r (half the side of its square, px, > 0), angle (radians, clockwise on the
         screen), opacity logit v, three colour logits c.
     width, height : int, 1..2^24, px
-    templates : uint8 [P, 128, 128, 4], C-contiguous, P = 1..1024
+    templates : uint8 [P, 128, 128, 4], C-contiguous, P = 1..256
         Straight (not premultiplied) RGBA; primitive i uses template i mod P. Colour where alpha is
         0 means nothing.
     background : float32 [3], 0..1, or None

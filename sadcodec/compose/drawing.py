@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from sadcodec.bitstream import CompositionFile
 from sadcodec.compose.composition import Composition, R, X, Y
-from sadcodec.compose.render import render
+from sadcodec.compose.render import bitmaps, render
 from sadcodec.compose.stored import compositions_of
 from sadcodec.errors import OptionError
 from sadcodec.frame import Frame
+from sadcodec.processors import default_threads
 from sadcodec.quantize import code_values
 
 __all__ = ["chosen_frame", "default_work", "draw", "draw_frames", "framed"]
@@ -132,12 +133,14 @@ def draw(
     width, height = composition.width, composition.height
     picture = np.empty((height, width, composition.channels), np.uint8)
     backend = "reference" if backend == "reference" else "cpu"
-    rows = height if backend == "reference" else max(1, _BAND // width)
+    ready, rows = None, height
+    if backend == "cpu":
+        workers = threads or default_threads()
+        ready = bitmaps(composition.templates, composition.blend, threads=workers)
+        rows = max(1, _BAND // width)
     for top in range(0, height, rows):
         region = (0, top, width, min(rows, height - top))
-        values = render(
-            composition, region=region, backend=backend, threads=threads, max_work=max_work
-        )
+        values = render(composition, region=region, backend=backend, max_work=max_work, ready=ready)
         if composition.background is None:
             values[..., :3] /= np.maximum(values[..., 3:], 1e-6)
         band = code_values(values, 8)

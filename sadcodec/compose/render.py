@@ -74,6 +74,7 @@ def render(
     threads: int | None = None,
     isa: str = "",
     max_work: int = 0,
+    ready: Bitmaps | None = None,
 ) -> NDArray[np.float32]:
     """Draw a composition, or a part of it, at a size.
 
@@ -93,6 +94,8 @@ def render(
         Instruction set; the best one by default. The pixels do not depend on it.
     max_work : int, 0..2^20
         Refuse pictures whose tiles of 32 px hold more primitives than this in the mean; 0: none.
+    ready : Bitmaps, optional
+        Its templates as `bitmaps` gives them, for who draws one part after the other.
 
     Returns
     -------
@@ -124,7 +127,7 @@ def render(
         return np.ascontiguousarray(whole[y : y + rows, x : x + columns], np.float32)
     drawn = np.empty((4, rows, columns), np.float32)
     threads = threads or default_threads()
-    core = bitmaps(sized.templates, sized.blend, backend=backend, threads=threads, isa=isa)
+    core = ready or bitmaps(sized.templates, sized.blend, backend=backend, threads=threads, isa=isa)
     core.set_params(sized.params, sized.opacity, sized.blend)
     try:
         core.draw(drawn, x, y, max_work)
