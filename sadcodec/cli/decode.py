@@ -84,7 +84,8 @@ _SUFFIXES = ("png", "pgm", "ppm", "pam", "pnm", "tif", "jpg", "webp", "bmp")
     default=None,
     metavar="N",
     help="Refuse pictures of more than N candidate sites a pixel on average, as a hostile file may "
-    "ask for: 0 = draw it whatever it takes. Default: 128. Fewer above 2^25 pixels in a tiny file.",
+    "ask for: 0 = draw it whatever it takes. Default: 128. Fewer above 2^25 pixels in a tiny file. "
+    "Of a composition: more than N primitives over a pixel; default 4096, fewer likewise.",
 )
 @click.option(
     "--repair",
