@@ -177,13 +177,19 @@ def sequence_table(given: argparse.Namespace) -> str:
         ("alone, one seed", alone),
         ("alone, a seed each", others),
     ):
-        results, clock, _ = timed(run)
+        results, _, processors = timed(run)
         pictures = [render(result.composition, threads=given.threads) for result in results]
         psnr = mean(result.psnr for result in results)
-        seconds = clock / len(frames)
+        seconds = processors / len(frames)
         rows.append([name, f"{flicker(pictures, frames):.2f}", f"{psnr:.2f}", f"{seconds:.1f}"])
     return markdown_table(
-        [f"{len(frames)} frames", "flicker in code values", "PSNR in dB", "s a frame"], rows
+        [
+            f"{len(frames)} frames",
+            "flicker in code values",
+            "PSNR in dB",
+            "s of processors a frame",
+        ],
+        rows,
     )
 
 

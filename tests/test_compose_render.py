@@ -148,6 +148,8 @@ def test_the_native_code_checks_what_it_is_given():
     for levels, blended in ((made.levels + 1, False), (made.levels, True), (-made.levels, False)):
         with pytest.raises(ValueError, match="planes must lie within"):
             _core.Bitmaps(made.quads, levels, blended, 1)
+    with pytest.raises(TypeError):  # a converted copy would not live as long as what reads it
+        _core.Bitmaps(made.quads.astype(np.int64), made.levels, False, 1)
     with pytest.raises(ValueError, match="8 columns"):
         core.set_params(np.ones((1, 7), np.float32), 1.0, 0.0)
     with pytest.raises(ValueError, match="positive"):

@@ -22,13 +22,13 @@ int end_tile(int x) { return (x + kBmpTile - 1) / kBmpTile; }
 
 }  // namespace
 
-Bitmaps::Bitmaps(const Kernels& kernels, std::vector<uint32_t> quads, std::vector<BmpLevel> levels,
+Bitmaps::Bitmaps(const Kernels& kernels, const uint32_t* quads, std::vector<BmpLevel> levels,
                  bool blended, int threads)
     : kernels_(kernels),
       templates_(static_cast<int>(levels.size() / kTemplateLevels)),
       blended_(blended),
       levels_(std::move(levels)),
-      quads_(std::move(quads)),
+      quads_(quads),
       pool_(threads),
       memory_(static_cast<size_t>(pool_.size())) {}
 
@@ -135,7 +135,7 @@ BitmapTile Bitmaps::tile_of(const Memory& memory, int x0, int y0, Extent window)
   return BitmapTile{primitives_.data(),
                     memory.ids.data(),
                     static_cast<int>(memory.ids.size()),
-                    quads_.data(),
+                    quads_,
                     blended_,
                     blend_,
                     static_cast<float>(x0),

@@ -17,9 +17,9 @@ struct BitmapPlace {
 
 class Bitmaps {
  public:
-  // levels: kTemplateLevels of each template, whose planes lie within quads.
-  Bitmaps(const Kernels& kernels, std::vector<uint32_t> quads, std::vector<BmpLevel> levels,
-          bool blended, int threads);
+  // levels: kTemplateLevels of each template, whose planes lie within quads, which are not copied.
+  Bitmaps(const Kernels& kernels, const uint32_t* quads, std::vector<BmpLevel> levels, bool blended,
+          int threads);
 
   // The primitives to draw, [count][kBmpColumns] in px of the raster.
   void set_params(const float* params, int count, float opacity, float blend);
@@ -53,7 +53,7 @@ class Bitmaps {
   const int templates_;
   const bool blended_;
   std::vector<BmpLevel> levels_;  // [templates][kTemplateLevels]
-  std::vector<uint32_t> quads_;
+  const uint32_t* quads_;
   float blend_ = 0.0f;
   std::vector<float> params_;
   std::vector<BmpPrimitive> primitives_;

@@ -28,8 +28,7 @@ void make(sad::Bitmaps* self, const QuadRow& quads, const LevelTable& levels, bo
             "a level's planes must lie within the quads");
     table.push_back(sad::BmpLevel{row[0], row[1], row[2], row[3], row[4], row[5]});
   }
-  new (self) sad::Bitmaps(pick(isa), std::vector<uint32_t>(quads.data(), quads.data() + size),
-                          std::move(table), blended, threads);
+  new (self) sad::Bitmaps(pick(isa), quads.data(), std::move(table), blended, threads);
 }
 
 template <typename Array>
@@ -48,8 +47,8 @@ sad::Extent window_of(const Array& array, int x0, int y0) {
 
 void bind_bitmaps(nb::module_& m) {
   nb::class_<sad::Bitmaps>(m, "Bitmaps")
-      .def("__init__", &make, nb::arg("quads"), nb::arg("levels"), nb::arg("blended"),
-           nb::arg("threads"), nb::arg("isa") = "")
+      .def("__init__", &make, nb::arg("quads").noconvert(), nb::arg("levels"), nb::arg("blended"),
+           nb::arg("threads"), nb::arg("isa") = "", nb::keep_alive<1, 2>())
       .def(
           "set_params",
           [](sad::Bitmaps& b, const FloatTable& params, float opacity, float blend) {

@@ -7,9 +7,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sadcodec.compose.pyramid import halvings, pyramid
+from sadcodec.compose.composition import TEMPLATE_SIDE
+from sadcodec.compose.pyramid import LEVELS, halvings, margin_of, pyramid
 
 __all__ = ["Quads", "quads"]
+
+_BATCH = 16
 
 
 class Quads(NamedTuple):
@@ -43,23 +46,39 @@ def quads(templates: NDArray[np.uint8], blended: bool, blur: float = 0.0) -> Qua
         As of `pyramid`.
     """
     channels = [3, 0, 1, 2] if blended else [0]
-    pictures = pyramid(templates, blur) if blended else halvings(templates[..., 3:], blur)
-    made, table, first = [], [], 0
-    for level in pictures:
-        # Two texels of 0 on every side: quad (i, j) has texels i - 2 and i - 1, j - 2 and j - 1.
-        planes = np.pad(level[..., channels], ((0, 0), (2, 2), (2, 2), (0, 0))).astype(np.uint32)
-        planes = planes.transpose(0, 3, 1, 2)
-        upper = planes[:, :, :-1, :-1] | planes[:, :, :-1, 1:] << 8
-        lower = planes[:, :, 1:, :-1] << 16 | planes[:, :, 1:, 1:] << 24
-        packed = upper | lower
-        made.append(packed.ravel())
-        count, size, side = len(packed), packed[0].size, packed.shape[-1]
-        starts = first + size * np.arange(count)
-        first += packed.size
-        seen = level[..., channels].max(axis=-1) > 0
-        bounds = [*_bounds(seen, 1), *_bounds(seen, 2)]
-        table.append(np.stack([starts, np.full(count, side), *bounds], axis=1))
-    return Quads(np.concatenate(made), np.stack(table, axis=1).astype(np.int32), blended)
+    count, margin = len(templates), margin_of(blur)
+    sides = [(TEMPLATE_SIDE >> level) + 2 * margin + 3 for level in range(LEVELS)]
+    sizes = [len(channels) * side * side for side in sides]  # of a template's level
+    table = np.empty((count, LEVELS, 6), np.int32)
+    out = np.empty(count * sum(sizes), np.uint32)
+    # A few at a time: what is made on the way takes more memory than the quads.
+    for start in range(0, count, _BATCH):
+        batch = slice(start, min(start + _BATCH, count))
+        some = templates[batch]
+        pictures = pyramid(some, blur) if blended else halvings(some[..., 3:], blur)
+        first = 0
+        for level, (picture, side, size) in enumerate(zip(pictures, sides, sizes, strict=True)):
+            seen = picture[..., channels].max(axis=-1) > 0
+            starts = first + size * np.arange(batch.start, batch.stop)
+            bounds = [*_bounds(seen, 1), *_bounds(seen, 2)]
+            table[batch, level] = np.stack([starts, np.full(len(some), side), *bounds], axis=1)
+            place = out[first : first + count * size].reshape(count, -1, side, side)
+            place[batch] = _packed(picture[..., channels])
+            first += count * size
+    return Quads(out, table, blended)
+
+
+def _packed(picture: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """Return quads uint32 [P, C, n + 3, n + 3] of uint8 [P, n, n, C]."""
+    # Two texels of 0 on every side: quad (i, j) has texels i - 2 and i - 1, j - 2 and j - 1.
+    planes = np.pad(picture, ((0, 0), (2, 2), (2, 2), (0, 0))).astype(np.uint32)
+    planes = planes.transpose(0, 3, 1, 2)
+    out = planes[:, :, :-1, :-1].copy()
+    for byte, part in enumerate(
+        (planes[:, :, :-1, 1:], planes[:, :, 1:, :-1], planes[:, :, 1:, 1:])
+    ):
+        out |= part << np.uint32(8 * byte + 8)
+    return out
 
 
 def _bounds(seen: NDArray[np.bool_], over: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

