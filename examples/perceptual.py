@@ -77,11 +77,13 @@ def perceptual(name: str, options: argparse.Namespace, backend: Backend) -> str:
         lines.append([image_name, *values])
         if options.figures and image_name == "coffee":
             titles = {
-                "{}\n{:.2f} dB, {:.4f}".format(label, *found[label][-1][::2]): picture
+                "{}: {:.2f} dB, {:.4f}".format(
+                    label.removeprefix("diagram, "), *found[label][-1][::2]
+                ): picture
                 for label, picture in shown.items()
             }
             path = Path(options.figures) / f"inverse_{name}.png"
-            write_figure(path, {"image\n": image} | titles)
+            write_figure(path, {"image": image} | titles)
     means = ["{:.2f}, {:.4f}, {:.4f}".format(*map(mean, zip(*found[label]))) for label in found]
     print(f"{name}: both fits, {mean(seconds):.1f} s of a CPU", file=sys.stderr)
     return markdown_table(["PSNR, SSIM, MS-SSIM", *found], [*lines, ["mean", *means]])

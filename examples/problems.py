@@ -225,15 +225,15 @@ def moved(image: Array, rng: np.random.Generator, sigma: float = 0.01) -> Proble
     data = filtered(image, transfer) + sigma * rng.standard_normal(image.shape)
 
     def richardson_lucy() -> Array:
-        edge = 2 * reach  # scikit-image takes what is outside for black; it is the other side
+        edge = 3 * reach  # scikit-image takes what is outside for black; it is the other side
         wide = np.pad(np.maximum(data, 0), ((edge, edge), (edge, edge), (0, 0)), mode="wrap")
         found = plane_by_plane(
-            lambda plane: restoration.richardson_lucy(plane, kernel, num_iter=15), wide
+            lambda plane: restoration.richardson_lucy(plane, kernel, num_iter=25), wide
         )
         return found[edge:-edge, edge:-edge]
 
     def wiener() -> Array:
-        return plane_by_plane(lambda plane: restoration.wiener(plane, kernel, 0.02), data)
+        return plane_by_plane(lambda plane: restoration.wiener(plane, kernel, 0.005), data)
 
     def unsupervised() -> Array:
         return plane_by_plane(
