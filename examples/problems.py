@@ -297,7 +297,7 @@ def projected(image: Array, rng: np.random.Generator, share: float = 0.25) -> Pr
             40.0,
             0.0005,
         ),
-        0.001,
+        0.0003,
         200,
     )
 
