@@ -116,13 +116,15 @@ def jpeg_of(image: np.ndarray, size: int) -> bytes:
 
 def jpeg_psnr(image: np.ndarray, data: bytes) -> float:
     """Return what the first bytes of a JPEG draw; what is missing is gray."""
-    ImageFile.LOAD_TRUNCATED_IMAGES = True
+    before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, True
     try:
         with Image.open(io.BytesIO(data)) as picture, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             pixels = np.asarray(picture)
     except OSError:  # it has no picture yet
         pixels = np.full(image.shape, 128, np.uint8)
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = before
     return psnr(image, pixels.reshape(image.shape))
 
 

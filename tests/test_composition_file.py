@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -216,6 +217,7 @@ def png(width: int = 128, height: int = 128, mode: str = "L", **options: object)
     ("template", "words"),
     [
         (b"", "neither a PNG nor a WebP"),
+        (png()[:50] + b"?" + png()[51:], "no whole PNG"),
         (png(64), "has 64 x 128 pixels"),
         (png(mode="P"), "other chunks"),
         (png(mode="RGB"), "of a kind that templates do not have"),
@@ -232,13 +234,15 @@ def test_templates_are_checked_before_they_are_decoded(template: bytes, words: s
 
 
 def test_a_template_that_cannot_be_decoded():
-    broken = bytearray(png())
-    broken[45:50] = b"\xff" * 5
-    data = write_composition(9, 9, [np.zeros((1, 8), np.int32)], [bytes(broken)], FINE)
+    whole = png()
+    length = int.from_bytes(whole[33:37], "big")
+    pixels = b"IDAT" + b"\xff" * length  # no stream of zlib starts so
+    broken = whole[:37] + pixels + zlib.crc32(pixels).to_bytes(4, "big") + whole[45 + length :]
+    data = write_composition(9, 9, [np.zeros((1, 8), np.int32)], [broken], FINE)
     with pytest.raises(BitstreamError, match="a template cannot be decoded"):
         sadcodec.decode(data)
     with pytest.raises(BitstreamError, match="a template cannot be decoded"):
-        stored.template_pixels(bytes(broken))
+        stored.template_pixels(broken)
 
 
 def test_limits():

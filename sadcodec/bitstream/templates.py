@@ -6,6 +6,7 @@ Which picture is in them is for others to decode; what is here bounds what that 
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Sequence
 
 from sadcodec.errors import BitstreamError, OptionError
@@ -42,7 +43,10 @@ def _png_problem(data: bytes) -> str | None:
     names, at = [], len(_PNG)
     while at + 12 <= len(data):
         names.append(data[at + 4 : at + 8])
-        at += 12 + int.from_bytes(data[at : at + 4], "big")
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        if zlib.crc32(data[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
+            return "is no whole PNG file"
+        at = end
     if at != len(data) or names[:1] != [b"IHDR"] or names[-1] != b"IEND":
         return "is no whole PNG file"
     if set(names[1:-1]) != {b"IDAT"} or len(data) < 33:
