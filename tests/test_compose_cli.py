@@ -171,6 +171,7 @@ def test_frames(sad: Sad):
         ("export cut.sad", 1, "cut.sad: "),
         ("export film.sad", 1, "choose one with --frame"),
         ("export sites.sad --format psd", 1, "holds no composition"),
+        ("export sites.sad -o sites.PSD", 1, "holds no composition"),
         ("export c.sad -o no/c.ora", 1, "No such file"),
         ("encode c.sad -o a.sad", 1, "not an image but a .sad file"),
     ],

@@ -76,7 +76,8 @@ def _text(record: dict[str, Any]) -> str:
     ground = record["background"]
     ground = "none" if ground is None else "#" + "".join(f"{round(255 * v):02x}" for v in ground)
     alpha = " and alpha" if record["channels"] == 4 else ""
-    of_templates = f"{len(templates)} templates ({sum(each['bytes'] for each in templates)} bytes)"
+    size = sum(each["bytes"] for each in templates)
+    of_templates = f"{len(templates)} template{'s' * (len(templates) > 1)} ({size} bytes)"
     lines = [
         f"{common.shown(record['input'])}: {record['bytes']} bytes, {record['bpp']:.4f} bpp{count}",
         f"image    {record['width']} x {record['height']}, RGB{alpha}, 8 bits a channel",

@@ -73,7 +73,7 @@ def export(
 
     if bitstream.is_composition(data, limits_for(max_pixels)):
         record, text = _layers(source, data, output, kind, frame, max_pixels, threads, force=force)
-    elif kind is not None or frame is not None:
+    elif kind is not None or frame is not None or _suffix(output or "") in _LAYERED:
         raise common.Failure(common.shown(source), "holds no composition, which has layers")
     else:
         record, text = _sites(source, data, output, max_pixels, force=force, quiet=quiet)
@@ -81,6 +81,10 @@ def export(
         common.report_json(record, record["output"] == files.STANDARD)
     else:
         common.note(f"{common.shown(record['output'], 'stdout')}: {text}", quiet)
+
+
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1].lower().removeprefix(".")
 
 
 def _layers(
@@ -96,7 +100,7 @@ def _layers(
 ) -> tuple[dict[str, Any], str]:
     """Write the layers of a composition; return the report as a record and as text."""
     target = common.output_beside(source, f".{kind or 'psd'}") if output is None else output
-    kind = kind or os.path.splitext(target)[1].lower().removeprefix(".")
+    kind = kind or _suffix(target)
     if kind not in _LAYERED:
         known = ", ".join(_LAYERED)
         raise common.Failure(
