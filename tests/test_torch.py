@@ -175,8 +175,9 @@ def test_a_module_is_fitted_pruned_and_densified(target):
         model.prune(5, target[1:])
 
 
-def test_cuda_tensors_go_through_the_kernels_on_the_caller_s_stream(monkeypatch):
-    """Launches and gradients alone: tensors of the CPU and a stand-in take the device's place."""
+@pytest.fixture
+def streams(monkeypatch) -> list[tuple[int, int]]:
+    """Tensors of the CPU and a stand-in take the device's place; the streams that were used."""
     backend = backend_named(ON_CPU)
     cp, used = backend.runtime.cp, []
     stand_in = SimpleNamespace(
@@ -186,11 +187,17 @@ def test_cuda_tensors_go_through_the_kernels_on_the_caller_s_stream(monkeypatch)
         ),
     )
     runtime = SimpleNamespace(cp=stand_in, activate=backend.runtime.activate)
-    named = SimpleNamespace(runtime=runtime, differentiable=backend.differentiable)
+    named = SimpleNamespace(
+        runtime=runtime, differentiable=backend.differentiable, points=backend.points
+    )
     monkeypatch.setattr(cuda, "get_backend", {"cuda:0": named}.get)
     monkeypatch.setattr(torch, "from_dlpack", lambda array: torch.from_numpy(array.get()))
     stream = SimpleNamespace(cuda_stream=1234)
     monkeypatch.setattr(torch.cuda, "current_stream", {0: stream}.get)
+    return used
+
+
+def test_cuda_tensors_go_through_the_kernels_on_the_caller_s_stream(streams):
     sites = tensor(2, 20, dtype=torch.float32)
     expected = render(sites, SIZE)
     picture = functions._Function.apply(cuda.TensorPasses(0, *SIZE, 3, 8), sites)
@@ -199,7 +206,23 @@ def test_cuda_tensors_go_through_the_kernels_on_the_caller_s_stream(monkeypatch)
     (found,) = torch.autograd.grad(picture, sites, g)
     (wanted,) = torch.autograd.grad(expected, sites, g)
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
-    assert used == [(1234, 0)] * 2
+    assert streams == [(1234, 0)] * 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_points_of_cuda_tensors_are_sampled_on_the_caller_s_stream(streams, dtype):
+    sites, generator = tensor(2, 20, dtype=dtype), torch.Generator().manual_seed(1)
+    points = (12 * torch.rand(9, 2, dtype=dtype, generator=generator)).requires_grad_()
+    colors = functions._Function.apply(cuda.PointTensorPasses(0, 3, 8), sites, points)
+    expected = sample(sites, points)
+    torch.testing.assert_close(colors, expected)
+    g = torch.rand(colors.shape, dtype=dtype, generator=generator)
+    wanted = torch.autograd.grad(expected, (sites, points), g)
+    with torch.no_grad():
+        sites += 0.25  # the passes have their own
+    found = torch.autograd.grad(colors, (sites, points), g)
+    torch.testing.assert_close(found, wanted)
+    assert streams == [(1234, 0)] * 2
 
 
 def test_the_examples_of_the_document_run(tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sadcodec.backends.base import DEFAULT_K, MAX_K, Start
 from sadcodec.backends.cuda_differentiable import CudaPasses
 from sadcodec.backends.cuda_fit import CudaFitSession
+from sadcodec.backends.cuda_points import CudaPoints
 from sadcodec.backends.cuda_refine import CudaRefiner
 from sadcodec.backends.cuda_render import render
 from sadcodec.backends.launch import Launcher, Runtime
@@ -86,6 +87,10 @@ class CudaBackend:
     ) -> CudaPasses:
         """Start forward and backward passes: see `sadcodec.backends.cuda_differentiable`."""
         return CudaPasses(self._launcher(k, channels), width, height)
+
+    def points(self, channels: int, k: int = DEFAULT_K) -> CudaPoints:
+        """Start forward and backward passes at points: see `sadcodec.backends.cuda_points`."""
+        return CudaPoints(self._launcher(k, channels))
 
     def refiner(
         self, target: Floats, k: int = DEFAULT_K, weights: Floats | None = None

@@ -8,11 +8,28 @@ import torch
 
 from sadcodec.backends import get_backend
 
-__all__ = ["TensorPasses"]
+__all__ = ["PointTensorPasses", "TensorPasses"]
+
+
+class _OnDevice:
+    """The backend of one CUDA device, working on tensors; nothing waits for it."""
+
+    def __init__(self, device: int) -> None:
+        backend: Any = get_backend(f"cuda:{device}")
+        self.backend, self._device, self._runtime = backend, device, backend.runtime
+
+    def run(self, work: Any, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return what the work, on arrays of CuPy in the current stream, returns."""
+        cp = self._runtime.cp
+        stream = torch.cuda.current_stream(self._device).cuda_stream
+        with self._runtime.activate(), cp.cuda.ExternalStream(stream, self._device):
+            found = work(*(cp.from_dlpack(tensor) for tensor in tensors))
+            arrays = found if isinstance(found, tuple) else (found,)
+            return tuple(torch.from_dlpack(array) for array in arrays)
 
 
 class TensorPasses:
-    """Forward and backward passes of a picture on one CUDA device; nothing waits for it.
+    """Forward and backward passes of a picture on one CUDA device.
 
     Parameters
     ----------
@@ -23,20 +40,36 @@ class TensorPasses:
     """
 
     def __init__(self, device: int, width: int, height: int, channels: int, k: int) -> None:
-        backend: Any = get_backend(f"cuda:{device}")
-        self._device, self._runtime = device, backend.runtime
-        self._passes = backend.differentiable(width, height, channels, k)
+        self._device = _OnDevice(device)
+        self._passes = self._device.backend.differentiable(width, height, channels, k)
 
     def forward(self, sites: torch.Tensor) -> torch.Tensor:
         """Return the picture; the sites stay in memory as long as these passes."""
-        return self._on_stream(self._passes.draw, sites)
+        return self._device.run(self._passes.draw, sites)[0]
 
     def backward(self, cotangent: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return the derivatives with respect to the sites of the forward pass."""
-        return (self._on_stream(self._passes.pull_back, cotangent),)
+        return self._device.run(self._passes.pull_back, cotangent)
 
-    def _on_stream(self, work: Any, tensor: torch.Tensor) -> torch.Tensor:
-        cp = self._runtime.cp
-        stream = torch.cuda.current_stream(self._device).cuda_stream
-        with self._runtime.activate(), cp.cuda.ExternalStream(stream, self._device):
-            return torch.from_dlpack(work(cp.from_dlpack(tensor)))
+
+class PointTensorPasses:
+    """Forward and backward passes of points on one CUDA device.
+
+    Parameters
+    ----------
+    device : int
+    channels : int
+    k : int
+    """
+
+    def __init__(self, device: int, channels: int, k: int) -> None:
+        self._device = _OnDevice(device)
+        self._passes = self._device.backend.points(channels, k)
+
+    def forward(self, sites: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+        """Return the colours at the points."""
+        return self._device.run(self._passes.draw, sites, points)[0]
+
+    def backward(self, cotangent: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return the derivatives with respect to sites and points of the forward pass."""
+        return self._device.run(self._passes.pull_back, cotangent)

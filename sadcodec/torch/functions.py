@@ -91,8 +91,8 @@ def sample(
 
     Parameters
     ----------
-    sites : float32 or float64 [N, 6 + C], on the CPU
-        As for `render`.
+    sites : float32 or float64 [N, 6 + C]
+        As for `render`; on a CUDA device in float64 too.
     points : [M, 2], px, of the sites' type
         x and y; pixel (row j, column i) has its centre at (i + 0.5, j + 0.5).
     k, threads
@@ -106,18 +106,25 @@ def sample(
     Raises
     ------
     OptionError
-        If an argument is out of range, of another type, or not on the CPU.
+        If an argument is out of range, of another type, or on a device that is not supported.
     SiteError
-        If the sites are not finite.
+        If the sites are not finite, on the CPU: nothing waits for a CUDA device to tell.
+    BackendError
+        If there is no CuPy for tensors on a CUDA device.
     """
-    _check_sites(sites)
+    _check_sites(sites, double_on_cuda=True)
     if not isinstance(points, torch.Tensor) or points.ndim != 2 or points.shape[1] != 2:
         raise OptionError("points are a tensor [M, 2]")
     if (points.dtype, points.device) != (sites.dtype, sites.device):
         raise OptionError(f"points are {_kind(points)}, sites {_kind(sites)}: give both alike")
-    if sites.device.type != "cpu":
-        raise OptionError(f"points are sampled on the CPU; the sites are {_kind(sites)}")
-    return _Function.apply(_PointPasses(k, _threads(threads)), sites, points)
+    passes: Any
+    if sites.device.type == "cuda":
+        from sadcodec.torch.cuda import PointTensorPasses
+
+        passes = PointTensorPasses(sites.device.index, sites.shape[1] - GEOMETRY_COLUMNS, k)
+    else:
+        passes = _PointPasses(k, _threads(threads))
+    return _Function.apply(passes, sites, points)
 
 
 def _kind(tensor: torch.Tensor) -> str:
@@ -128,7 +135,7 @@ def _threads(threads: int | None) -> int:
     return torch.get_num_threads() if threads is None else threads
 
 
-def _check_sites(sites: torch.Tensor) -> None:
+def _check_sites(sites: torch.Tensor, *, double_on_cuda: bool = False) -> None:
     most = GEOMETRY_COLUMNS + MAX_CHANNELS
     if not isinstance(sites, torch.Tensor):
         raise OptionError(f"sites are a tensor, not {type(sites).__name__}")
@@ -136,7 +143,8 @@ def _check_sites(sites: torch.Tensor) -> None:
         raise OptionError(f"sites are [N, 7..{most}], not {list(sites.shape)}")
     if sites.device.type not in ("cpu", "cuda"):
         raise OptionError(f"sites are on the CPU or a CUDA device, not on {sites.device}")
-    wanted = (torch.float32, torch.float64) if sites.device.type == "cpu" else (torch.float32,)
+    double = sites.device.type == "cpu" or double_on_cuda
+    wanted = (torch.float32, torch.float64) if double else (torch.float32,)
     if sites.dtype not in wanted:
         names = " or ".join(str(t).removeprefix("torch.") for t in wanted)
         raise OptionError(f"sites are {names} on {sites.device.type}, not {_kind(sites)}")
