@@ -44,8 +44,8 @@ class TensorPasses:
         self._passes = self._device.backend.differentiable(width, height, channels, k)
 
     def forward(self, sites: torch.Tensor) -> torch.Tensor:
-        """Return the picture; the sites stay in memory as long as these passes."""
-        return self._device.run(self._passes.draw, sites)[0]
+        """Return the picture; a copy of the sites stays in memory as long as these passes."""
+        return self._device.run(self._passes.draw, sites.clone())[0]  # the caller may change them
 
     def backward(self, cotangent: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return the derivatives with respect to the sites of the forward pass."""
