@@ -107,6 +107,20 @@ def test_bad_files_are_refused_with_the_words_of_the_command(ask, name):
     assert ask("picture", bad_files.FOLDER / f"{name}.sad") == {"error": expected}
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("sequences/moving", "holds a sequence of pictures, which is not shown here"),
+        (
+            "compositions/masks",
+            "holds a composition of bitmap primitives, which is not shown here",
+        ),
+    ],
+)
+def test_what_is_not_shown_is_told(ask, name, words):
+    assert ask("picture", golden_files.FOLDER / f"{name}.sad") == {"error": words}
+
+
 @pytest.mark.parametrize("coder", bitstream.CODERS)
 def test_symbols_of_all_kinds_of_files(ask, tmp_path, coder):
     samples = [sample(count, seed=count, **options) for count, options in CASES]

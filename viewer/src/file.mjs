@@ -183,6 +183,7 @@ function siteChunks(header, chunks) {
     const follows = first && chunk.type === first.type && first.type.startsWith("GRP");
     need(!first || follows, `${chunk.label}: data after the sites`);
     need(chunk.type !== "CMPH", "holds a composition of bitmap primitives, which is not shown here");
+    need(chunk.type !== "SEQH", "holds a sequence of pictures, which is not shown here");
     if (SITE_TYPES.includes(chunk.type)) {
       const grouped = chunk.type.startsWith("GRP");
       need(start || chunk.type !== "GRPM", `${chunk.label}: its models are missing`);
