@@ -67,24 +67,30 @@ class Array:
         return value
 
 
+_NUMBERS = (int, float, np.number)
+
+
 @dataclass(frozen=True, init=False)
 class Scalar:
     """A parameter passed by value: integers and floats of Python are converted to `dtype`."""
 
     name: str
     dtype: np.dtype[Any]
+    limits: tuple[int, int] | None  # of an integer: asking NumPy at each launch takes a microsecond
 
     def __init__(self, name: str, dtype: Any) -> None:
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "dtype", np.dtype(dtype))
+        limits = np.iinfo(self.dtype) if self.dtype.kind in "iu" else None
+        object.__setattr__(self, "limits", limits and (int(limits.min), int(limits.max)))
 
     def check(self, value: Any) -> Any:
         """Return the value as a NumPy scalar of the declared type."""
-        if not isinstance(value, int | float | np.number):
+        if not isinstance(value, _NUMBERS):
             raise _refusal(self.name, f"is a {type(value).__name__}, not a number")
-        if self.dtype.kind in "iu":
-            limits = np.iinfo(self.dtype)
-            if int(value) != value or not limits.min <= value <= limits.max:
+        if self.limits is not None:
+            least, most = self.limits
+            if int(value) != value or not least <= value <= most:
                 raise _refusal(self.name, f"is {value}, which is no {self.dtype}")
             value = int(value)
         return self.dtype.type(value)
@@ -127,6 +133,7 @@ class Kernel:
         self.parameters = parameters
         self.threads = threads
         self.defines = defines
+        self._names = frozenset(p.name for p in parameters)
 
     def check(self, device: int, arguments: Mapping[str, Any]) -> tuple[Any, ...]:
         """Return the arguments in the order of the signature.
@@ -143,7 +150,7 @@ class Kernel:
         BackendError
             If one is missing, unknown, or not as declared.
         """
-        names = {p.name for p in self.parameters}
+        names = self._names
         if names != arguments.keys():
             missing, unknown = names - arguments.keys(), arguments.keys() - names
             wrong = [f"{n} is missing" for n in sorted(missing)]
