@@ -1,11 +1,9 @@
 #include "delta_coder.h"
 
 #include <algorithm>
-#include <cstdlib>
 
-#include "column_coder.h"
+#include "adaptive_differences.h"
 #include "range_coder.h"
-#include "residual_coder.h"
 
 namespace sad::coder {
 namespace {
@@ -13,10 +11,6 @@ namespace {
 constexpr int kX = 0, kY = 1, kTau = 2, kStretch = 3, kTurn = 4, kReach = 5, kInk = 6;
 constexpr int kMaxRow = kInk + 4;
 constexpr int kMotionUnit = 16;
-
-void require(bool condition, const char* message) {
-  if (!condition) throw CorruptPayload(message);
-}
 
 // Limits of the symbols of a row, which hold for coded and for given rows alike.
 class Rows {
@@ -53,59 +47,33 @@ template <class Coder>
 class DifferenceCoder {
  public:
   DifferenceCoder(Coder& coder, const Quantizer& q, int64_t distance)
-      : residuals_(coder), q_(q), rows_(q) {
-    std::fill(energy_, energy_ + kMaxRow, kOne);
-    energy_[kX] = energy_[kY] = distance * kOne;
+      : differences_(coder, 3, 15), q_(q), rows_(q) {
+    for (const int axis : {kX, kY}) differences_.expect(axis, distance);
   }
 
   // Codes `row` as the difference from `base` moved by (dx, dy) cells.
   void code(const int32_t* base, int64_t dx, int64_t dy, int32_t* row) {
-    changes_ = 0;
-    previous_ = 0;
+    differences_.begin_row();
     symbol(kX, kPosition, std::clamp<int64_t>(base[kX] + dx, 0, q_.grid_width - 1), row);
     symbol(kY, kPosition, std::clamp<int64_t>(base[kY] + dy, 0, q_.grid_height - 1), row);
     symbol(kTau, kLogTau, base[kTau], row);
     symbol(kStretch, kLogAnisotropy, base[kStretch], row);
-    require(row[kStretch] >= 0 && row[kStretch] <= q_.max_log_anisotropy(),
-            "log_anisotropy out of range");
-    const int64_t before = rows_.directions(base[kStretch]);
-    const int64_t n = rows_.directions(row[kStretch]);
-    const int64_t turned = (2 * base[kTurn] * n + before) / (2 * before) % n;
-    int64_t turn = row[kTurn] - turned;
-    if (turn > n / 2) turn -= n;
-    if (turn < -((n - 1) / 2)) turn += n;
-    turn = n == 1 ? 0 : difference(kTurn, kAngle, turn);
-    require(turn >= -((n - 1) / 2) && turn <= n / 2, "angle out of range");
-    row[kTurn] = static_cast<int32_t>((turned + turn + n) % n);
+    checked(row[kStretch], 0, q_.max_log_anisotropy(), "log_anisotropy out of range");
+    row[kTurn] =
+        differences_.direction(kTurn, kAngle, 0, base[kTurn], rows_.directions(base[kStretch]),
+                               row[kTurn], rows_.directions(row[kStretch]));
     if (q_.has_radius()) symbol(kReach, kRadius, base[kReach], row);
     for (int c = 0; c < q_.channels(); ++c) symbol(kInk + c, kColor0 + c, base[kInk + c], row);
   }
 
  private:
   void symbol(int place, int column, int64_t predicted, int32_t* row) {
-    const int64_t value = predicted + difference(place, column, row[place] - predicted);
-    row[place] = checked(value, INT32_MIN, INT32_MAX, "symbol out of range");
+    row[place] = differences_.symbol(place, column, place == kY ? 64 : 0, predicted, row[place]);
   }
 
-  int64_t difference(int place, int column, int64_t value) {
-    const int detail = (place == kY ? 64 : 0) + 4 * std::min(changes_, 15) + size_class(previous_);
-    const ResidualContext context{scale_class(energy_[place], kOne), detail, sign_[place], 0};
-    const int64_t r = residuals_.residual(column, context, value);
-    const int64_t magnitude = std::min<int64_t>(std::abs(r), 1 << 20);
-    energy_[place] += (magnitude * kOne - energy_[place]) >> 3;
-    sign_[place] = r < 0 ? 1 : (r > 0 ? 2 : 0);
-    changes_ += r != 0;
-    previous_ = r;
-    return r;
-  }
-
-  ResidualCoder<Coder> residuals_;
+  AdaptiveDifferences<Coder, kMaxRow> differences_;
   const Quantizer& q_;
   Rows rows_;
-  int64_t energy_[kMaxRow];  // running mean magnitude, Q16
-  int sign_[kMaxRow] = {};   // of the last difference
-  int changes_ = 0;          // differences of this site so far that are not 0
-  int64_t previous_ = 0;
 };
 
 template <class Coder>

@@ -1,11 +1,9 @@
 #include "primitive_coder.h"
 
 #include <algorithm>
-#include <cstdlib>
 
-#include "column_coder.h"
+#include "adaptive_differences.h"
 #include "range_coder.h"
-#include "residual_coder.h"
 
 namespace sad::coder {
 namespace {
@@ -15,22 +13,13 @@ enum Place { kX, kY, kSize, kTurn, kCover, kRed, kGreen, kBlue };
 constexpr int kTreeBits = 8;                      // of a key that are adaptive
 constexpr int kPrefixes[] = {10, 8, 6, 4, 2, 0};  // bits of keys that name a place
 
-void require(bool condition, const char* message) {
-  if (!condition) throw CorruptPayload(message);
-}
-
-int32_t turned(int32_t turn, int64_t before, int64_t after) {
-  return static_cast<int32_t>((2 * turn * after + before) / (2 * before) % after);
-}
-
 template <class Coder>
 class PrimitiveCoder {
  public:
   PrimitiveCoder(Coder& coder, const PrimitiveQuantizer& q)
-      : coder_(coder), q_(q), residuals_(coder) {
+      : coder_(coder), q_(q), differences_(coder, 4, 3) {
     bits_x_ = bit_length(static_cast<uint64_t>(q.grid_width - 1));
     bits_y_ = bit_length(static_cast<uint64_t>(q.grid_height - 1));
-    for (int p = 0; p < kPrimitiveColumns; ++p) energy_[p] = kOne;
     for (size_t level = 0; level < std::size(kPrefixes); ++level)
       latest_[level].assign(size_t(1) << kPrefixes[level], -1);
   }
@@ -63,7 +52,7 @@ class PrimitiveCoder {
       std::copy(near.begin() + kCover, near.end(), base.begin() + kCover);
       base[kSize] = static_cast<int32_t>((base[kSize] + near[kSize]) / 2);
     }
-    begin();
+    differences_.begin_row();
     symbol(kSize, base, row);
     checked(row[kSize], 0, q_.max_radius(), "radius out of range");
     const auto n = static_cast<uint32_t>(q_.directions(row[kSize]));
@@ -84,19 +73,15 @@ class PrimitiveCoder {
       row = before;
       return;
     }
-    begin();
+    differences_.begin_row();
     for (const int p : {kX, kY, kSize}) symbol(p, before, row);
     checked(row[kX], 0, q_.grid_width - 1, "position out of range");
     checked(row[kY], 0, q_.grid_height - 1, "position out of range");
     checked(row[kSize], 0, q_.max_radius(), "radius out of range");
-    const int64_t n = q_.directions(row[kSize]);
-    const int64_t base = turned(before[kTurn], q_.directions(before[kSize]), n);
-    int64_t turn = row[kTurn] - base;
-    if (turn > n / 2) turn -= n;
-    if (turn < -((n - 1) / 2)) turn += n;
-    if (n > 1) turn = difference(kTurn, turn);
-    require(turn >= -((n - 1) / 2) && turn <= n / 2, "angle out of range");
-    row[kTurn] = static_cast<int32_t>((base + turn + n) % n);
+    row[kTurn] =
+        differences_.direction(kTurn, kTurn, kind(), before[kTurn], q_.directions(before[kSize]),
+                               row[kTurn], q_.directions(row[kSize]));
+    charge(kTurn);
     rest(before, row);
   }
 
@@ -144,30 +129,13 @@ class PrimitiveCoder {
     return latest_[level][drop >= 0 ? key >> drop : key];
   }
 
-  void begin() {
-    changes_ = 0;
-    previous_ = 0;
-  }
-
   void symbol(int place, const PrimitiveRow& base, PrimitiveRow& row) {
-    const int64_t value = base[place] + difference(place, int64_t(row[place]) - base[place]);
-    row[place] = checked(value, INT32_MIN, INT32_MAX, "symbol out of range");
+    const int column = place >= kRed ? kColor0 + place - kRed : place;
+    row[place] = differences_.symbol(place, column, kind(), base[place], row[place]);
+    charge(place);
   }
 
-  int64_t difference(int place, int64_t value) {
-    const int column = place >= kRed ? kColor0 + place - kRed : place;
-    const int detail =
-        16 * static_cast<int>(level_) + 4 * std::min(changes_, 3) + size_class(previous_);
-    const ResidualContext context{scale_class(energy_[place], kOne), detail, sign_[place], 0};
-    const int64_t r = residuals_.residual(column, context, value);
-    const int64_t magnitude = std::min<int64_t>(std::abs(r), 1 << 20);
-    energy_[place] += (magnitude * kOne - energy_[place]) >> 4;
-    sign_[place] = r < 0 ? 1 : (r > 0 ? 2 : 0);
-    changes_ += r != 0;
-    previous_ = r;
-    charge(place);
-    return r;
-  }
+  int kind() const { return 16 * static_cast<int>(level_); }
 
   void charge(int place) {
     bits_[place] += coder_.cost() - charged_;
@@ -176,16 +144,12 @@ class PrimitiveCoder {
 
   Coder& coder_;
   const PrimitiveQuantizer& q_;
-  ResidualCoder<Coder> residuals_;
+  AdaptiveDifferences<Coder, kPrimitiveColumns> differences_;
   int bits_x_, bits_y_;
   AdaptiveBit tree_[size_t(1) << kTreeBits], kept_[9];
   std::vector<int32_t> latest_[std::size(kPrefixes)];  // primitive by prefix of its key
   size_t level_ = 0;                                   // of the prefix that was found
-  int64_t energy_[kPrimitiveColumns];                  // running mean magnitude, Q16
-  int sign_[kPrimitiveColumns] = {};                   // of the last difference
   int recent_ = 0;                                     // which of the last eight changed
-  int changes_ = 0;                                    // differences of this one that are not 0
-  int64_t previous_ = 0;
   PrimitiveCosts bits_{};
   double charged_ = 0;
 };

@@ -15,6 +15,10 @@ struct CorruptPayload : std::invalid_argument {
   using std::invalid_argument::invalid_argument;
 };
 
+inline void require(bool condition, const char* message) {
+  if (!condition) throw CorruptPayload(message);
+}
+
 constexpr int kAdaptationLimit = 255;
 constexpr uint32_t kProbabilityFloor =
     32;  // of 65536: no bin is free, so work is bounded by the payload's length

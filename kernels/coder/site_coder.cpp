@@ -11,10 +11,6 @@
 namespace sad::coder {
 namespace {
 
-void require(bool condition, const char* message) {
-  if (!condition) throw std::invalid_argument(message);
-}
-
 void require_range(const std::vector<int32_t>& values, int64_t low, int64_t high,
                    const char* message) {
   for (const int32_t v : values) require(v >= low && v <= high, message);

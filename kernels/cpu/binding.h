@@ -5,6 +5,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -56,7 +57,19 @@ inline void require_size(int width, int height, int k, int threads) {
   require(threads >= 1 && threads <= 1024, "threads must be in [1, 1024]");
 }
 
+// Per-pixel weights of the squared error; null without.
+inline const float* weights_of(const std::optional<FloatTable>& weights, const FloatImage& target) {
+  if (!weights) return nullptr;
+  require(weights->shape(0) == target.shape(0) && weights->shape(1) == target.shape(1),
+          "target and weights differ in size");
+  return weights->data();
+}
+
+// The parts of the module, a file each.
 void bind_bitmaps(nb::module_& m);
+void bind_fit(nb::module_& m);
 void bind_points(nb::module_& m);
+void bind_propagation(nb::module_& m);
+void bind_refine(nb::module_& m);
 
 #endif  // SAD_CPU_BINDING_H_

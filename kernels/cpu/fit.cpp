@@ -91,12 +91,6 @@ void Fit::fill_target(const float* target, const float* weights) {
 
 void Fit::set_target(const float* target) { fill_target(target, nullptr); }
 
-void Fit::set_params(const float* params) {
-  std::copy(params, params + params_.size(), params_.begin());
-  masked_ = 0;  // what was near before says nothing now
-  prepared_ = false;
-}
-
 void Fit::move(const float* params) {
   std::copy_n(params, params_.size(), params_.begin());
   prepared_ = false;

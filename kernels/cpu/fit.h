@@ -40,8 +40,7 @@ class Fit {
   const std::vector<float>& params() const { return params_; }
   const std::vector<float>& gradients() const { return gradients_; }
 
-  void set_params(const float* params);
-  // As set_params, for parameters a step away: what the lists say of them holds, as after adam.
+  // Other parameters, a step away: what the lists say of them holds, as after adam.
   void move(const float* params);
   // Exact lists of the present parameters.
   void refresh(float cut);

@@ -142,20 +142,24 @@ void Refine::find_slots(int site) {
   }
 }
 
+DescentPixels Refine::pixels_of(const int32_t* entries, size_t n) {
+  return {entries,
+          static_cast<int>(n),
+          DescentLists{list_ids_.data(), list_logits_.data()},
+          colors_.data(),
+          target_.data(),
+          width_,
+          channels_,
+          k_,
+          weights_.empty() ? nullptr : weights_.data()};
+}
+
 int Refine::visit(int site, double lambda, Worker& worker) {
   const uint32_t begin = site_offsets_[site], end = site_offsets_[site + 1];
   const int n = static_cast<int>(end - begin);
   if (n == 0) return 0;
   find_slots(site);
-  const DescentPixels pixels{site_entries_.data() + begin,
-                             n,
-                             DescentLists{list_ids_.data(), list_logits_.data()},
-                             colors_.data(),
-                             target_.data(),
-                             width_,
-                             channels_,
-                             k_,
-                             weights()};
+  const DescentPixels pixels = pixels_of(site_entries_.data() + begin, end - begin);
   Scratch& memory = worker.scratch->groups;
   kernels_.descent_setup(pixels, &memory, &worker.scratch->work);
   const float* groups = memory.data;

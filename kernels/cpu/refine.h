@@ -63,7 +63,8 @@ class Refine {
     int32_t pixel;
     float weight;  // of the site there
   };
-  const float* weights() const { return weights_.empty() ? nullptr : weights_.data(); }
+  // Pixels of the lists for a kernel: n entries, see DescentPixels.
+  DescentPixels pixels_of(const int32_t* entries, size_t n);
   void dequantize(int site, const int32_t* symbols, PreparedSite* out) const;
   int visit(int site, double lambda, Worker& worker);
   int visit_color(int site, double lambda, std::vector<ColorPixel>& pixels);

@@ -171,15 +171,7 @@ void Refine::removal_deltas(double* out) {
       while (id[slot] != site) ++slot;
       entry = pixel * kList + slot;
     }
-    const DescentPixels pixels{entries.data(),
-                               static_cast<int>(entries.size()),
-                               DescentLists{list_ids_.data(), list_logits_.data()},
-                               colors_.data(),
-                               target_.data(),
-                               width_,
-                               channels_,
-                               k_,
-                               weights()};
+    const DescentPixels pixels = pixels_of(entries.data(), entries.size());
     Scratch& memory = scratch.groups;
     kernels_.descent_setup(pixels, &memory, &scratch.work);
     PreparedSite gone = sites_.data()[site];
