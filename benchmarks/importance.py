@@ -81,7 +81,7 @@ def encoded(image: np.ndarray, rectangle: Rectangle, setting: Setting, options: 
         def changed(*arguments: Any) -> Importance:
             return without(cast(Importance, importance_of(*arguments)))
 
-        context = patch.object(codec, "importance_of", changed)
+        context = patch("sadcodec.options.importance_of", changed)
     with context:
         data = codec.encode(image, **options, **setting.options(rectangle, mask))
     decoded = codec.decode(data)

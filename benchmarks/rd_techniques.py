@@ -16,7 +16,7 @@ from unittest.mock import patch
 import numpy as np
 from timing import markdown_table
 
-from sadcodec import bitstream, codec, rate, refine
+from sadcodec import bitstream, job, rate, refine
 from sadcodec.backends.cpu import CpuFitSession, CpuRefiner
 from sadcodec.codec import EncodeReport, encode_with_report
 from sadcodec.effort import effort_for
@@ -50,7 +50,7 @@ class Technique:
 
 def effort_with(**changes: Any) -> AbstractContextManager[Any]:
     """Change fields of the effort."""
-    return patch.object(codec, "effort_for", lambda level: replace(effort_for(level), **changes))
+    return patch("sadcodec.options.effort_for", lambda level: replace(effort_for(level), **changes))
 
 
 def sized(aim: float) -> AbstractContextManager[Any]:
@@ -89,7 +89,7 @@ def _one_color_step(whole: bytes) -> list[AbstractContextManager[Any]]:
         steps = tuple(min(max(round(step * factor), 1), 65535) for step in chosen.step_color)
         return replace(chosen, step_color=steps, class_distance_gain=0, class_tau_gain=0)
 
-    return [patch.object(rate, "choose_quantizer", alike)]
+    return [patch.object(job, "choose_quantizer", alike)]
 
 
 def _with_radius(_: bytes) -> list[AbstractContextManager[Any]]:

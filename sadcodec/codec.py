@@ -2,41 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
 from sadcodec import bitstream
 from sadcodec.attachments import chunks_of, metadata, metadata_left
 from sadcodec.backends.base import DEFAULT_K, MAX_K
-from sadcodec.backends.propagation import propagation_of
-from sadcodec.bitstream import CODERS, Header, QuantizerParameters, groups_for
 from sadcodec.decoding import decode, decode_with_report, draw_new, info
-from sadcodec.effort import DEFAULT_EFFORT, effort_for
-from sadcodec.engine import describe_backend, engine_for, load_backend
-from sadcodec.errors import InputError, LimitError, OptionError, TargetError
-from sadcodec.fit.schedule import RECIPES
-from sadcodec.importance import importance_of
-from sadcodec.layering import layers_for
+from sadcodec.engine import describe_backend, load_backend
+from sadcodec.errors import OptionError, TargetError
+from sadcodec.job import Job
 from sadcodec.metrics import psnr as psnr_of
-from sadcodec.objective import METRICS
+from sadcodec.options import start_job
+from sadcodec.pixels import Image, check_image
 from sadcodec.quantize import code_values
-from sadcodec.rate import (
-    Encoding,
-    Job,
-    encode_to_sites,
-    encode_to_size,
-    first_count,
-    fit_sites,
-)
+from sadcodec.rate import first_count, fit_sites
 from sadcodec.reach import with_reach
 from sadcodec.sites import Sites
-from sadcodec.targets.psnr import encode_to_psnr
-from sadcodec.targets.quality import encode_to_quality
+from sadcodec.targets.target import encode_to_target, size_of
 
 __all__ = [
     "EncodeReport",
@@ -50,21 +35,12 @@ __all__ = [
     "load_backend",
     "metadata",
     "metadata_left",
-    "run_job",
-    "start_job",
 ]
-
-DEFAULT_QUALITY = 75.0
-MAX_ENCODE_PIXELS = 1 << 26
-PAPER_BACKENDS = ("auto", "cpu", "reference")  # of the recipe paper; auto is the CPU
 
 # Rate from which other codecs keep more of photographs (docs/RATE_DISTORTION.md), and the smallest
 # image of which that is worth saying.
 _RATE_FOR_OTHERS = 1.5
 _FEWEST_PIXELS = 1 << 16
-
-Progress = Callable[[float, str], None]
-Image = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -121,157 +97,6 @@ class EncodeReport:
     metadata_bytes: int = 0
 
 
-def check_image(image: Image) -> Image:
-    """Return the image as [H, W, C], uint8 or uint16."""
-    image = np.asarray(image)
-    if image.ndim == 2:
-        image = image[:, :, None]
-    if image.ndim != 3 or not 1 <= image.shape[2] <= 4 or 0 in image.shape:
-        raise InputError(f"an image is [H, W] or [H, W, C] with C = 1..4, not {image.shape}")
-    if image.dtype not in (np.uint8, np.uint16):
-        raise InputError(f"an image is uint8 or uint16, not {image.dtype}")
-    if image.shape[0] * image.shape[1] > MAX_ENCODE_PIXELS:
-        raise LimitError(f"{image.shape[1]} x {image.shape[0]} pixels are too many to encode")
-    return image
-
-
-def _target(given: dict[str, float | None]) -> tuple[str, float]:
-    """Return the one target that was given, or the default."""
-    chosen = [(name, value) for name, value in given.items() if value is not None]
-    if len(chosen) > 1:
-        raise OptionError(f"only one of {', '.join(name for name, _ in chosen)} can be given")
-    if not chosen:
-        return "quality", DEFAULT_QUALITY
-    name, value = chosen[0]
-    bounds = {"quality": (0.0, 100.0), "psnr": (1.0, 100.0)}
-    low, high = bounds.get(name, (0.0, 1e15))
-    if not low <= value <= high or (value == 0.0 and name != "quality"):
-        raise OptionError(f"{name} is {value}, which is out of range")
-    return name, float(value)
-
-
-def _check_recipe(recipe: str, kind: str, backend: str) -> str:
-    """Return the name of the backend that the recipe runs on."""
-    if recipe not in RECIPES:
-        raise OptionError(f"recipe must be one of {', '.join(RECIPES)}, not {recipe!r}")
-    if recipe == "default":
-        return backend
-    if kind != "sites":
-        raise OptionError("the recipe paper needs a number of sites, which it is solved for")
-    if backend not in PAPER_BACKENDS:
-        raise OptionError(f"the recipe paper runs on the backend cpu, not on {backend}")
-    return "cpu" if backend == "auto" else backend
-
-
-def _rising(progress: Progress | None) -> Progress | None:
-    """Return the callback such that its share never falls, also where a fit starts anew."""
-    if progress is None:
-        return None
-    highest = 0.0
-
-    def call(share: float, message: str) -> None:
-        nonlocal highest
-        highest = max(highest, share)
-        progress(highest, message)
-
-    return call
-
-
-def run_job(job: Job, kind: str, value: float) -> Encoding:
-    """Encode to a target; the bytes of metadata count."""
-    if kind in ("bpp", "size"):
-        size = max(1, int(value * job.pixels / 8 if kind == "bpp" else value))
-        if 0 < size <= job.attached:
-            raise TargetError(f"metadata takes {job.attached} bytes, which leaves none of {size}")
-        return encode_to_size(job, size - job.attached)
-    if kind == "psnr":
-        return encode_to_psnr(job, value)
-    if kind == "sites":
-        return encode_to_sites(job, max(1, int(value)), radius=True)
-    return encode_to_quality(job, value)
-
-
-def start_job(
-    image: Image,
-    *,
-    quality: float | None = None,
-    bpp: float | None = None,
-    size: int | None = None,
-    psnr: float | None = None,
-    sites: int | None = None,
-    metric: str = "psnr",
-    recipe: str = "default",
-    effort: int = DEFAULT_EFFORT,
-    seed: int = 0,
-    threads: int | None = None,
-    backend: str = "auto",
-    coder: str = "range",
-    groups: int | None = None,
-    progressive: int | None = None,
-    topk: str | None = None,
-    mask: ArrayLike | None = None,
-    roi: Sequence[Sequence[float]] = (),
-    attached: int = 0,
-    progress: Progress | None = None,
-) -> tuple[Job, str, float]:
-    """Check an image and the options of `encode`; return what to do.
-
-    `attached` bytes of the file are not for sites.
-
-    Returns
-    -------
-    job : Job
-    kind, value : str, float
-        Of the target.
-    """
-    image = check_image(image)
-    kind, value = _target(
-        {"quality": quality, "bpp": bpp, "size": size, "psnr": psnr, "sites": sites}
-    )
-    if coder not in CODERS:
-        raise OptionError(f"coder must be one of {', '.join(CODERS)}, not {coder!r}")
-    if metric not in METRICS:
-        raise OptionError(f"metric must be one of {', '.join(METRICS)}, not {metric!r}")
-    if not 0 <= seed < 1 << 32:
-        raise OptionError(f"seed must be 0..2^32 - 1, not {seed}")
-    engine = engine_for(_check_recipe(recipe, kind, backend), threads, "encode")
-    if topk is None:
-        topk = "propagate" if recipe == "paper" and engine.name == "cpu" else "exact"
-    propagation = propagation_of(topk, seed)
-    height, width, channels = image.shape
-    importance = importance_of(mask, roi, height, width)
-    white = np.iinfo(image.dtype).max
-    header = Header(
-        width=width,
-        height=height,
-        channels=channels,
-        bit_depth=8 if white == 255 else 16,
-        k=DEFAULT_K,
-        site_count=1,
-        quantizer=QuantizerParameters(
-            *(1024, 1024, 1024, 1024, 0),
-            (1024,) * channels,
-            groups=groups_for(groups, coder),
-        ),
-        coder=coder,
-    )
-    job = Job(
-        backend=engine,
-        target=image.astype(np.float32) / np.float32(white),
-        header=header,
-        effort=effort_for(effort),
-        seed=seed,
-        metric=metric,
-        propagation=propagation,
-        recipe=recipe,
-        importance=importance,
-        progress=_rising(progress),
-        attached=attached,
-        layers=layers_for(progressive, groups),
-    )
-    return job, kind, value
-
-
 def encode_with_report(
     image: Image,
     *,
@@ -290,7 +115,7 @@ def encode_with_report(
     image = check_image(image)
     chunks = chunks_of(metadata or {})
     job, kind, value = start_job(image, attached=bitstream.chunks_size(chunks), **options)
-    encoding = run_job(job, kind, value)
+    encoding = encode_to_target(job, kind, value)
     if strict and encoding.warning:
         raise TargetError(encoding.warning)
     refinement, engine, importance = encoding.refinement, job.backend, job.importance
@@ -338,8 +163,14 @@ def fit_diagram(image: Image, *, k: int = DEFAULT_K, **options: Any) -> tuple[Jo
 
     Returns
     -------
-    Job
-    Sites
+    job : Job
+        Its header holds the picture's size, depth and K.
+    sites : Sites
+
+    Raises
+    ------
+    SadError
+        As `encode`; OptionError also if the target is another or K out of range.
     """
     if not 1 <= k <= MAX_K:
         raise OptionError(f"K must be 1..{MAX_K}, not {k}")
@@ -348,9 +179,9 @@ def fit_diagram(image: Image, *, k: int = DEFAULT_K, **options: Any) -> tuple[Jo
     if kind == "sites":
         count = min(max(1, int(value)), job.pixels)
         return job, Sites(fit_sites(job, count, radius=True, rate=False).params)
-    if kind not in ("bpp", "size"):
+    size = size_of(job, kind, value)
+    if size is None:
         raise OptionError("a fit needs sites, bpp or size")
-    size = max(1, int(value * job.pixels / 8 if kind == "bpp" else value))
     return job, Sites(fit_sites(job, first_count(job, size), radius=False, size=size).params)
 
 

@@ -17,6 +17,7 @@ from sadcodec.editing import Index, edited, without
 from sadcodec.errors import InputError, LimitError, OptionError
 from sadcodec.files import check_output, read_input, write_output
 from sadcodec.frame import MAX_SIDE, Frame, frame_of
+from sadcodec.pixels import check_image
 from sadcodec.processors import default_threads
 from sadcodec.quantize import dequantize
 from sadcodec.site_view import marks
@@ -215,8 +216,6 @@ class Diagram:
             target.write(data)  # type: ignore[union-attr]
 
     def _checked_image(self, image: NDArray[Any]) -> NDArray[Any]:
-        from sadcodec.codec import check_image
-
         checked = check_image(image)
         wanted = (self.height, self.width, self.sites.channels)
         if checked.shape != wanted or checked.dtype.itemsize * 8 != self.bit_depth:

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from sadcodec.bitstream import Frame, from_table, to_table
 from sadcodec.fit.density import halves
 from sadcodec.fit.loop import fine_tune
+from sadcodec.job import Job
 from sadcodec.motion import motion_at
 from sadcodec.objective import Objective
 from sadcodec.quantize import color_axes, color_steps, dequantize, quantize
-from sadcodec.rate import Job
 from sadcodec.refine import noise_widths, set_table
 from sadcodec.sites import Sites, X, Y
 

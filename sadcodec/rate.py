@@ -3,45 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sadcodec.alpha import has_alpha
-from sadcodec.backends.base import Backend, Propagation, RateTerm
+from sadcodec.backends.base import RateTerm
 from sadcodec.bitstream import Header
-from sadcodec.effort import Effort
 from sadcodec.fill import fill, fills
 from sadcodec.fit.loop import fine_tune, fit
-from sadcodec.fit.paper.schedule import ITERATIONS as PAPER_ITERATIONS
 from sadcodec.fit.result import FitResult
 from sadcodec.fit.schedule import FitOptions
-from sadcodec.importance import Importance
+from sadcodec.job import Job, header_for
 from sadcodec.layering import arrange, dealt
-from sadcodec.objective import Objective, objective_for, weighted
+from sadcodec.objective import Objective
 from sadcodec.quantize import quantize_with_steps
 from sadcodec.rate_term import rate_term
-from sadcodec.refine import (
-    Refinement,
-    choose_quantizer,
-    coded_size,
-    noise_widths,
-    start_refiner,
-)
+from sadcodec.refine import Refinement, coded_size, noise_widths, start_refiner
 from sadcodec.sites import Sites
 
 __all__ = [
     "Encoding",
-    "Job",
     "Tuned",
     "encode_to_sites",
     "encode_to_size",
     "first_count",
     "fit_and_tune",
     "fit_sites",
-    "header_for",
     "round_and_refine",
     "scale_for",
     "trim_to_size",
@@ -66,83 +55,6 @@ _SLACK = 8  # bytes under a size target that are no reason to warn: one site mor
 _RESTARTS = 3  # fits that a target may cost
 
 
-@dataclass(frozen=True)
-class Job:
-    """What stays the same while a target is sought.
-
-    Attributes
-    ----------
-    target : float32 [H, W, C], display-referred 0..1
-    header : Header
-        Its site count and quantizer are placeholders, but for the quantizer's groups.
-    metric : str
-        What is optimized, one of `sadcodec.objective.METRICS`. Targets of PSNR are not.
-    propagation : Propagation, optional
-        Fit by the paper's top-K map; by exact lists otherwise.
-    recipe : str
-        Of the fit, one of `sadcodec.fit.schedule.RECIPES`.
-    importance : Importance, optional
-        How much each pixel counts; all alike by default.
-    attached : int
-        Bytes that the file has beside the diagram, which sizes here do not count.
-    layers : int
-        Of the file, by importance; 1 for none.
-    """
-
-    backend: Backend
-    target: Floats
-    header: Header
-    effort: Effort
-    seed: int = 0
-    metric: str = "psnr"
-    propagation: Propagation | None = None
-    recipe: str = "default"
-    importance: Importance | None = None
-    progress: Callable[[float, str], None] | None = None
-    attached: int = 0
-    layers: int = 1
-
-    @property
-    def pixels(self) -> int:
-        """Width x height."""
-        return self.header.width * self.header.height
-
-    @property
-    def area(self) -> float:
-        """Pixels that sites are for: see `Importance.area`."""
-        return self.pixels if self.importance is None else self.importance.area
-
-    @property
-    def total(self) -> float:
-        """Pixels whose errors are summed: see `Importance.total`."""
-        return self.pixels if self.importance is None else self.importance.total
-
-    @property
-    def iterations(self) -> int:
-        """Of the fit."""
-        return PAPER_ITERATIONS if self.recipe == "paper" else self.effort.iterations
-
-    def objective(self, params: Floats | None = None, metric: str | None = None) -> Objective:
-        """Return what to fit to, given the diagram that there is, float32 [N, 6 + C], if any.
-
-        For SSIM, and of images with alpha, that makes a difference. `metric` may be another one.
-        """
-        metric = metric or self.metric
-        drawn = None
-        if params is not None and (metric != "psnr" or has_alpha(self.target)):
-            h = self.header
-            drawn = self.backend.render(Sites(params), h.width, h.height, h.k)
-        objective = objective_for(metric, self.target, drawn)
-        if self.importance is None:
-            return objective
-        return weighted(objective, self.importance.weights)
-
-    def report(self, share: float, message: str) -> None:
-        """Tell the progress callback, if there is one."""
-        if self.progress is not None:
-            self.progress(share, message)
-
-
 @dataclass
 class Encoding:
     """A refined diagram and how it came about."""
@@ -151,17 +63,6 @@ class Encoding:
     fit_params: Floats  # before any quantization or noise
     fit_seconds: float = 0.0
     warning: str | None = None
-
-
-def header_for(job: Job, mse: float, sites: int, scale: float, *, radius: bool) -> Header:
-    """Return the header of a file with so many sites and the steps for an error of `mse`."""
-    h = job.header
-    crowded = sites * job.pixels / job.area  # as many as the whole picture would have
-    quantizer = choose_quantizer(
-        mse, h.width, h.height, crowded, h.channels, scale=scale, radius=radius
-    )
-    quantizer = replace(quantizer, groups=h.quantizer.groups)
-    return replace(h, site_count=sites, quantizer=quantizer)
 
 
 def _rounded_size(job: Job, params: Floats, header: Header) -> int:

@@ -14,17 +14,19 @@ from sadcodec import bitstream
 from sadcodec.backends.base import Backend
 from sadcodec.bitstream import MAX_CHAIN, MAX_FRAMES, Frame
 from sadcodec.bitstream.container import CHUNK_OVERHEAD
-from sadcodec.codec import check_image, run_job, start_job
 from sadcodec.decoding import as_bytes, default_work, limits_for
 from sadcodec.engine import engine_for
 from sadcodec.errors import BitstreamError, InputError, OptionError
 from sadcodec.follow import follow
 from sadcodec.frame import frame_of
+from sadcodec.job import Job
 from sadcodec.metrics import psnr
+from sadcodec.options import start_job
+from sadcodec.pixels import Image, check_image
 from sadcodec.processors import default_threads
 from sadcodec.quantize import dequantize, to_table
-from sadcodec.rate import Job
 from sadcodec.refine import draw
+from sadcodec.targets.target import encode_to_target
 
 __all__ = [
     "DEFAULT_INTERVAL",
@@ -40,8 +42,6 @@ _BITS_PER_SITE = 32.0  # of key frames, for the exchange rate: as in sadcodec.re
 _MOSTLY = 0.8  # share of the sites that changed from which a key frame may be cheaper
 _FALLEN = 1.0  # dB under the key frame from which it may be, too
 _ENTRY = 4  # bytes of the index for each frame
-
-Image = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ class _Encoder:
         return delta
 
     def _key(self, job: Job, kind: str, value: float) -> _Coded:
-        refinement = run_job(job, kind, value).refinement
+        refinement = encode_to_target(job, kind, value).refinement
         data = bitstream.write(refinement.header, refinement.symbols)
         return self._coded(job, data, Frame.of_key(data), key=True)
 

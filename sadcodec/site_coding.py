@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,12 +10,13 @@ from numpy.typing import NDArray
 
 from sadcodec import bitstream
 from sadcodec.backends.base import Backend
-from sadcodec.bitstream import CODERS, Header, QuantizerParameters, groups_for
 from sadcodec.decoding import draw_new
 from sadcodec.effort import DEFAULT_EFFORT, effort_for
 from sadcodec.errors import OptionError
 from sadcodec.fill import fill, fills
-from sadcodec.rate import Job, Tuned, header_for, round_and_refine, scale_for, trim_to_size
+from sadcodec.job import Job, Progress, bytes_at, check_coder, first_header, header_for
+from sadcodec.pixels import display_referred
+from sadcodec.rate import Tuned, round_and_refine, scale_for, trim_to_size
 from sadcodec.reach import with_reach
 from sadcodec.refine import Refinement
 from sadcodec.sites import Sites
@@ -69,7 +69,7 @@ def code_sites(
     effort: int = DEFAULT_EFFORT,
     coder: str = "range",
     groups: int | None = None,
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> CodedSites:
     """Code a diagram: see `sadcodec.import_sites` for the options.
 
@@ -90,31 +90,20 @@ def code_sites(
         If an option is out of range.
     """
     check_coding(scale, size, bpp, effort, coder)
-    channels = sites.channels
-    header = Header(
-        width=width,
-        height=height,
-        channels=channels,
-        bit_depth=bit_depth,
-        k=k,
-        site_count=len(sites),
-        quantizer=QuantizerParameters(
-            *(1024, 1024, 1024, 1024, 0), (1024,) * channels, groups=groups_for(groups, coder)
-        ),
-        coder=coder,
-    )
+    header = first_header((height, width, sites.channels), bit_depth, k, coder, groups)
+    header = replace(header, site_count=len(sites))
     picture = engine.render(sites, width, height, k)
     if image is None:
         target = np.clip(picture, 0.0, 1.0)
         mse = 10.0 ** (-_ASSUMED_PSNR / 10.0)
     else:
-        target = image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
+        target = display_referred(image)
         mse = float(np.mean((picture - target) ** 2, dtype=np.float64))
     work = effort_for(effort)
     job = Job(engine, np.ascontiguousarray(target, np.float32), header, work, progress=progress)
     tuned = Tuned(sites.params, sites.params, mse, 0.0, job.objective())
     if bpp is not None:
-        size = max(1, int(bpp * job.pixels / 8))
+        size = bytes_at(bpp, job.pixels)
     if size is None:
         steps = header_for(job, mse, len(sites), scale or 1.0, radius=True)
         refinement = round_and_refine(job, tuned, steps)
@@ -140,8 +129,7 @@ def check_coding(
     for name, value in (("size", size), ("bpp", bpp)):
         if value is not None and not 0.0 < value <= 1e15:
             raise OptionError(f"{name} is {value}, which is out of range")
-    if coder not in CODERS:
-        raise OptionError(f"coder must be one of {', '.join(CODERS)}, not {coder!r}")
+    check_coder(coder)
     effort_for(effort)
 
 

@@ -12,8 +12,9 @@ from diagrams import smooth_target
 import sadcodec
 from sadcodec import bitstream
 from sadcodec.alpha import premultiplied
-from sadcodec.codec import MAX_ENCODE_PIXELS, encode_with_report
+from sadcodec.codec import encode_with_report
 from sadcodec.errors import BitstreamError, InputError, LimitError, OptionError, TargetError
+from sadcodec.pixels import MAX_ENCODE_PIXELS
 
 
 def crop(name: str, x: int, y: int, side: int) -> np.ndarray:

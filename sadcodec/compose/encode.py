@@ -15,14 +15,13 @@ from sadcodec.compose.composition import Composition
 from sadcodec.compose.drawing import draw
 from sadcodec.compose.sequence import fit_sequence
 from sadcodec.compose.stored import compositions_of, pack
-from sadcodec.errors import InputError, LimitError, OptionError
+from sadcodec.errors import InputError, OptionError
 from sadcodec.metrics import psnr
+from sadcodec.pixels import Image, check_image, display_referred
 
 __all__ = ["ComposeReport", "compose_with_report"]
 
 MAX_PIXELS = 1 << 24
-
-Image = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -186,18 +185,10 @@ def compose_with_report(
 
 def _straight(image: Image) -> NDArray[np.float32]:
     """Return an image as float32 [H, W, 3 or 4], straight, in 0..1."""
-    image = np.asarray(image)
-    if image.ndim == 2:
-        image = image[:, :, None]
-    if image.ndim != 3 or not 1 <= image.shape[2] <= 4 or 0 in image.shape:
-        raise InputError(f"an image is [H, W] or [H, W, C] with C = 1..4, not {image.shape}")
-    if image.dtype not in (np.uint8, np.uint16):
-        raise InputError(f"an image is uint8 or uint16, not {image.dtype}")
-    if image.shape[0] * image.shape[1] > MAX_PIXELS:
-        raise LimitError(f"{image.shape[1]} x {image.shape[0]} pixels are too many to compose")
+    image = check_image(image, "compose", MAX_PIXELS)
     if image.shape[2] <= 2:
         image = image[..., [0, 0, 0, *range(1, image.shape[2])]]
-    return np.ascontiguousarray(image / np.float32(np.iinfo(image.dtype).max), np.float32)
+    return np.ascontiguousarray(display_referred(image))
 
 
 def _mask(mask: NDArray[Any] | None, height: int, width: int) -> NDArray[np.float32] | None:

@@ -1,1 +1,1 @@
-"""Targets other than bytes: a PSNR, and a quality."""
+"""What an encode aims at: bytes, a number of sites, a PSNR or a quality."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from sadcodec.alpha import premultiplied
-from sadcodec.rate import Encoding, Job, Tuned, header_for, round_and_refine
+from sadcodec.job import Job, header_for
+from sadcodec.rate import Encoding, Tuned, round_and_refine
 from sadcodec.refine import Refinement, draw
 from sadcodec.targets.trial import (
     TRIAL_ITERATIONS,

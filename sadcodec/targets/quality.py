@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sadcodec.rate import Encoding, Job, Tuned, header_for, round_and_refine
+from sadcodec.job import Job, header_for
+from sadcodec.rate import Encoding, Tuned, round_and_refine
 from sadcodec.targets.psnr import psnr_of
 from sadcodec.targets.trial import (
     DB_PER_OCTAVE,

@@ -6,7 +6,8 @@ import numpy as np
 
 from sadcodec.fit.loop import fit
 from sadcodec.fit.schedule import FitOptions
-from sadcodec.rate import Job, Tuned, fit_and_tune
+from sadcodec.job import Job
+from sadcodec.rate import Tuned, fit_and_tune
 
 __all__ = [
     "DB_PER_OCTAVE",
