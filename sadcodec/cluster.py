@@ -1,7 +1,5 @@
 """Tasks on the workers of a Dask cluster: the executor of ``--scheduler``.
 
-The only module that imports dask, and only when a cluster is asked for.
-
 A task goes out as a pickled call and comes back as a pickled result: neither the scheduler nor the
 network between needs this package. Dask does a task again whose worker died; here each is answered
 once, whatever happened in between.
@@ -12,23 +10,19 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-import logging
 import pickle
 import pkgutil
 import queue
-import re
 import socket
-import threading
 import time
 import uuid
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from types import TracebackType
 from typing import Any, Self
 
 from sadcodec import __version__
 from sadcodec.backends import get_backend
-from sadcodec.errors import ClusterError, OptionError
+from sadcodec.cluster_connection import check_address, connected, dask_distributed, first_line
+from sadcodec.errors import ClusterError
 from sadcodec.pool import Died, Share
 
 __all__ = ["CONNECTING", "PATIENCE", "Cluster", "check_address"]
@@ -36,15 +30,6 @@ __all__ = ["CONNECTING", "PATIENCE", "Cluster", "check_address"]
 CONNECTING = 10.0  # seconds for the scheduler to answer
 PATIENCE = 60.0  # seconds without a single worker, at the start or later, until it is an error
 _TICK = 1.0  # seconds between looks at who is there
-_CLOSING = 5.0  # seconds for a farewell
-_ADDRESS = re.compile(r"(tcp|tls)://[^\s/]+:[0-9]{1,5}")
-_LOGGERS = ("distributed", "distributed.client", "distributed.comm", "distributed.core")
-
-
-def check_address(address: str) -> None:
-    """Raise an OptionError if an address of a scheduler is not of the form tcp://HOST:PORT."""
-    if not _ADDRESS.fullmatch(address):
-        raise OptionError(f"{address!r} is not tcp://HOST:PORT")
 
 
 class Cluster:
@@ -92,32 +77,11 @@ class Cluster:
         self._client: Any = None
 
     def __enter__(self) -> Self:
-        distributed = _distributed()
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(_quiet())
-            _probe(self._address, self._connecting)
-            try:
-                self._client = distributed.Client(
-                    self._address, timeout=self._connecting, set_as_default=False
-                )
-            except (OSError, ImportError) as error:
-                raise ClusterError(_first(error)) from error
-            stack.callback(self._close)
-            self._open = stack.pop_all()
+        self._client = self._open.enter_context(connected(self._address, self._connecting))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._open.close()
-
-    def _close(self) -> None:
-        # Whatever is wrong with a cluster by now, the results are here.
-        with contextlib.suppress(Exception):
-            self._client.close(timeout=_CLOSING)
 
     def check(self, backend: str = "auto") -> None:
         """Wait for a worker, and see that all that are there can do what is asked for.
@@ -139,13 +103,13 @@ class Cluster:
         for worker, found in self._ask(pkgutil.resolve_name, f"{__package__}:__version__"):
             if found != __version__:
                 what = "has no" if isinstance(found, Exception) else f"has version {found} of"
-                cause = f" ({_first(found)})" if isinstance(found, Exception) else ""
+                cause = f" ({first_line(found)})" if isinstance(found, Exception) else ""
                 raise ClusterError(
                     f"the worker {worker} {what} sadcodec{cause}; {__version__} is needed"
                 )
         for worker, found in self._ask(_load, backend):
             if isinstance(found, Exception):
-                raise ClusterError(f"the worker {worker}: {_first(found)}")
+                raise ClusterError(f"the worker {worker}: {first_line(found)}")
 
     def _compare(self) -> None:
         """Note another version of Dask, which may go well, and may end in a lost connection."""
@@ -308,13 +272,13 @@ def _died(future: Any, error: BaseException, lost: str) -> Died:
         if reason in ("", "unknown", "scheduler-connection-lost"):
             raise ClusterError(lost) from error
         raise ClusterError(f"the work was cancelled: {reason}") from error
-    if isinstance(error, _distributed().KilledWorker):
+    if isinstance(error, dask_distributed().KilledWorker):
         deaths = error.allowed_failures + 1
         return Died("its worker died" if deaths == 1 else f"{deaths} workers died doing it")
     if isinstance(error, ImportError):  # of a worker that came later than the check
-        raise ClusterError(f"a worker cannot load sadcodec ({_first(error)})") from error
+        raise ClusterError(f"a worker cannot load sadcodec ({first_line(error)})") from error
     if type(error).__module__.startswith("distributed"):
-        raise ClusterError(_first(error)) from error
+        raise ClusterError(first_line(error)) from error
     raise error
 
 
@@ -345,71 +309,3 @@ def _perform(version: str, function: Callable[[Any, Share], Any], task: Any, sha
 def _load(backend: str) -> None:
     """Load a backend, in a worker."""
     get_backend(backend)
-
-
-def _distributed() -> Any:
-    """Return Dask's module."""
-    try:
-        import distributed
-    except ImportError as error:
-        raise ClusterError(
-            f"needs distributed: pip install 'sadcodec[distributed]' ({_first(error)})"
-        ) from error
-    return distributed
-
-
-def _probe(address: str, seconds: float) -> None:
-    """Raise a ClusterError unless a scheduler answers.
-
-    A client of Dask waits for ever for a port that accepts connections and says nothing, and is
-    not easily got rid of once it could not connect.
-    """
-    from distributed import Security
-    from distributed.comm import connect
-
-    async def greet() -> None:
-        arguments = Security().get_connection_args("client")
-        comm = await asyncio.wait_for(connect(address, timeout=seconds, **arguments), seconds)
-        comm.abort()
-
-    errors: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
-
-    def run() -> None:
-        try:
-            asyncio.run(greet())
-        except Exception as error:  # noqa: BLE001 (raised below)
-            errors.put(error)
-        else:
-            errors.put(None)
-
-    # A thread, as there may be an event loop in this one: that of a notebook.
-    threading.Thread(target=run, daemon=True).start()
-    start = time.monotonic()
-    error = errors.get()
-    if error is not None and time.monotonic() > start + 0.9 * seconds:
-        raise ClusterError(f"no scheduler has answered within {seconds:g} s") from error
-    if error is not None:
-        raise ClusterError(f"no connection to a scheduler: {_first(error)}") from error
-
-
-def _first(error: BaseException) -> str:
-    """Return the first line of an error's text."""
-    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Dask's client from logging and warning: what matters becomes an error."""
-    from distributed.versions import VersionMismatchWarning
-
-    loggers = [logging.getLogger(name) for name in _LOGGERS]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL + 1)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", VersionMismatchWarning)
-            yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)

@@ -96,7 +96,8 @@ ALLOWED: dict[str, set[str]] = {
     "pillow": {"errors", "bitstream", "decoding", "codec"},
     "pillow_hook": {"pillow"},
     "__init__": {"errors", "sites", "codec", "exchange", "pillow_hook", "sequence", "diagram"},
-    "cluster": {"__init__", "errors", "backends", "pool"},
+    "cluster_connection": {"errors"},
+    "cluster": {"__init__", "errors", "backends", "pool", "cluster_connection"},
     "evaluate": {
         *("__init__", "errors", "codec", "bitstream", "image_io", "files", "metrics", "progress"),
         *("pool", "views", "diagram", "quiet"),
@@ -217,7 +218,7 @@ def test_only_the_cuda_backend_imports_cupy():
 def test_only_the_cluster_imports_dask():
     dask = {"cloudpickle", "dask", "distributed", "tornado"}
     importers = {(f.source, f.lazy) for f in IMPORTS if f.target.split(".")[0] in dask}
-    assert importers == {("cluster.py", True)}
+    assert importers == {("cluster.py", True), ("cluster_connection.py", True)}
 
 
 def test_the_reference_is_imported_only_when_asked_for():
