@@ -13,7 +13,7 @@ from sadcodec.backends.cuda_fit import CudaFitSession
 from sadcodec.backends.open_session import OpenFitSession
 from sadcodec.backends.propagation import Propagation
 from sadcodec.backends.reference import render
-from sadcodec.backends.reference_fit import error_moments, neighbours
+from sadcodec.backends.reference_sums import error_moments, neighbours
 from sadcodec.errors import OptionError, SadError
 from sadcodec.sites import COLOR, Sites, X, Y
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from sadcodec.backends import reference
 from sadcodec.backends.reference import blends, gradients, render, top_k
 from sadcodec.backends.reference_backend import ReferenceBackend
-from sadcodec.backends.reference_fit import ReferenceFitSession, removal_deltas, statistics
+from sadcodec.backends.reference_fit import ReferenceFitSession
+from sadcodec.backends.reference_sums import removal_deltas, statistics
 from sadcodec.errors import OptionError, SiteError
 from sadcodec.sites import LOG_TAU, RADIUS, P, Sites
 

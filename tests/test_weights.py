@@ -16,7 +16,7 @@ from sadcodec.backends.cpu import CpuBackend
 from sadcodec.backends.reference import gradients
 from sadcodec.backends.reference import render as reference_render
 from sadcodec.backends.reference_backend import ReferenceBackend
-from sadcodec.backends.reference_fit import removal_deltas, statistics
+from sadcodec.backends.reference_sums import removal_deltas, statistics
 from sadcodec.errors import OptionError
 from sadcodec.sites import Sites
 

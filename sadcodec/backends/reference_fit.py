@@ -1,4 +1,4 @@
-"""Fitting by the reference: per-site sums and a session in float64, to compare others with."""
+"""Fitting by the reference: a session in float64, to compare others with."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ from sadcodec.backends.base import (
     PHASES,
     RATE_ROUNDING,
     RATE_SHORTEST,
-    STATISTICS_CUT,
     RateTerm,
 )
 from sadcodec.backends.differentiable import checked_picture
-from sadcodec.backends.open_session import MOMENTS
 from sadcodec.backends.reference import blends, check_k, gradients, pull_back
+from sadcodec.backends.reference_sums import (
+    error_moments,
+    neighbours,
+    removal_deltas,
+    statistics,
+)
 from sadcodec.backends.weights import checked_weights
 from sadcodec.errors import OptionError
 from sadcodec.sites import (
@@ -37,139 +41,9 @@ from sadcodec.sites import (
     Y,
 )
 
-__all__ = [
-    "ReferenceFitSession",
-    "error_moments",
-    "neighbours",
-    "rate_gradient",
-    "removal_deltas",
-    "statistics",
-]
+__all__ = ["ReferenceFitSession", "rate_gradient"]
 
 Floats = NDArray[np.float64]
-
-
-def statistics(
-    params: Floats, target: Floats, k: int = DEFAULT_K, weights: Floats | None = None
-) -> tuple[Floats, Floats]:
-    """Return each site's mass and responsibility-weighted squared error (see `FitSession`).
-
-    Parameters
-    ----------
-    params : float64 [N, 6 + C]
-    target : float64 [H, W, C]
-    k : int
-    weights : float64 [H, W], optional
-        Of the squared errors.
-
-    Returns
-    -------
-    mass : float64 [N], in pixels
-    error : float64 [N], in squared display-referred units, summed over channels
-    """
-    mass, error = np.zeros(len(params)), np.zeros(len(params))
-    wanted = target.reshape(-1, target.shape[2])
-    weight = np.ones(len(wanted)) if weights is None else weights.ravel()
-    for blend in blends(params, target.shape[1], k, np.arange(len(wanted))):
-        squared = np.sum((blend.value - wanted[blend.pixels]) ** 2, axis=1, keepdims=True)
-        squared *= weight[blend.pixels, None]
-        np.add.at(mass, blend.ids, blend.weights)
-        np.add.at(error, blend.ids, blend.weights * squared)
-    return mass, error
-
-
-def removal_deltas(
-    params: Floats, target: Floats, k: int = DEFAULT_K, weights: Floats | None = None
-) -> Floats:
-    """Return the rise of the total squared error without each site, its weight going to the others.
-
-    Parameters
-    ----------
-    params : float64 [N, 6 + C]
-    target : float64 [H, W, C]
-    k : int
-    weights : float64 [H, W], optional
-        Of the squared errors.
-
-    Returns
-    -------
-    float64 [N]
-        See `FitSession.removal_deltas` for pixels in which a site is alone.
-    """
-    delta = np.zeros(len(params))
-    channels = target.shape[2]
-    wanted = target.reshape(-1, channels)
-    weight = np.ones(len(wanted)) if weights is None else weights.ravel()
-    for blend in blends(params, target.shape[1], k, np.arange(len(wanted))):
-        goal = wanted[blend.pixels]
-        before = np.sum((blend.value - goal) ** 2, axis=1)
-        present = blend.logits > blend.logits[:, :1] - STATISTICS_CUT
-        for slot in range(blend.ids.shape[1]):
-            others = present.copy()
-            others[:, slot] = False
-            weights = np.where(others, blend.weights, 0.0)
-            total = weights.sum(axis=1, keepdims=True)
-            color = np.einsum("mk,mkc->mc", weights, params[blend.ids, COLOR:])
-            with np.errstate(invalid="ignore", divide="ignore"):
-                after = np.sum((color / total - goal) ** 2, axis=1)
-            after = np.where(others.any(axis=1), after, float(channels))
-            change = np.where(present[:, slot], weight[blend.pixels] * (after - before), 0.0)
-            np.add.at(delta, blend.ids[:, slot], change)
-    return delta
-
-
-def error_moments(
-    params: Floats, target: Floats, k: int = DEFAULT_K, weights: Floats | None = None
-) -> Floats:
-    """Return each site's mass and the moments of its error (see `OpenFitSession`).
-
-    Parameters
-    ----------
-    params : float64 [N, 6 + C]
-    target : float64 [H, W, C]
-    k : int
-    weights : float64 [H, W], optional
-        Of the squared errors.
-
-    Returns
-    -------
-    float64 [N, 7]
-    """
-    out = np.zeros((len(params), MOMENTS))
-    wanted = target.reshape(-1, target.shape[2])
-    weight = np.ones(len(wanted)) if weights is None else weights.ravel()
-    for blend in blends(params, target.shape[1], k, np.arange(len(wanted))):
-        squared = np.sum((blend.value - wanted[blend.pixels]) ** 2, axis=1)
-        e = blend.weights * (weight[blend.pixels] * squared)[:, None]
-        dx = blend.points[:, 0, None] - params[blend.ids, X]
-        dy = blend.points[:, 1, None] - params[blend.ids, Y]
-        columns = (blend.weights, e, e * dx, e * dy, e * dx * dx, e * dx * dy, e * dy * dy)
-        np.add.at(out, blend.ids, np.stack(columns, axis=-1))
-    return out
-
-
-def neighbours(params: Floats, width: int, height: int, k: int = DEFAULT_K) -> NDArray[np.int32]:
-    """Return the K sites of largest logit at each site's pixel (see `OpenFitSession`).
-
-    Parameters
-    ----------
-    params : float64 [N, 6 + C]
-    width, height : int, px
-    k : int
-
-    Returns
-    -------
-    int32 [N, K]
-    """
-    column = np.clip(params[:, X].astype(np.int64), 0, width - 1)
-    row = np.clip(params[:, Y].astype(np.int64), 0, height - 1)
-    out = np.full((len(params), k), -1, np.int32)
-    first = 0
-    for blend in blends(params, width, k, row * width + column):
-        last = first + len(blend.ids)
-        out[first:last, : blend.ids.shape[1]] = blend.ids
-        first = last
-    return out
 
 
 def rate_gradient(params: Floats, rate: RateTerm) -> tuple[float, Floats]:
@@ -231,7 +105,7 @@ def _disturbed(params: Floats, noise: NDArray[np.float32], seed: int) -> Floats:
 
 
 class ReferenceFitSession:
-    """`OpenFitSession` over the functions of this module; float64, exact top K every time."""
+    """`OpenFitSession` over the functions of the reference; float64, exact top K every time."""
 
     def __init__(
         self,
