@@ -88,9 +88,12 @@ ALLOWED: dict[str, set[str]] = {
         *("errors", "sites", "bitstream", "backends", "quantize", "metrics", "site_list"),
         *("effort", "processors", "decoding", "job", "pixels", "site_coding"),
     },
+    "site_picture": {
+        *("errors", "sites", "backends", "decoding", "frame", "site_view", "views"),
+    },
     "diagram": {
-        *("sites", "bitstream", "backends", "quantize", "processors", "views", "site_view"),
-        *("frame", "decoding", "errors", "files", "pixels", "codec", "site_coding", "editing"),
+        *("errors", "sites", "files", "pixels", "processors", "bitstream", "backends", "quantize"),
+        *("editing", "frame", "decoding", "codec", "site_coding", "site_picture"),
     },
     "torch": {"errors", "sites", "backends", "fit", "diagram"},
     "pillow": {"errors", "bitstream", "decoding", "codec"},
