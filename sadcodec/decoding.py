@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from sadcodec.engine import engine_for
 from sadcodec.errors import DamageWarning, InputError, LimitError, OptionError
 from sadcodec.frame import frame_of
 from sadcodec.processors import default_threads
+from sadcodec.progress import Progress
 from sadcodec.quantize import dequantize
 from sadcodec.refine import draw
 
@@ -133,7 +133,7 @@ def decode_with_report(
     max_pixels: int | None = None,
     max_work: int | None = None,
     repair: bool = False,
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress | None = None,
     frame: int | None = None,
     layers: int | None = None,
 ) -> tuple[Image, Repair]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,13 +15,13 @@ from sadcodec.errors import OptionError
 from sadcodec.fit.paper.schedule import ITERATIONS as PAPER_ITERATIONS
 from sadcodec.importance import Importance
 from sadcodec.objective import Objective, objective_for, weighted
+from sadcodec.progress import Progress
 from sadcodec.refine import choose_quantizer
 from sadcodec.sites import Sites
 
-__all__ = ["Job", "Progress", "bytes_at", "check_coder", "first_header", "header_for"]
+__all__ = ["Job", "bytes_at", "check_coder", "first_header", "header_for"]
 
 Floats = NDArray[np.float32]
-Progress = Callable[[float, str], None]  # share of the work, what is done
 
 
 @dataclass(frozen=True)

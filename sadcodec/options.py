@@ -13,10 +13,11 @@ from sadcodec.engine import engine_for
 from sadcodec.errors import OptionError
 from sadcodec.fit.schedule import RECIPES
 from sadcodec.importance import importance_of
-from sadcodec.job import Job, Progress, first_header
+from sadcodec.job import Job, first_header
 from sadcodec.layering import layers_for
 from sadcodec.objective import METRICS
 from sadcodec.pixels import Image, check_image, display_referred
+from sadcodec.progress import Progress, rising
 from sadcodec.targets.target import target_of
 
 __all__ = ["start_job"]
@@ -35,20 +36,6 @@ def _check_recipe(recipe: str, kind: str, backend: str) -> str:
     if backend not in _PAPER_BACKENDS:
         raise OptionError(f"the recipe paper runs on the backend cpu, not on {backend}")
     return "cpu" if backend == "auto" else backend
-
-
-def _rising(progress: Progress | None) -> Progress | None:
-    """Return the callback such that its share never falls, also where a fit starts anew."""
-    if progress is None:
-        return None
-    highest = 0.0
-
-    def call(share: float, message: str) -> None:
-        nonlocal highest
-        highest = max(highest, share)
-        progress(highest, message)
-
-    return call
 
 
 def start_job(
@@ -107,7 +94,7 @@ def start_job(
         propagation=propagation_of(topk, seed),
         recipe=recipe,
         importance=importance_of(mask, roi, height, width),
-        progress=_rising(progress),
+        progress=rising(progress),
         attached=attached,
         layers=layers_for(progressive, groups),
     )

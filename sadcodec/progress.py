@@ -1,13 +1,32 @@
-"""A one-line progress bar for a terminal."""
+"""Progress: the callback that long calls take, and a one-line bar for a terminal."""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from typing import Self, TextIO
+
+__all__ = ["Progress", "ProgressBar", "rising"]
+
+Progress = Callable[[float, str], None]  # share of the work, 0..1, and what is being done
 
 _WIDTH = 24  # characters of the bar itself
 _INTERVAL = 0.05  # seconds between two drawings: more often only costs time
+
+
+def rising(progress: Progress | None) -> Progress | None:
+    """Return the callback such that its share never falls, also where work starts anew."""
+    if progress is None:
+        return None
+    highest = 0.0
+
+    def call(share: float, message: str) -> None:
+        nonlocal highest
+        highest = max(highest, share)
+        progress(highest, message)
+
+    return call
 
 
 class ProgressBar:

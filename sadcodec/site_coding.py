@@ -14,8 +14,9 @@ from sadcodec.decoding import draw_new
 from sadcodec.effort import DEFAULT_EFFORT, effort_for
 from sadcodec.errors import OptionError
 from sadcodec.fill import fill, fills
-from sadcodec.job import Job, Progress, bytes_at, check_coder, first_header, header_for
+from sadcodec.job import Job, bytes_at, check_coder, first_header, header_for
 from sadcodec.pixels import display_referred
+from sadcodec.progress import Progress
 from sadcodec.rate import Tuned, round_and_refine, scale_for, trim_to_size
 from sadcodec.reach import with_reach
 from sadcodec.refine import Refinement

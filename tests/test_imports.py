@@ -45,6 +45,7 @@ ALLOWED: dict[str, set[str]] = {
     "fill": {"bitstream", "refine"},
     "layering": {"errors", "bitstream", "quantize", "refine"},
     "job": {
+        "progress",
         *("errors", "sites", "bitstream", "backends", "effort", "fit", "importance", "objective"),
         *("alpha", "refine"),
     },
@@ -55,15 +56,18 @@ ALLOWED: dict[str, set[str]] = {
     "targets": {"errors", "fit", "refine", "job", "rate", "alpha"},
     "engine": {"backends"},
     "options": {
+        "progress",
         *("errors", "backends", "effort", "engine", "fit", "importance", "job", "layering"),
         *("objective", "pixels", "targets"),
     },
     "frame": {"errors", "sites", "backends", "quantize"},
     "compose": {
+        "progress",
         *("errors", "processors", "metrics", "objective", "image_io", "bitstream", "quantize"),
         *("frame", "backends", "pixels", "_core"),
     },
     "decoding": {
+        "progress",
         *("errors", "bitstream", "backends", "processors", "quantize", "engine", "frame", "refine"),
         "compose",
     },
@@ -81,12 +85,14 @@ ALLOWED: dict[str, set[str]] = {
         *("job", "metrics", "options", "pixels", "processors", "quantize", "refine", "targets"),
     },
     "site_coding": {
+        "progress",
         *("errors", "sites", "bitstream", "backends", "effort", "reach", "refine", "fill", "rate"),
         *("decoding", "job", "pixels"),
     },
     "exchange": {
+        "progress",
         *("errors", "sites", "bitstream", "backends", "quantize", "metrics", "site_list"),
-        *("effort", "processors", "decoding", "job", "pixels", "site_coding"),
+        *("effort", "processors", "decoding", "pixels", "site_coding"),
     },
     "site_picture": {
         *("errors", "sites", "backends", "decoding", "frame", "site_view", "views"),
@@ -102,7 +108,7 @@ ALLOWED: dict[str, set[str]] = {
     "cluster_connection": {"errors"},
     "cluster": {"__init__", "errors", "backends", "pool", "cluster_connection"},
     "evaluate": {
-        *("__init__", "errors", "codec", "bitstream", "image_io", "files", "metrics", "progress"),
+        *("__init__", "errors", "codec", "image_io", "files", "metrics", "progress"),
         *("pool", "views", "diagram", "quiet"),
     },
     "cli": {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from sadcodec import files
 from sadcodec.cli import common
 from sadcodec.cli.arguments import IMAGE_SUFFIXES, check_image, check_pattern
 from sadcodec.errors import OutputError, SadError
-from sadcodec.progress import ProgressBar
+from sadcodec.progress import Progress, ProgressBar
 
 if TYPE_CHECKING:
     from sadcodec.pool import Executor, Share
@@ -54,7 +54,6 @@ class Failed:
 
 
 Outcome = Coded | Failed
-Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import click
 
 from sadcodec import __version__
 from sadcodec.cli import common
+from sadcodec.progress import Progress
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -56,7 +57,7 @@ class Stages:
         Called with the same fraction and message.
     """
 
-    def __init__(self, onward: Callable[[float, str], None] | None = None) -> None:
+    def __init__(self, onward: Progress | None = None) -> None:
         self._onward = onward
         self._seconds: dict[str, float] = {}
         self._since = perf_counter()

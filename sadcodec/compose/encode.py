@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -18,6 +18,7 @@ from sadcodec.compose.stored import compositions_of, pack
 from sadcodec.errors import InputError, OptionError
 from sadcodec.metrics import psnr
 from sadcodec.pixels import Image, check_image, display_referred
+from sadcodec.progress import Progress
 
 __all__ = ["ComposeReport", "compose_with_report"]
 
@@ -90,7 +91,7 @@ def compose_with_report(
     iterations: int = 500,
     background: Sequence[float] | str | None = "auto",
     constraints: Mapping[str, float] | None = None,
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress | None = None,
     threads: int | None = None,
     **options: Any,
 ) -> tuple[bytes, ComposeReport]:

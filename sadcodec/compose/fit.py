@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,6 +26,7 @@ from sadcodec.compose.losses import LOSSES, color_loss
 from sadcodec.compose.render import Bitmaps, bitmaps
 from sadcodec.errors import OptionError
 from sadcodec.processors import default_threads
+from sadcodec.progress import Progress
 
 __all__ = ["FitResult", "fit"]
 
@@ -88,7 +89,7 @@ def fit(
     prune: bool = False,
     start: Composition | None = None,
     frozen: NDArray[np.bool_] | None = None,
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress | None = None,
     backend: str = "cpu",
     threads: int | None = None,
 ) -> FitResult:
@@ -197,7 +198,7 @@ class _Session:
         iterations: int,
         blurs: tuple[float, ...],
         prune: bool,
-        progress: Callable[[float, str], None] | None,
+        progress: Progress | None,
     ) -> None:
         """Optimize; leaves the history."""
         check = max(iterations // _CHECKS, 1)

@@ -8,7 +8,7 @@ lie over a change are faded, or what is behind them would never be seen, nor hav
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from sadcodec.compose.composition import OPACITY, Composition, R, X, Y
 from sadcodec.compose.fit import FitResult, fit
 from sadcodec.compose.initialize import largest_r
 from sadcodec.errors import OptionError
+from sadcodec.progress import Progress
 
 __all__ = ["changed", "faded", "fit_sequence", "flicker", "touching"]
 
@@ -40,7 +41,7 @@ def fit_sequence(
     *,
     count: int = 1000,
     iterations: int = 500,
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress | None = None,
     frame_count: int | None = None,
     **options: Any,
 ) -> Iterator[FitResult]:
@@ -103,7 +104,7 @@ def _follow(
     last: Floats,
     made: Composition,
     iterations: int,
-    progress: Callable[[float, str], None],
+    progress: Progress,
     options: dict[str, Any],
 ) -> FitResult:
     share = touching(made, changed(frame, last))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +16,10 @@ from sadcodec.evaluate.measures import measure
 from sadcodec.evaluate.plan import Task
 from sadcodec.evaluate.row import METRIC_COLUMNS, OURS, Row, printable
 from sadcodec.pool import Share
+from sadcodec.progress import Progress
 
 __all__ = ["Outcome", "do", "one_line"]
 
-Progress = Callable[[float, str], None]
 
 _COUNTS = ("sites", "size")
 

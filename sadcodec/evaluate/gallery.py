@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +16,10 @@ from sadcodec.errors import SadError
 from sadcodec.evaluate.comparison import target_name
 from sadcodec.evaluate.plan import image_name
 from sadcodec.evaluate.row import OURS, Row
+from sadcodec.progress import Progress
 
 __all__ = ["Exhibit", "Gallery", "Picture", "exhibit", "middle"]
 
-Progress = Callable[[float, str], None]
 
 _MAX_WEBP_SIDE = 16383
 # Files of other codecs that browsers show: small as they are, no need to decode them here.

@@ -13,10 +13,9 @@ from sadcodec.evaluate.estimate import Estimate, duration
 from sadcodec.evaluate.peers import stem
 from sadcodec.evaluate.plan import DEFAULT_METRICS, Options, Task, image_name, plan
 from sadcodec.evaluate.row import KINDS, OURS, Row
+from sadcodec.progress import Progress, rising
 
 __all__ = ["KINDS", "Outcome", "Row", "measure", "run_sweep"]
-
-Progress = Callable[[float, str], None]
 
 
 def run_sweep(
@@ -132,25 +131,11 @@ def measure(
         raise OptionError(f"jobs must be at least 1, not {jobs}")
     runner = pool.LocalPool() if executor is None else executor
     workers = runner.shares(jobs, len(tasks), backend, threads)
-    progress = _rising(progress)
+    progress = rising(progress)
     # A generator of its own, so that bad arguments are refused at the call.
     if executor is None and len(workers) == 1:
         return _in_turn(tasks, workers[0], progress)
     return _side_by_side(tasks, workers, runner, progress)
-
-
-def _rising(progress: Progress | None) -> Progress | None:
-    """Return the callback such that its share never falls when rows take longer than expected."""
-    if progress is None:
-        return None
-    highest = 0.0
-
-    def call(share: float, message: str) -> None:
-        nonlocal highest
-        highest = max(highest, share)
-        progress(highest, message)
-
-    return call
 
 
 def _in_turn(

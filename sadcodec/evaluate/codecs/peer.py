@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from sadcodec import metrics
 from sadcodec.errors import InputError, OptionError
 from sadcodec.evaluate.codecs.formats import FORMATS, Format, Setting
+from sadcodec.progress import Progress
 
 __all__ = ["PEERS", "Peer", "PeerFile", "peer"]
 
 PEERS = tuple(FORMATS)
 
-Progress = Callable[[float, str], None]
 
 _LIMITS = {"bpp": math.inf, "size": math.inf, "psnr": math.inf, "quality": 100.0}
 
