@@ -93,6 +93,19 @@ def test_a_cupy_that_cannot_be_imported(tmp_path, monkeypatch, source, cause):
         sys.modules.pop("cupy", None)
 
 
+def test_a_cupy_without_a_folder_for_compiled_kernels(tmp_path, monkeypatch):
+    """As CuPy 14 is imported with a home that cannot be written to."""
+    (tmp_path / "file").write_text("")
+    source = f"import os\nos.makedirs({str(tmp_path / 'file' / 'kernel_cache')!r}, exist_ok=True)"
+    (tmp_path / "cupy.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    message = r"cannot be imported: Not a directory: .*kernel_cache; CUPY_CACHE_DIR can name"
+    with pytest.raises(BackendError, match=message):
+        load_cupy()
+
+
 CASES = {
     "no driver": (
         {"devices": INSUFFICIENT, "driver": 0},

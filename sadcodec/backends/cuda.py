@@ -37,6 +37,8 @@ _LEAST_CAPABILITY = {12: 50, 13: 75}
 # The way out for drivers and GPUs that CUDA 13 has left behind.
 _CUDA_12 = "pip uninstall cupy-cuda13x and pip install 'sadcodec[cuda12]'"
 
+_OTHER_CACHE = "CUPY_CACHE_DIR can name another folder for compiled kernels"
+
 # CuPy's own kernels (sums, sorts, type conversions) include this header of the CUDA runtime.
 _PROBE = '#include <cuda_fp16.h>\nextern "C" __global__ void sad_probe() {}\n'
 
@@ -68,6 +70,10 @@ def load_cupy() -> Any:
     try:
         import cupy
     except Exception as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            # It makes the folder for compiled kernels while it is imported.
+            path = f"{error.strerror}: {error.filename}"
+            raise BackendError(f"CuPy cannot be imported: {path}; {_OTHER_CACHE}") from error
         raise _broken(_original(error)) from error
     if not hasattr(cupy, "RawModule"):  # a folder of that name, or what a removal left behind
         raise _broken("it has no RawModule")
@@ -192,10 +198,7 @@ def _failure(cp: Any, error: Exception, what: str) -> BackendError:
                 f"the CUDA runtime's headers are not found ({name}): {_wheels(cp, 'runtime')}"
             )
     if isinstance(error, OSError):
-        return BackendError(
-            f"{what}: {error.strerror or _text(error)}; "
-            "CUPY_CACHE_DIR can name another folder for compiled kernels"
-        )
+        return BackendError(f"{what}: {error.strerror or _text(error)}; {_OTHER_CACHE}")
     return BackendError(f"{what}: {_text(error)}")
 
 
