@@ -185,7 +185,15 @@ extern "C" __global__ void __launch_bounds__(128, 8)
                       best, kept);
 }
 
-extern "C" __global__ void __launch_bounds__(1024)
+// Where it can, the compiler makes do with the registers of two blocks at once on a multiprocessor;
+// on compute capability 10 it would spill.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ / 100 == 10
+#define SAD_WIDE_BOUNDS 1024, 1
+#else
+#define SAD_WIDE_BOUNDS 1024
+#endif
+
+extern "C" __global__ void __launch_bounds__(SAD_WIDE_BOUNDS)
     filter_count_wide(const float* sites, const int* parent_offsets, const int* parent_ids,
                       float* thresholds, int* counts, int parents_x, int parent_side,
                       int children_x, int side, int x0, int y0, int width, int height,

@@ -32,6 +32,10 @@ enum RowColumn {
 
 // ---- A pixel without one of its sites -------------------------------------------------------
 
+// More that a logit is above all others makes no difference, and 1 / e^88 would be subnormal: with
+// -ftz=true, which CuPy adds, it is 0.
+constexpr float kMostAbove = 80.0f;
+
 // Sums over the best others, relative to the reference logit; colours are padded to four channels.
 struct Others {
   float reference;  // largest logit of another site; the site's own where it is alone
@@ -65,7 +69,7 @@ SAD_FN void sad_add_other(Others* out, int number, int k, float logit, const flo
 // The pixel's value with a site of this logit and colour; returns the site's weight.
 SAD_FN float sad_value_with(const Others& others, float logit, const float* color, float* value) {
   const bool in = logit > others.threshold;
-  const float w = sad_exp(logit - others.reference);
+  const float w = sad_exp(sad_min(logit - others.reference, kMostAbove));
   const float inverse = 1.0f / (others.total + (in ? w : others.last));
   for (int c = 0; c < kMaxChannels; ++c)
     value[c] = (others.blend[c] + (in ? w * color[c] : others.last_blend[c])) * inverse;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,14 @@ def test_a_sum_over_blocks_is_the_same_in_every_order(order, rng) -> None:
     for _ in range(3):
         kernel(SUM).launch(20, 256, [values, out], order)
         assert np.array_equal(out, values.sum(axis=1))
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="only there")
+def test_subnormal_floats_count_as_0_in_kernels_alone() -> None:
+    values = np.array([3e-38, 1e-39, -1e-39, 1.0], np.float32)
+    assert run("out[t] = in[t] * 0.25f;", values).tolist() == [0.0, 0.0, 0.0, 0.25]
+    assert run("out[t] = in[t] > 0.0f;", values).tolist() == [1.0, 0.0, 0.0, 1.0]
+    assert (values * np.float32(0.25)).all()
 
 
 SHUFFLES = {
