@@ -55,7 +55,7 @@ def test_the_order_of_launches_is_configured(monkeypatch) -> None:
         turn, following = cp.zeros(1, np.int32), cp.zeros(1, np.int32)
         for _ in range(4):
             function(cp, "last")((9,), (1,), (turn, following))
-            found.add((order, int(turn)))
+            found.add((order, turn.get().item()))
     assert {("0", 8), ("1", 0)} <= found
     assert len(found) > 4  # a seed draws a new order for each launch
 
@@ -177,6 +177,89 @@ def test_host_arrays_are_not_mixed_with_device_arrays(cp) -> None:
             operation()
 
 
+def test_what_cupy_lacks_is_refused(cp) -> None:
+    a = cp.asarray(np.ones((2, 3), np.float32))
+    index = cp.asarray(np.array([1, 1]))
+    for operation in (
+        lambda: range(cp.zeros(1, np.int32)[0]),
+        lambda: float(a[0, :1]),
+        lambda: a[0, 0].item(0),
+        lambda: np.sort(a, kind="quicksort"),
+        a.T.sort,
+        lambda: np.sum(a, where=a > 0),
+        lambda: np.add(a, 1, where=a > 0),
+        lambda: np.add.reduce(a),
+        lambda: np.spacing(a),
+        lambda: np.cov(a),
+        lambda: cp.cov(a),
+        lambda: cp.asarray(a, subok=True),
+        lambda: a.__setitem__(index, a),
+        lambda: a.get(out=np.empty((2, 3))),
+        lambda: a.get(out=np.empty((2, 4), np.float32)),
+        lambda: cp.RawModule(code=SOURCE, options=list(OPTIONS)),
+        lambda: cp.RawModule(SOURCE),
+    ):
+        with pytest.raises((TypeError, ValueError, AttributeError, NotImplementedError)):
+            operation()
+
+
+def test_copies_from_the_host_keep_the_order_of_its_memory(cp) -> None:
+    host = np.asfortranarray(np.arange(6, dtype=np.float32).reshape(2, 3))
+    a = cp.asarray(host)
+    assert (a.flags.c_contiguous, a.flags.f_contiguous) == (False, True)
+    assert not a.astype(np.int32).flags.c_contiguous
+    for copy in (a.copy(), a + 1, a.ravel(), cp.asarray(host[:, ::2])):
+        assert copy.flags.c_contiguous
+    assert np.array_equal(a.get(), host)
+    a.set(host + 1)
+    assert np.array_equal(a.astype(np.int32).get(), host + 1)
+
+
+def test_streams_and_events_belong_to_a_device() -> None:
+    cp = make_cupy(devices=2)
+    stream, event = cp.cuda.Stream(non_blocking=True), cp.cuda.Event()
+    with stream:
+        assert cp.cuda.get_current_stream() is stream
+        with cp.cuda.Device(1):
+            assert cp.cuda.get_current_stream() is cp.cuda.Stream.null
+    assert cp.cuda.get_current_stream() is cp.cuda.Stream.null
+    event.record(stream)
+    with cp.cuda.Device(1):
+        with pytest.raises(RuntimeError, match="does not match"), stream:
+            pass
+        with pytest.raises(cp.cuda.runtime.CUDARuntimeError):
+            event.record()
+
+    class Foreign:
+        def __cuda_stream__(self) -> tuple[int, int]:
+            return (0, 1234)
+
+    with cp.cuda.Stream.from_external(Foreign()):
+        assert cp.cuda.get_current_stream().ptr == 1234
+
+
+def test_graphs_hold_launches(cp) -> None:
+    values, out = cp.arange(4, dtype=np.float32), cp.zeros(4, np.float32)
+    stream, scale = cp.cuda.Stream(non_blocking=True), function(cp)
+    with pytest.raises(RuntimeError, match="default"):
+        cp.cuda.Stream.null.begin_capture()
+    stream.begin_capture()
+    scale((1,), (64,), (values, out, np.int32(4), np.float32(3)))
+    for refused in (lambda: values + 1, out.get, stream.synchronize):
+        with pytest.raises(cp.cuda.runtime.CUDARuntimeError, match="capturing"):
+            refused()
+    graph = stream.end_capture()
+    assert not out.get().any()
+    first, last = cp.cuda.Event(), cp.cuda.Event()
+    first.record()
+    graph.launch(stream)
+    last.record()
+    assert out.get().tolist() == [0, 3, 6, 9]
+    assert cp.cuda.get_elapsed_time(first, last) > 0
+    with pytest.raises(cp.cuda.runtime.CUDARuntimeError):
+        cp.cuda.get_elapsed_time(first, cp.cuda.Event(disable_timing=True))
+
+
 def test_new_memory_is_poison(cp) -> None:
     assert np.isnan(cp.empty((2, 3), np.float32).get()).all()
     assert set(cp.empty(5, np.int32).get()) == {0x7F7F7F7F}
@@ -208,7 +291,9 @@ def test_synchronizations_are_counted(cp) -> None:
 
 def test_copies_that_do_not_block_arrive_with_their_event(cp) -> None:
     a = cp.array([7])
-    first, second = (np.frombuffer(cp.cuda.alloc_pinned_memory(8), np.int64) for _ in range(2))
+    pinned = [cp.cuda.alloc_pinned_memory(8) for _ in range(2)]
+    first, second = (np.frombuffer(memory, np.int64, 1) for memory in pinned)
+    assert len(np.frombuffer(pinned[0], np.int64)) > 1  # CuPy lends more than was asked for
     event = cp.cuda.Event()
     cp.machine.event_lag = 1
     a.get(out=first, blocking=False)

@@ -11,6 +11,16 @@ from sadcodec.backends import get_backend
 __all__ = ["PointTensorPasses", "TensorPasses"]
 
 
+class _Stream:
+    """A stream by the CUDA stream protocol, which those of older versions of torch do not have."""
+
+    def __init__(self, pointer: int) -> None:
+        self._pointer = pointer
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return (0, self._pointer)  # 0: of the protocol
+
+
 class _OnDevice:
     """The backend of one CUDA device, working on tensors; nothing waits for it."""
 
@@ -21,8 +31,8 @@ class _OnDevice:
     def run(self, work: Any, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return what the work, on arrays of CuPy in the current stream, returns."""
         cp = self._runtime.cp
-        stream = torch.cuda.current_stream(self._device).cuda_stream
-        with self._runtime.activate(), cp.cuda.ExternalStream(stream, self._device):
+        stream = _Stream(torch.cuda.current_stream(self._device).cuda_stream)
+        with self._runtime.activate(), cp.cuda.Stream.from_external(stream):
             found = work(*(cp.from_dlpack(tensor) for tensor in tensors))
             arrays = found if isinstance(found, tuple) else (found,)
             return tuple(torch.from_dlpack(array) for array in arrays)

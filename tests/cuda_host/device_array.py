@@ -19,23 +19,36 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from .machine import Machine, Memory, poison
 
-__all__ = ["DISPATCHED", "DeviceArray", "apply", "upload"]
+__all__ = ["FUNCTIONS", "METHODS", "UFUNCS", "DeviceArray", "apply", "empty", "upload"]
 
 _SCALARS = (bool, int, float, complex, np.generic)
 
 # Functions that CuPy has under NumPy's name and with NumPy's meaning, for np.f(device array) and
-# cupy.f(device array). Those that need values on the host are in _WAITING.
-_DISPATCHED = (
-    "all allclose amax amin any append argmax argmin argsort array_equal around atleast_1d "
-    "atleast_2d atleast_3d average broadcast_to ceil clip column_stack concatenate copy cumprod "
-    "cumsum diff divide dot einsum expand_dims fix flip fliplr flipud hstack hypot isclose "
-    "lexsort max mean median min moveaxis ndim nonzero flatnonzero unique bincount nan_to_num "
-    "outer pad percentile prod ptp quantile ravel repeat reshape roll rot90 round searchsorted "
-    "shape size sort split squeeze stack std sum swapaxes take take_along_axis tensordot tile "
-    "transpose tril triu var vdot vstack where full_like ones_like zeros_like empty_like"
+# cupy.f(device array), with the names of CuPy's parameters.
+FUNCTIONS = {
+    name: tuple(parameters.split())
+    for name, parameters in {
+        "argsort": "a axis kind",
+        "concatenate": "tup axis out dtype casting",
+        "cumsum": "a axis dtype out",
+        "max": "a axis out keepdims",
+        "nonzero": "a",
+        "ravel": "a order",
+        "repeat": "a repeats axis",
+        "reshape": "a newshape order",
+        "searchsorted": "a v side sorter",
+        "sort": "a axis kind",
+        "sum": "a axis dtype out keepdims",
+        "take": "a indices axis out",
+        "where": "condition x y",
+    }.items()
+}
+_UFUNCS = (
+    "absolute add arctan2 copysign cos divide equal exp floor greater greater_equal hypot less "
+    "less_equal maximum minimum multiply negative not_equal power sin sqrt subtract"
 )
-DISPATCHED = frozenset(_DISPATCHED.split())
-_WAITING = frozenset(["bincount", "flatnonzero", "nonzero", "unique"])
+UFUNCS = frozenset(_UFUNCS.split())
+_OF_UFUNCS = {"out", "dtype", "casting"}
 
 
 class DeviceArray(NDArrayOperatorsMixin):
@@ -56,9 +69,15 @@ class DeviceArray(NDArrayOperatorsMixin):
     nbytes = property(lambda self: self._host.nbytes)
     itemsize = property(lambda self: self._host.itemsize)
     strides = property(lambda self: self._host.strides)
-    flags = property(lambda self: self._host.flags)
     T = property(lambda self: self._view(self._host.T))
     device = property(lambda self: SimpleNamespace(id=self._memory.device))
+
+    @property
+    def flags(self) -> SimpleNamespace:
+        flags, whole = self._host.flags, self._host.size * self.itemsize == self._memory.size
+        return SimpleNamespace(
+            c_contiguous=flags.c_contiguous, f_contiguous=flags.f_contiguous, owndata=whole
+        )
 
     @property
     def data(self) -> SimpleNamespace:
@@ -73,6 +92,7 @@ class DeviceArray(NDArrayOperatorsMixin):
 
     def check_current(self) -> None:
         """Refuse to work on the array if its device is not the current one."""
+        self._machine.check_not_captured()
         here, there = self._machine.device, self._memory.device
         if here != there:
             raise ValueError(f"the array is on device {there}, the current one is {here}")
@@ -90,9 +110,13 @@ class DeviceArray(NDArrayOperatorsMixin):
     ) -> np.ndarray:
         """Return a copy on the host; if not `blocking`, it arrives with a synchronization."""
         if out is None:
-            out = np.empty(self.shape, self.dtype)
-        elif not isinstance(out, np.ndarray) or out.dtype != self.dtype or out.shape != self.shape:
-            raise ValueError("Shape or dtype mismatch of out, or it is no NumPy array")
+            out = np.empty(self.shape, self.dtype, order)
+        elif not isinstance(out, np.ndarray) or out.dtype != self.dtype:
+            raise TypeError("out is no NumPy array of the same dtype")
+        elif out.shape != self.shape:
+            raise ValueError(f"Shape mismatch. Expected shape: {self.shape}")
+        elif not (out.flags.c_contiguous or out.flags.f_contiguous):
+            raise RuntimeError("`out` cannot be specified when copying to non-contiguous ndarray")
         if blocking:
             self._machine.synchronize()
             out[...] = self._host
@@ -109,30 +133,35 @@ class DeviceArray(NDArrayOperatorsMixin):
             raise TypeError(f"{arr.dtype} array cannot be set to {self.dtype} array")
         if arr.shape != self.shape:
             raise ValueError(f"Shape mismatch. Old shape: {self.shape}, new shape: {arr.shape}")
-        if not self.flags.c_contiguous:
+        if not (self.flags.c_contiguous or self.flags.f_contiguous):
             raise RuntimeError("Cannot set to non-contiguous array")
+        self._machine.check_not_captured()
         self._machine.uploads += 1
         self._host[...] = arr
 
-    def item(self, *args: Any) -> Any:
+    def item(self) -> Any:
         self._machine.synchronize()
-        return self._host.item(*args)
+        return self._host.item()
 
     def tolist(self) -> Any:
         self._machine.synchronize()
         return self._host.tolist()
 
+    # There is no __index__: it does not stand where Python needs an integer.
+
     def __float__(self) -> float:
-        return float(self.item())
+        return float(self._scalar())
 
     def __int__(self) -> int:
-        return int(self.item())
-
-    def __index__(self) -> int:
-        return self.item().__index__()
+        return int(self._scalar())
 
     def __bool__(self) -> bool:
         return bool(self.item())
+
+    def _scalar(self) -> Any:
+        if self.ndim:  # NumPy, to which CuPy leaves it, warns
+            raise TypeError("only arrays of no dimensions are converted to numbers")
+        return self.item()
 
     # ---- Elements ---------------------------------------------------------------------------
 
@@ -154,6 +183,8 @@ class DeviceArray(NDArrayOperatorsMixin):
             raise ValueError("values for a mask: only scalars")
         if isinstance(value, np.ndarray | list | tuple):
             raise TypeError(f"Unsupported type {type(value)}")
+        if kind == "arrays" and isinstance(value, DeviceArray) and value.size > 1:
+            _refuse_duplicates(index, self.shape)
         self.check_current()
         self._host[index] = _host(value)
 
@@ -162,16 +193,27 @@ class DeviceArray(NDArrayOperatorsMixin):
     def _view(self, host: np.ndarray) -> DeviceArray:
         return DeviceArray(self._machine, self._memory, host)
 
-    def copy(self, order: str = "C") -> DeviceArray:
+    def copy(self) -> DeviceArray:
         self.check_current()
         return upload(self._machine, self._host)
 
-    def astype(self, dtype: Any, order: str = "K", copy: bool = True) -> DeviceArray:
+    def astype(
+        self,
+        dtype: Any,
+        order: str = "K",
+        casting: None = None,
+        subok: None = None,
+        copy: bool = True,
+    ) -> DeviceArray:
+        if casting is not None or subok is not None:
+            raise TypeError("casting and subok are not supported yet")
         if not copy and self.dtype == np.dtype(dtype):
             return self
+        if order != "K":
+            raise ValueError("the stand-in's astype keeps the order")
         self.check_current()
         with np.errstate(all="ignore"):
-            return upload(self._machine, self._host.astype(dtype))
+            return upload(self._machine, self._host.astype(dtype), keep_order=True)
 
     def view(self, dtype: Any = None) -> DeviceArray:
         return self._view(self._host.view(dtype or self.dtype))
@@ -182,13 +224,15 @@ class DeviceArray(NDArrayOperatorsMixin):
         self.check_current()
         self._host.fill(_host(value))
 
-    def reshape(self, *shape: Any, order: str = "C") -> DeviceArray:
+    def reshape(self, *shape: Any) -> DeviceArray:
         return self._call("reshape", shape[0] if len(shape) == 1 else shape)
 
     def transpose(self, *axes: Any) -> DeviceArray:
         return self._view(self._host.transpose(*axes))
 
     def sort(self, axis: int = -1) -> None:
+        if not self.flags.c_contiguous:
+            raise NotImplementedError("Sorting non-contiguous array is not supported.")
         self.check_current()
         self._host.sort(axis=axis, kind="stable")
 
@@ -198,15 +242,15 @@ class DeviceArray(NDArrayOperatorsMixin):
     # ---- NumPy's protocols ------------------------------------------------------------------
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        if "where" in kwargs:
-            raise TypeError("where= is not supported")
+        if method != "__call__":
+            raise NotImplementedError(f"the stand-in has no {ufunc.__name__}.{method}")
         for value in (*inputs, *kwargs.get("out", ())):
             if not isinstance(value, (*_SCALARS, DeviceArray)):
                 raise TypeError(f"Unsupported type {type(value)}")
-        return apply(self._machine, getattr(ufunc, method), inputs, kwargs)
+        return apply(self._machine, ufunc, inputs, kwargs)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        if func.__name__ not in DISPATCHED or func.__module__ != "numpy":
+        if func.__name__ not in FUNCTIONS or func.__module__ != "numpy":
             raise TypeError(f"np.{func.__name__} is none of the functions that the stand-in has")
         return apply(self._machine, func, args, kwargs)
 
@@ -219,13 +263,9 @@ def _method(name: str) -> Any:
     return method
 
 
-_METHODS = (
-    "max min sum any all mean prod std var argmax argmin argsort cumsum cumprod take repeat ravel "
-    "squeeze swapaxes clip round nonzero dot"
-)
-for _name in _METHODS.split():
+METHODS = ("argsort", "cumsum", "max", "nonzero", "ravel", "repeat", "sum", "take")
+for _name in METHODS:
     setattr(DeviceArray, _name, _method(_name))
-DeviceArray.flatten = lambda self: self.copy().ravel()  # type: ignore[attr-defined]
 
 
 # ---- Between the machine and NumPy ------------------------------------------------------------
@@ -241,19 +281,30 @@ def empty(machine: Machine, shape: Any, dtype: Any) -> DeviceArray:
     return DeviceArray(machine, memory, host)
 
 
-def upload(machine: Machine, host: Any) -> DeviceArray:
-    """Return a copy of a NumPy array, or scalar, on the device."""
+def upload(machine: Machine, host: Any, *, keep_order: bool = False) -> DeviceArray:
+    """Return a copy of a NumPy array, or scalar, on the device.
+
+    CuPy's copies keep Fortran's order where they come from the host or change the dtype; what it
+    computes is in C's.
+    """
     host = np.asarray(host)
-    array = empty(machine, host.shape, host.dtype)
+    turned = keep_order and host.flags.fnc
+    array = empty(machine, host.shape[::-1] if turned else host.shape, host.dtype)
+    array = array.T if turned else array
     array._host[...] = host
     return array
 
 
 def apply(machine: Machine, function: Any, args: Any, kwargs: Any) -> Any:
     """Call a NumPy function on what the device arrays hold; its arrays are device arrays."""
-    name = getattr(function, "__name__", "")
-    if name in _WAITING:
+    name = function.__name__
+    if name == "nonzero" or (name == "where" and len(args) == 1):
         machine.synchronize()
+    known = _OF_UFUNCS if name in UFUNCS else FUNCTIONS.get(name)
+    if known is None:
+        raise TypeError(f"the stand-in for CuPy has no {name}")
+    if unknown := kwargs.keys() - set(known):
+        raise TypeError(f"CuPy's {name} does not take {', '.join(sorted(unknown))}")
     if name == "repeat" and not isinstance(args[1], int | list | tuple):
         raise TypeError("repeat: the numbers have to be known on the host")  # in CuPy before 14
     if name in ("sort", "argsort"):
@@ -299,6 +350,13 @@ def _host(value: Any) -> Any:
     if not isinstance(value, (*_SCALARS, DeviceArray)):
         raise TypeError(f"Unsupported type {type(value)}")
     return value._host if isinstance(value, DeviceArray) else value
+
+
+def _refuse_duplicates(index: tuple[Any, ...], shape: tuple[int, ...]) -> None:
+    """Refuse to write two values to one element: CuPy leaves open which one it holds then."""
+    places = np.arange(math.prod(shape)).reshape(shape)[index].ravel()
+    if len(np.unique(places)) < len(places):
+        raise ValueError("two values for one element")
 
 
 def _types(index: tuple[Any, ...]) -> list[Any]:

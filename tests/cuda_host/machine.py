@@ -10,12 +10,20 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["GUARD_BYTES", "Machine", "Memory", "OutOfMemoryError", "poison"]
+__all__ = ["GUARD_BYTES", "CUDARuntimeError", "Machine", "Memory", "OutOfMemoryError", "poison"]
 
 ALIGNMENT = 512
 GUARD_BYTES = 2048
 # NaN as float and as double, and no number that a kernel is likely to write.
 _GUARD = bytes.fromhex("a5a5f57f") * (GUARD_BYTES // 4)
+
+
+class CUDARuntimeError(RuntimeError):
+    """As `cupy.cuda.runtime.CUDARuntimeError`, which makes its text of the status."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class OutOfMemoryError(MemoryError):
@@ -70,6 +78,8 @@ class Machine:
         Names of the kernels launched.
     event_lag : int
         How many queries of an event find it not done before one does.
+    captured : list or None
+        The launches of a graph that is being captured.
     """
 
     def __init__(self, order: int | None, capacity: int, devices: int) -> None:
@@ -79,6 +89,7 @@ class Machine:
         self.allocated = self.peak = self.synchronizations = self.uploads = 0
         self.launches: list[str] = []
         self.event_lag = 0
+        self.captured: list[Callable[[], None]] | None = None
         self.asked = 0  # copies to the host, ever
         self._coming: list[Callable[[], None]] = []
         self._current = threading.local()
@@ -91,6 +102,19 @@ class Machine:
     @device.setter
     def device(self, number: int) -> None:
         self._current.device = number
+
+    @property
+    def streams(self) -> list[tuple[int, Any]]:
+        """The streams that this thread has made current, each with its device, the last the top."""
+        if not hasattr(self._current, "streams"):
+            self._current.streams = []
+        return self._current.streams
+
+    def check_not_captured(self) -> None:
+        """Refuse what the stand-in's graphs do not hold: all but launches."""
+        if self.captured is not None:
+            text = "operation not permitted when stream is capturing"
+            raise CUDARuntimeError(900, f"cudaErrorStreamCaptureUnsupported: {text}")
 
     def allocate(self, size: int) -> Memory:
         """Return memory whose content is poison, or raise `OutOfMemoryError`."""
@@ -108,6 +132,7 @@ class Machine:
 
     def synchronize(self, upto: int | None = None) -> None:
         """Wait for the device: for all copies to the host, or for the first `upto` of them."""
+        self.check_not_captured()
         self.synchronizations += 1
         self.deliver(upto)
 

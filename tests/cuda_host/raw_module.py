@@ -43,13 +43,9 @@ class RawModule:
         *,
         code: str,
         options: tuple[str, ...] = (),
-        backend: str = "nvrtc",
-        **unused: Any,
     ) -> None:
-        if not isinstance(options, tuple):
-            raise TypeError("options has to be a tuple")
-        if backend != "nvrtc":
-            raise ValueError(f"backend {backend}: the stand-in knows nvrtc only")
+        if not isinstance(options, tuple) or not isinstance(code, str):
+            raise TypeError("code has to be a str, options a tuple")
         self._machine, self._code, self._compiled = machine, code, None
         self.options = options
         self._contracts = True
@@ -90,12 +86,13 @@ class RawModule:
 
 
 class Function:
-    """A kernel of a module."""
+    """A kernel of a module, as `cupy.RawKernel`."""
+
+    num_regs = local_size_bytes = shared_size_bytes = 0
 
     def __init__(self, machine: Machine, kernel: Kernel, contracts: bool) -> None:
-        self._machine, self.kernel, self._contracts = machine, kernel, contracts
+        self._machine, self._kernel, self._contracts = machine, kernel, contracts
         self.name = kernel.name
-        self.max_threads_per_block = kernel.max_threads
 
     def __call__(
         self,
@@ -104,7 +101,6 @@ class Function:
         args: Sequence[Any],
         *,
         shared_mem: int = 0,
-        stream: Any = None,
     ) -> None:
         machine = self._machine
         if self._contracts:
@@ -114,16 +110,19 @@ class Function:
             self._refuse(f"is launched with a grid of {grid}")
         if shared_mem > 48 << 10:
             self._refuse(f"is launched with {shared_mem} bytes of dynamic shared memory")
-        if len(args) != len(self.kernel.parameters):
-            self._refuse(f"takes {len(self.kernel.parameters)} arguments, not {len(args)}")
-        pairs = list(zip(self.kernel.parameters, args))
+        if len(args) != len(self._kernel.parameters):
+            self._refuse(f"takes {len(self._kernel.parameters)} arguments, not {len(args)}")
+        pairs = list(zip(self._kernel.parameters, args))
         values = [self._value(parameter, value) for parameter, value in pairs]
         arrays = [(parameter, value) for parameter, value in pairs if parameter.pointer]
         self._check_overlap(arrays)
+        if machine.captured is not None:
+            machine.captured.append(lambda: self(grid, block, args, shared_mem=shared_mem))
+            return
         before = self._constants(arrays)
         machine.launches.append(self.name)
         order = machine.order + len(machine.launches) if machine.order > 1 else machine.order
-        self.kernel.launch(grid, block, values, order, shared_mem)
+        self._kernel.launch(grid, block, values, order, shared_mem)
         self._check_after(arrays, before)
 
     def _refuse(self, why: str) -> None:

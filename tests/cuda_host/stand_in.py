@@ -6,12 +6,12 @@
     function((4, 1, 1), (64, 1, 1), (sites, out, np.int32(8)))
     cupy.synchronizations                   # how often the host has waited
 
-It is strict where CuPy is, and where CuPy trusts: see `device_array` and `raw_module`. Memory that
-`empty` returns is NaN, or 0x7f in every byte. `cupy.machine` (`machine.Machine`) is what a test
-configures and counts; the environment's SAD_CUDA_HOST_ORDER is the order of launches by default.
+It has what the backend uses of CuPy and no more, is strict where CuPy is, and where CuPy trusts:
+see `device_array`, `raw_module` and `cuda_namespace`. tests/real_cupy.py compares its names and
+signatures with a CuPy. Memory that `empty` returns is NaN, or 0x7f in every byte. `cupy.machine`
+(`machine.Machine`) is what a test configures and counts; the environment's SAD_CUDA_HOST_ORDER is
+the order of launches by default.
 """
-
-# ruff: noqa: ARG002 - the signatures are CuPy's
 
 from __future__ import annotations
 
@@ -22,32 +22,24 @@ from typing import Any
 import numpy as np
 
 from .cuda_namespace import MemoryPool, cuda_namespace
-from .device_array import DISPATCHED, DeviceArray, apply, empty, upload
+from .device_array import FUNCTIONS, UFUNCS, DeviceArray, apply, empty, upload
 from .machine import Machine
 from .raw_module import RawModule
 
 __all__ = ["StandIn", "make_cupy"]
-
-_DTYPES = (
-    "bool_ int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 intp dtype"
-)
-_CONSTANTS = "pi e inf nan newaxis"
-_CREATED = {"full_like", "ones_like", "zeros_like", "empty_like"}
 
 
 class StandIn:
     """The module; see the file's own description."""
 
     __name__ = "cupy"
-    __version__ = "14.1.0"
+    __version__ = "14.2.0"
     ndarray = DeviceArray
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         self.cuda = cuda_namespace(machine)
         self.RawModule = partial(RawModule, machine)
-        for name in (*_DTYPES.split(), *_CONSTANTS.split()):
-            setattr(self, name, getattr(np, name))
 
     @property
     def synchronizations(self) -> int:
@@ -56,12 +48,12 @@ class StandIn:
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         function = getattr(np, name, None)
-        if isinstance(function, np.ufunc) or name in DISPATCHED - _CREATED:
+        if name in UFUNCS or name in FUNCTIONS:
             return lambda *args, **kwargs: self._apply(function, args, kwargs)
         raise AttributeError(f"the stand-in for CuPy has no {name}")
 
     def _apply(self, function: Any, args: Any, kwargs: Any) -> Any:
-        if isinstance(function, np.ufunc) and not any(isinstance(a, DeviceArray) for a in args):
+        if function.__name__ in UFUNCS and not any(isinstance(a, DeviceArray) for a in args):
             for value in args:
                 if not isinstance(value, int | float | np.generic):
                     raise TypeError(f"Unsupported type {type(value)}")
@@ -69,33 +61,20 @@ class StandIn:
 
     # ---- New arrays -------------------------------------------------------------------------
 
-    def asarray(self, a: Any, dtype: Any = None, order: Any = None, **_: Any) -> DeviceArray:
+    def asarray(self, a: Any, dtype: Any = None) -> DeviceArray:
         """Return a device array; one of that dtype as it is."""
         if isinstance(a, DeviceArray):
             return a if dtype is None else a.astype(dtype, copy=False)
         return self.array(a, dtype)
 
-    def array(
-        self, obj: Any, dtype: Any = None, copy: bool = True, order: Any = "K", **_: Any
-    ) -> DeviceArray:
-        """Return a copy on the device."""
+    def array(self, obj: Any, dtype: Any = None) -> DeviceArray:
+        """Return a copy on the device, in the order of the memory that is copied."""
         if isinstance(obj, DeviceArray):
-            return obj.astype(dtype or obj.dtype, copy=copy)
-        if isinstance(obj, list | tuple) and any(isinstance(o, DeviceArray) for o in obj):
-            return self.stack([self.asarray(o) for o in obj]).astype(dtype or obj[0].dtype)
+            return obj.astype(dtype or obj.dtype)
         self.machine.uploads += 1
-        return upload(self.machine, np.asarray(obj, dtype))
+        return upload(self.machine, np.asarray(obj, dtype), keep_order=True)
 
-    def ascontiguousarray(self, a: Any, dtype: Any = None) -> DeviceArray:
-        """Return a contiguous device array: as it is, or a copy."""
-        array = self.asarray(a, dtype)
-        return array if array.flags.c_contiguous else array.copy()
-
-    def asnumpy(self, a: Any, **_: Any) -> np.ndarray:
-        """Return a copy on the host."""
-        return a.get() if isinstance(a, DeviceArray) else np.asarray(a)
-
-    def empty(self, shape: Any, dtype: Any = float, order: str = "C") -> DeviceArray:
+    def empty(self, shape: Any, dtype: Any = float) -> DeviceArray:
         """Return an array of poison."""
         return empty(self.machine, shape, dtype)
 
@@ -108,51 +87,31 @@ class StandIn:
         array[...] = fill_value
         return array
 
-    def zeros(self, shape: Any, dtype: Any = float, order: str = "C") -> DeviceArray:
+    def zeros(self, shape: Any, dtype: Any = float) -> DeviceArray:
         """Return an array of zeros."""
         return self.full(shape, 0, dtype)
 
-    def ones(self, shape: Any, dtype: Any = float, order: str = "C") -> DeviceArray:
+    def ones(self, shape: Any, dtype: Any = float) -> DeviceArray:
         """Return an array of ones."""
         return self.full(shape, 1, dtype)
 
-    def empty_like(self, a: DeviceArray, dtype: Any = None, **_: Any) -> DeviceArray:
+    def empty_like(self, a: DeviceArray, dtype: Any = None) -> DeviceArray:
         """Return an array of poison, like another."""
         return self.empty(a.shape, dtype or a.dtype)
 
-    def zeros_like(self, a: DeviceArray, dtype: Any = None, **_: Any) -> DeviceArray:
+    def zeros_like(self, a: DeviceArray, dtype: Any = None) -> DeviceArray:
         """Return an array of zeros, like another."""
         return self.zeros(a.shape, dtype or a.dtype)
 
-    def ones_like(self, a: DeviceArray, dtype: Any = None, **_: Any) -> DeviceArray:
-        """Return an array of ones, like another."""
-        return self.ones(a.shape, dtype or a.dtype)
-
-    def full_like(self, a: DeviceArray, fill_value: Any, dtype: Any = None) -> DeviceArray:
-        """Return an array of one value, like another."""
-        return self.full(a.shape, fill_value, dtype or a.dtype)
-
-    def arange(self, *args: Any, dtype: Any = None) -> DeviceArray:
+    def arange(self, start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> DeviceArray:
         """Return evenly spaced numbers."""
-        return upload(self.machine, np.arange(*args, dtype=dtype))
-
-    def linspace(self, *args: Any, **kwargs: Any) -> DeviceArray:
-        """Return evenly spaced numbers, the ends among them."""
-        return upload(self.machine, np.linspace(*args, **kwargs))
+        return upload(self.machine, np.arange(start, stop, step, dtype=dtype))
 
     # ---- The rest ---------------------------------------------------------------------------
 
     def get_default_memory_pool(self) -> MemoryPool:
         """Return where arrays are allocated."""
         return MemoryPool(self.machine)
-
-    def is_available(self) -> bool:
-        """Tell whether there is a device."""
-        return self.machine.devices > 0
-
-    def get_array_module(self, *arrays: Any) -> Any:
-        """Return this, or NumPy if no array is on the device."""
-        return self if any(isinstance(a, DeviceArray) for a in arrays) else np
 
 
 def make_cupy(order: int | None = None, capacity: int = 8 << 30, devices: int = 1) -> StandIn:
