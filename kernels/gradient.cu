@@ -4,6 +4,9 @@
 // are blended; what they contribute to dL/dparameters is linear in a few sums (sad_accumulate),
 // which are reduced over the lanes of a warp and written once per tile and site. Nothing is added
 // up by atomics but the loss, in integers, so that no order of execution changes a bit.
+//
+// Where all pixels count, each quarter of a tile, 4 x 4 pixels, first chooses from the tile's list
+// what can be in the top K of one of its own: where sites are small, that is a third.
 #include "cuda_common.cuh"
 
 namespace sad {
@@ -12,8 +15,13 @@ constexpr int kChannels = SAD_CHANNELS;
 constexpr int kRow = kColor + kChannels;
 constexpr int kGradientThreads = 64;
 constexpr int kSampled = 16;            // pixels of a tile in one phase
+constexpr int kQuad = 16;               // threads that go through the same sites: 4 x 4 pixels
 constexpr int kSitesPerBlock = 16;      // of gradient_sites
-constexpr int kStaged = 32;             // sites of a tile in shared memory at a time
+constexpr int kStaged = 192;            // sites of a tile in shared memory at a time,
+constexpr int kStagedSampled = 32;      // and where one phase is sampled
+constexpr int kPiece = 32;              // entries of a list summed up at a time
+constexpr int kNotedWords = 32;         // of kPiece entries each
+constexpr float kLeast = -3e38f;        // under any logit
 constexpr float kLog2E = 1.44269504f;   // logits are in units of ln 2 here, for sad_exp2
 constexpr float kLossUnit = 268435456;  // 2^28 units of squared error, see gradient_tiles
 
@@ -34,77 +42,216 @@ static __device__ __forceinline__ float staged_color(const StagedSite& s, int c)
   return c == 0 ? s.b.w : c == 1 ? s.c.x : c == 2 ? s.c.y : s.c.z;
 }
 
-// One tile by PIXELS threads, 64 (all pixels) or 16 (one phase of them); 64 / PIXELS tiles a block.
+// Within two units in the last place, in an instruction each; correct rounding takes ten for a
+// root, and sad_exp2 sixteen. Numbers too small to be normal count as 0.
+static __device__ __forceinline__ float approximate_sqrt(float x) {
+#if defined(__CUDA_ARCH__)
+  float root;
+  asm("sqrt.approx.ftz.f32 %0, %1;" : "=f"(root) : "f"(x));
+  return root;
+#else
+  return sad_sqrt(x);
+#endif
+}
+static __device__ __forceinline__ float approximate_exp2(float x) {
+#if defined(__CUDA_ARCH__)
+  float power;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
+  return power;
+#else
+  return sad_exp2(x);
+#endif
+}
+
+static __device__ __forceinline__ float staged_distance(const StagedSite& s, float dx, float dy) {
+  const float u = s.a.z * dx + s.a.w * dy, v = s.b.x * dy;
+  return approximate_sqrt(u * u + v * v);
+}
+
+struct Bounds {
+  float low, up;
+};
+
+// Bounds of a site's logit over 4 x 4 pixels about (x, y). In the site's metric they lie in a box
+// around their centre, whose nearest and furthest point are those of each axis.
+static __device__ __forceinline__ Bounds quad_bounds(const StagedSite& s, float x, float y) {
+  const float dx = x - s.a.x, dy = y - s.a.y;
+  const float u = fabsf(s.a.z * dx + s.a.w * dy), v = fabsf(s.b.x * dy);
+  const float half_u = 1.5f * (s.a.z + fabsf(s.a.w)), half_v = 1.5f * s.b.x;
+  const float near_u = sad_max(u - half_u, 0.0f), near_v = sad_max(v - half_v, 0.0f);
+  const float far_u = u + half_u, far_v = v + half_v;
+  const float nearest = approximate_sqrt(near_u * near_u + near_v * near_v);
+  const float furthest = approximate_sqrt(far_u * far_u + far_v * far_v);
+  // Wider than rounding: 1e-5 relative, as in candidates.cu.
+  const float slack = s.b.y * (furthest + fabsf(s.b.z)) * 1e-5f + 1e-6f;
+  Bounds out;
+  out.up = s.b.y * (s.b.z - nearest) + slack;
+  out.low = s.b.y * (s.b.z - furthest) - slack;
+  return out;
+}
+
+// Shared memory of a block. A tile has PIXELS threads: 64 for all its pixels, 16 for one phase.
+template <int PIXELS>
+struct TileMemory {
+  static constexpr int kTiles = kGradientThreads / PIXELS;
+  static constexpr int kRoom = PIXELS == kTilePixels ? kStaged : kStagedSampled;
+  static constexpr int kLanes = PIXELS < 32 ? PIXELS : 32;  // whose sums are taken together,
+  static constexpr int kParts = PIXELS / kLanes;            // parts of a tile
+  static_assert(kRoom <= 256, "chosen sites are numbered by a byte");
+  StagedSite staged[kTiles][kRoom];
+  unsigned char chosen[kGradientThreads / kQuad][kRoom];
+  unsigned noted[kTiles * kParts][kNotedWords];  // entries of a list that a pixel of a part blends
+  float partial[kTiles * kParts][kPiece][kRow];
+  int lengths[kTiles];
+  float squared[kGradientThreads / 32];
+};
+
+// The K-th largest of the pairs first >= second of each 16 lanes, or the largest less the cut.
+static __device__ __forceinline__ float quad_threshold(float first, float second, float cut) {
+  const int lane = threadIdx.x % 32;
+  float largest = first, best = first;
+  for (int j = 0; j < SAD_K; ++j) {
+    largest = first;
+    SAD_UNROLL
+    for (int offset = kQuad / 2; offset > 0; offset /= 2)
+      largest = sad_max(largest, __shfl_xor_sync(kFullWarp, largest, offset));
+    if (j == 0) best = largest;
+    const unsigned votes = __ballot_sync(kFullWarp, first == largest) >> (lane & kQuad) & 0xffffu;
+    if (lane % kQuad == __ffs(votes) - 1) {
+      first = second;
+      second = kLeast;
+    }
+  }
+  return sad_max(largest, best - cut);
+}
+
+// One tile by PIXELS threads; 64 / PIXELS tiles a block.
 // GIVEN: `target` is dL/dpicture; weights, loss and scale are not used.
 template <int PIXELS, bool GIVEN>
-static __device__ __forceinline__ void tile_gradient(
-    const float* sites, const int* offsets, const int* ids, const float* target,
-    const float* weights, float* rows, unsigned long long* loss, int weight_stride, int tiles,
-    int tiles_x, int width, int height, float cut, int phase, float scale, StagedSite* staged,
-    float* partial, int* lengths, float* squared) {
-  constexpr int kGroups = kGradientThreads / PIXELS, kSide = PIXELS == kTilePixels ? kTile : 4;
-  constexpr int kLanes = PIXELS < 32 ? PIXELS : 32, kParts = PIXELS / kLanes;  // of a reduction
+static __device__ __forceinline__ void tile_gradient(const float* sites, const int* offsets,
+                                                     const int* ids, const float* target,
+                                                     const float* weights, float* rows,
+                                                     unsigned long long* loss, int weight_stride,
+                                                     int tiles, int tiles_x, int width, int height,
+                                                     float cut, int phase, float scale,
+                                                     TileMemory<PIXELS>* memory) {
+  using Memory = TileMemory<PIXELS>;
+  constexpr int kRoom = Memory::kRoom, kLanes = Memory::kLanes, kParts = Memory::kParts;
+  constexpr bool kQuarters = PIXELS == kTilePixels;
   const int group = threadIdx.x / PIXELS, thread = threadIdx.x % PIXELS;
-  const int lane = threadIdx.x % 32, part = thread / kLanes;
-  const int tile = blockIdx.x * kGroups + group;
+  const int lane = threadIdx.x % 32, part = threadIdx.x / kLanes;
+  const int quad = threadIdx.x / kQuad, within = threadIdx.x % kQuad;
+  const int tile = blockIdx.x * Memory::kTiles + group;
   const bool exists = tile < tiles;
-  constexpr int kStride = kTile / kSide;
-  const int px = tile % tiles_x * kTile + thread % kSide * kStride + (phase & 1);
-  const int py = tile / tiles_x * kTile + thread / kSide * kStride + (phase >> 1);
+  const int quad_x = tile % tiles_x * kTile + (kQuarters ? quad % 2 * 4 : 0);
+  const int quad_y = tile / tiles_x * kTile + (kQuarters ? quad / 2 * 4 : 0);
+  const int px = quad_x + (kQuarters ? within % 4 : within % 4 * 2 + (phase & 1));
+  const int py = quad_y + (kQuarters ? within / 4 : within / 4 * 2 + (phase >> 1));
   const bool inside = exists && px < width && py < height;
   const float x = static_cast<float>(px) + 0.5f, y = static_cast<float>(py) + 0.5f;
   const int begin = exists ? offsets[tile] : 0, end = exists ? offsets[tile + 1] : 0;
   // All threads of the block go through as many pieces of their lists as the longest one has.
-  if (thread == 0) lengths[group] = end - begin;
+  if (thread == 0) memory->lengths[group] = end - begin;
+  for (int i = threadIdx.x; i < Memory::kTiles * kParts * kNotedWords; i += kGradientThreads)
+    memory->noted[i / kNotedWords][i % kNotedWords] = 0;
   __syncthreads();
-  int longest = lengths[0];
-  for (int g = 1; g < kGroups; ++g) longest = lengths[g] > longest ? lengths[g] : longest;
-  const bool single = longest <= kStaged;  // piece, which stays in shared memory
-  StagedSite* mine = staged + group * kStaged;
+  int longest = memory->lengths[0];
+  for (int g = 1; g < Memory::kTiles; ++g)
+    longest = memory->lengths[g] > longest ? memory->lengths[g] : longest;
+  const bool single = longest <= kRoom;  // piece, which stays in shared memory
+  const bool noted = longest <= kNotedWords * kPiece;
+  StagedSite* mine = memory->staged[group];
+  unsigned char* chosen = memory->chosen[quad];
+
+  const auto stage_piece = [&](int base) {
+    const int n = end - begin - base < kRoom ? end - begin - base : kRoom;
+    for (int i = thread; i < n; i += PIXELS) stage(sites, ids[begin + base + i], mine + i);
+    __syncthreads();
+    return n;
+  };
+  int n = 0, kept = 0;  // entries of the piece, and of those the quad's
+  if (single) n = stage_piece(0);
+
+  // What a site must reach in the quarter to be in a pixel's top K.
+  const float center_x = static_cast<float>(quad_x) + 2.0f;
+  const float center_y = static_cast<float>(quad_y) + 2.0f;
+  float bound = kLeast;
+  if (kQuarters) {
+    float first = kLeast, second = kLeast;
+    for (int base = 0; base < longest; base += kRoom) {
+      if (!single) n = stage_piece(base);
+      for (int i = within; i < n; i += kQuad) {
+        const float low = quad_bounds(mine[i], center_x, center_y).low;
+        second = sad_max(second, sad_min(first, low));
+        first = sad_max(first, low);
+      }
+      if (!single) __syncthreads();
+    }
+    bound = quad_threshold(first, second, kLog2E * cut);
+  }
+  const auto choose = [&]() {
+    if (!kQuarters) return n;
+    int count = 0;
+    for (int base = 0; base < n; base += kQuad) {
+      const int i = base + within;
+      const bool keep = i < n && quad_bounds(mine[i], center_x, center_y).up >= bound;
+      const unsigned votes = __ballot_sync(kFullWarp, keep) >> (lane & kQuad) & 0xffffu;
+      if (keep)
+        chosen[count + __popc(votes & ((1u << within) - 1u))] = static_cast<unsigned char>(i);
+      count += __popc(votes);
+    }
+    __syncwarp();
+    return count;
+  };
 
   // Logits: the largest and the K-th largest.
   float top[SAD_K];
   SAD_UNROLL
-  for (int j = 0; j < SAD_K; ++j) top[j] = -3e38f;
-  for (int base = 0; base < longest; base += kStaged) {
-    const int n = end - begin - base < kStaged ? end - begin - base : kStaged;
-    for (int i = thread; i < n; i += PIXELS) stage(sites, ids[begin + base + i], mine + i);
-    __syncthreads();
-    for (int i = 0; i < n; ++i) {
-      const StagedSite& s = mine[i];
-      const float d = sad_distance(x - s.a.x, y - s.a.y, s.a.z, s.a.w, s.b.x);
+  for (int j = 0; j < SAD_K; ++j) top[j] = kLeast;
+  for (int base = 0; base < longest; base += kRoom) {
+    if (!single) n = stage_piece(base);
+    kept = choose();
+#pragma unroll 4
+    for (int j = 0; j < kept; ++j) {
+      const StagedSite& s = mine[kQuarters ? chosen[j] : j];
+      const float d = staged_distance(s, x - s.a.x, y - s.a.y);
       sad_insert<SAD_K>(top, sad_logit(d, s.b.y, s.b.z));
     }
-    __syncthreads();
+    if (!single) __syncthreads();
   }
   const float maximum = top[0], threshold = sad_max(maximum - kLog2E * cut, top[SAD_K - 1]);
 
-  // The blend of the sites at or over the threshold. Which these are is noted if a word can hold
-  // it.
-  const bool noted = longest <= 64;
-  unsigned long long reached = 0;
+  // The blend of the sites at or over the threshold. Which of them a part has is noted.
   float total = 0.0f, blend[kChannels];
   SAD_UNROLL
   for (int c = 0; c < kChannels; ++c) blend[c] = 0.0f;
-  for (int base = 0; base < longest; base += kStaged) {
-    const int n = end - begin - base < kStaged ? end - begin - base : kStaged;
+  for (int base = 0; base < longest; base += kRoom) {
     if (!single) {
-      for (int i = thread; i < n; i += PIXELS) stage(sites, ids[begin + base + i], mine + i);
-      __syncthreads();
+      n = stage_piece(base);
+      kept = choose();
     }
-    for (int i = 0; i < n; ++i) {
-      const StagedSite& s = mine[i];
-      const float d = sad_distance(x - s.a.x, y - s.a.y, s.a.z, s.a.w, s.b.x);
-      const float l = sad_logit(d, s.b.y, s.b.z);
-      if (l >= threshold) {
-        reached |= 1ull << ((base + i) % 64);
-        const float w = sad_exp2(l - maximum);
-        total = total + w;
-        SAD_UNROLL
-        for (int c = 0; c < kChannels; ++c) blend[c] = blend[c] + w * staged_color(s, c);
+    const int other = __shfl_xor_sync(kFullWarp, kept, kQuad);
+    const int most = kept > other ? kept : other;
+    for (int j = 0; j < most; ++j) {  // warps stay together: the quad with the shorter list idles
+      const int i = j >= kept ? 0 : kQuarters ? chosen[j] : j;
+      bool reached = false;
+      if (j < kept) {
+        const StagedSite& s = mine[i];
+        const float d = staged_distance(s, x - s.a.x, y - s.a.y);
+        const float l = sad_logit(d, s.b.y, s.b.z);
+        reached = l >= threshold;
+        if (reached) {
+          const float w = approximate_exp2(l - maximum);
+          total = total + w;
+          SAD_UNROLL
+          for (int c = 0; c < kChannels; ++c) blend[c] = blend[c] + w * staged_color(s, c);
+        }
       }
+      const unsigned votes = __ballot_sync(kFullWarp, reached) >> (lane & kQuad) & 0xffffu;
+      if (noted && within == 0 && votes != 0)
+        atomicOr(&memory->noted[part][(base + i) / kPiece], 1u << (base + i) % kPiece);
     }
-    if (!single) __syncthreads();
+    __syncthreads();
   }
 
   // The error and dL/dy. A pixel outside the image, or of a tile without sites, has none.
@@ -127,64 +274,60 @@ static __device__ __forceinline__ void tile_gradient(
     gy = gy + g[c] * value;
   }
 
-  // Sums over the tile's pixels, site by site.
-  for (int base = 0; base < longest; base += kStaged) {
-    const int n = end - begin - base < kStaged ? end - begin - base : kStaged;
-    const int most = longest - base < kStaged ? longest - base : kStaged;
-    if (!single) {
-      for (int i = thread; i < n; i += PIXELS) stage(sites, ids[begin + base + i], mine + i);
+  // Sums over the tile's pixels, site by site. Most sites matter to few pixels: a part passes over
+  // those that matter to none of its own.
+  for (int base = 0; base < longest; base += kRoom) {
+    if (!single) n = stage_piece(base);
+    for (int start = 0; start < kRoom && base + start < longest; start += kPiece) {
+      const int count = n - start < kPiece ? n - start : kPiece;
+      const auto matters = [&](int of_part) {
+        return noted        ? memory->noted[of_part][(base + start) / kPiece]
+               : count <= 0 ? 0u
+                            : kFullWarp >> (kPiece - count);
+      };
+      for (unsigned rest = matters(part); __any_sync(kFullWarp, rest != 0); rest &= rest - 1) {
+        const int i = __ffs(rest) - 1;
+        float sums[kRow];
+        SAD_UNROLL
+        for (int j = 0; j < kRow; ++j) sums[j] = 0.0f;
+        if (rest != 0 && counts) {
+          const StagedSite& s = mine[start + i];
+          const float dx = x - s.a.x, dy = y - s.a.y;
+          const float d = staged_distance(s, dx, dy);
+          const float l = sad_logit(d, s.b.y, s.b.z);
+          if (l >= threshold) {
+            const float w = approximate_exp2(l - maximum) * inverse;
+            float gc = 0.0f - gy;
+            SAD_UNROLL
+            for (int c = 0; c < kChannels; ++c) {
+              gc = gc + g[c] * staged_color(s, c);
+              sums[kSColor + c] = w * g[c];
+            }
+            sad_accumulate(sums, w * gc, d, dx, dy);
+          }
+        }
+        const int column = LaneSums<kRow, kLanes / 2>::reduce(sums, lane);
+        if (rest != 0 && column < kRow) memory->partial[part][i][column] = sums[0];
+      }
+      __syncthreads();
+      for (int e = thread; e < count * kRow; e += PIXELS) {
+        float sum = 0.0f;
+        SAD_UNROLL
+        for (int p = group * kParts; p < (group + 1) * kParts; ++p)
+          if (matters(p) >> e / kRow & 1u) sum = sum + memory->partial[p][e / kRow][e % kRow];
+        rows[static_cast<long long>(begin + base + start) * kRow + e] = sum;
+      }
       __syncthreads();
     }
-    for (int i = 0; i < most; ++i) {  // warps stay together: groups with shorter lists idle
-      float sums[kRow];
-      SAD_UNROLL
-      for (int j = 0; j < kRow; ++j) sums[j] = 0.0f;
-      // Most sites matter to few pixels: a warp passes over those that matter to none of its own,
-      // which it mostly knows before it computes anything.
-      bool active = i < n && counts && (!noted || (reached >> (base + i) & 1u) != 0);
-      if (active) {
-        const StagedSite& s = mine[i];
-        const float dx = x - s.a.x, dy = y - s.a.y;
-        const float d = sad_distance(dx, dy, s.a.z, s.a.w, s.b.x);
-        const float l = sad_logit(d, s.b.y, s.b.z);
-        active = l >= threshold;
-        if (active) {
-          const float w = sad_exp2(l - maximum) * inverse;
-          float gc = 0.0f - gy;
-          SAD_UNROLL
-          for (int c = 0; c < kChannels; ++c) {
-            gc = gc + g[c] * staged_color(s, c);
-            sums[kSColor + c] = w * g[c];
-          }
-          sad_accumulate(sums, w * gc, d, dx, dy);
-        }
-      }
-      float* out = partial + ((group * kParts + part) * kStaged + i) * kRow;
-      if (__any_sync(kFullWarp, active)) {
-        const int column = LaneSums<kRow, kLanes / 2>::reduce(sums, lane);
-        if (column < kRow) out[column] = sums[0];
-      } else if (lane % kLanes < kRow) {
-        out[lane % kLanes] = 0.0f;
-      }
-    }
-    __syncthreads();
-    for (int e = thread; e < n * kRow; e += PIXELS) {
-      const float* from = partial + group * kParts * kStaged * kRow + e;
-      float sum = from[0];
-      SAD_UNROLL
-      for (int p = 1; p < kParts; ++p) sum = sum + from[p * kStaged * kRow];
-      rows[static_cast<long long>(begin + base) * kRow + e] = sum;
-    }
-    __syncthreads();
   }
 
   if (GIVEN) return;
   // 2^28 units keep 1e-6 of a tile's error at 46 dB, and 2^28 pixels of the largest error fit.
   error2 = warp_sum(error2 * weight);
-  if (lane == 0) squared[threadIdx.x / 32] = error2;
+  if (lane == 0) memory->squared[threadIdx.x / 32] = error2;
   __syncthreads();
   if (threadIdx.x == 0) {
-    const double sum = static_cast<double>(squared[0] + squared[1]) * kLossUnit;
+    const double sum = static_cast<double>(memory->squared[0] + memory->squared[1]) * kLossUnit;
     atomicAdd(loss, static_cast<unsigned long long>(sum + 0.5));
   }
 }
@@ -202,25 +345,19 @@ extern "C" __global__ void __launch_bounds__(64, 14)
                    const float* weights, float* rows, unsigned long long* losses, int weight_stride,
                    int tiles, int tiles_x, int width, int height, float cut, int slot,
                    float scale) {
-  __shared__ StagedSite staged[kStaged];
-  __shared__ float partial[2 * kStaged * kRow];
-  __shared__ int lengths[1];
-  __shared__ float squared[kGradientThreads / 32];
+  __shared__ TileMemory<kTilePixels> memory;
   tile_gradient<kTilePixels, false>(sites, offsets, ids, target, weights, rows, losses + slot,
                                     weight_stride, tiles, tiles_x, width, height, cut, 0, scale,
-                                    staged, partial, lengths, squared);
+                                    &memory);
 }
 
 // The same with derivatives given: cotangent [height][width][C] is dL/dpicture.
 extern "C" __global__ void __launch_bounds__(64, 14)
     pull_back_tiles(const float* sites, const int* offsets, const int* ids, const float* cotangent,
                     float* rows, int tiles, int tiles_x, int width, int height, float cut) {
-  __shared__ StagedSite staged[kStaged];
-  __shared__ float partial[2 * kStaged * kRow];
-  __shared__ int lengths[1];
+  __shared__ TileMemory<kTilePixels> memory;
   tile_gradient<kTilePixels, true>(sites, offsets, ids, cotangent, nullptr, rows, nullptr, 0, tiles,
-                                   tiles_x, width, height, cut, 0, 0.0f, staged, partial, lengths,
-                                   nullptr);
+                                   tiles_x, width, height, cut, 0, 0.0f, &memory);
 }
 
 // The pixels of one phase, 0..3: one of every 2 x 2. A block is four tiles.
@@ -229,14 +366,10 @@ extern "C" __global__ void __launch_bounds__(64, 14)
                            const float* target, const float* weights, float* rows,
                            unsigned long long* losses, int weight_stride, int tiles, int tiles_x,
                            int width, int height, float cut, int slot, int phase, float scale) {
-  constexpr int kGroups = kGradientThreads / kSampled;
-  __shared__ StagedSite staged[kGroups * kStaged];
-  __shared__ float partial[kGroups * kStaged * kRow];
-  __shared__ int lengths[kGroups];
-  __shared__ float squared[kGradientThreads / 32];
+  __shared__ TileMemory<kSampled> memory;
   tile_gradient<kSampled, false>(sites, offsets, ids, target, weights, rows, losses + slot,
                                  weight_stride, tiles, tiles_x, width, height, cut, phase, scale,
-                                 staged, partial, lengths, squared);
+                                 &memory);
 }
 
 // gradients [count][6 + C] from the rows of each site, in the order of the tiles: 16 threads a

@@ -18,6 +18,7 @@ from sadcodec.backends.cuda_fit_kernels import PREPARE_FAST, PREPARE_SITES
 from sadcodec.backends.cuda_map_lists import MapLists
 from sadcodec.backends.launch import Launcher
 from sadcodec.backends.propagation import Propagation
+from sadcodec.backends.reference_backend import ReferenceBackend
 from sadcodec.errors import BackendError, OptionError
 from sadcodec.fit.density import split
 from sadcodec.fit.loop import fine_tune, fit
@@ -103,6 +104,23 @@ def test_iterations_do_not_wait_for_the_device():
     assert session.site_count == 130
     assert all(0 < float(loss) < 1 for loss in losses)
     assert cp.synchronizations - waited == lengths + len(losses)
+
+
+@pytest.mark.parametrize(("count", "longer_than"), [(190, 32), (500, 192), (1400, 1024)])
+def test_lists_of_any_length_have_the_reference_s_gradients(count, longer_than):
+    """One piece in shared memory, several of them, and more than a tile can note."""
+    target = smooth_target(92, 11, 7, 3)
+    params = random_sites(92, count, 11, 7, log_tau=(-1.0, 0.0), anisotropy=(0.0, 3.0)).params
+    ours, exact = (b.fit_session(target, params) for b in (backend_of(order=5), ReferenceBackend()))
+    for session in (ours, exact):
+        session.refresh(60.0)
+    assert np.diff(ours._lists.offsets.get()).max() > longer_than
+    for phase in (None, 3):
+        loss, expected = float(ours.gradient(phase)), float(exact.gradient(phase))
+        assert loss == pytest.approx(expected, rel=2e-5)
+        np.testing.assert_allclose(
+            ours.gradients, exact.gradients, atol=2e-4 * np.abs(exact.gradients).max()
+        )
 
 
 @pytest.mark.parametrize("split_share", [0.0, 0.2])
