@@ -99,7 +99,7 @@ def test_iterations_do_not_wait_for_the_device():
     session.keep(np.argsort(session.removal_deltas(), kind="stable")[20:])
     session.refresh()
     losses.append(session.gradient())
-    lengths = 4  # of the lists before these, which came long ago: two grids, twice
+    lengths = 6  # of the lists before these, which came long ago: three grids, twice
     assert cp.synchronizations - waited == lengths
     assert session.site_count == 130
     assert all(0 < float(loss) < 1 for loss in losses)

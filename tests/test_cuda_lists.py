@@ -41,12 +41,23 @@ def lists_of(tiles: TileLists) -> list[np.ndarray]:
     return [ids[a:b] for a, b in pairwise(offsets)]
 
 
-@pytest.mark.parametrize("levels", [(64, 8), (32, 16, 8)], ids=["two grids", "three grids"])
-@pytest.mark.parametrize("k", [1, 8, 16])
+@pytest.mark.parametrize(
+    ("k", "levels"),
+    [
+        (1, (64, 8)),
+        (1, (32, 16, 8)),
+        (8, (64, 8)),
+        (8, (32, 16, 8)),
+        (8, (64, 16, 8)),
+        (16, (64, 8)),
+        (16, (32, 16, 8)),
+    ],
+)
 def test_a_tile_lists_what_its_pixels_need(monkeypatch, k, levels):
-    if len(levels) == 3:
-        monkeypatch.setattr(cuda_lists, "_FIRST", 16)
-        monkeypatch.setattr(cuda_lists, "_LARGER", ((32, 0),))
+    if levels[1] == 16:
+        monkeypatch.setattr(cuda_lists, "_FIRST", levels[0])
+    else:
+        monkeypatch.setattr(cuda_lists, "_CROWDED", np.inf)
     width, height = 83, 75
     launcher = launcher_of(k=k)
     params = random_sites(7, 400, width, height).params
@@ -71,11 +82,12 @@ def test_a_tile_lists_what_its_pixels_need(monkeypatch, k, levels):
 
 def test_large_grids_come_first_where_there_is_much_to_filter():
     kodak, full_hd, ultra_hd, giant = (768, 512), (1920, 1080), (3840, 2160), (16384, 16384)
-    assert grid_sides(*kodak, 50_000) == (64, 8)
+    assert grid_sides(*kodak, 4_000) == (64, 8)
+    assert grid_sides(*kodak, 50_000) == (64, 16, 8)
     assert grid_sides(*full_hd, 10_000) == (64, 8)
-    assert grid_sides(*full_hd, 50_000) == (256, 64, 8)
-    assert grid_sides(*ultra_hd, 200_000) == (256, 64, 8)
-    assert grid_sides(*giant, 5_000_000) == (1024, 256, 64, 8)
+    assert grid_sides(*full_hd, 50_000) == (256, 64, 16, 8)
+    assert grid_sides(*ultra_hd, 100_000) == (256, 64, 8)
+    assert grid_sides(*giant, 5_000_000) == (1024, 256, 64, 16, 8)
 
 
 def test_the_threshold_is_the_k_th_largest_least_logit():
@@ -119,7 +131,7 @@ def test_lists_that_die_wait_for_their_length():
     waited = launcher.cp.synchronizations
     del tiles
     gc.collect()
-    assert launcher.cp.synchronizations - waited == 2
+    assert launcher.cp.synchronizations - waited == 3  # one a grid
     assert not launcher.cp.machine._coming
 
 
@@ -175,7 +187,7 @@ def test_only_the_first_build_waits():
     tiles.build(sites, 8, 7.0)
     before, waited = lists_of(tiles), launcher.cp.synchronizations
     tiles.build(sites, 8, 7.0)
-    grids = 2
+    grids = 3
     assert launcher.cp.synchronizations - waited == grids  # for lengths that came long ago
     for one, other in zip(before, lists_of(tiles), strict=True):
         np.testing.assert_array_equal(one, other)

@@ -1,6 +1,6 @@
 """Candidate lists of all tiles of a region, built and held on the device.
 
-Grids of squares refine one another: 64 and 8 px, and larger ones where there is much to filter.
+Grids of squares refine one another: 64 and 8 px, and others where there is much to filter.
 Each square keeps the sites of its parent's list that can be in the top K of one of its pixels, as
 kernels/candidates.cu says.
 """
@@ -35,6 +35,10 @@ TILE = 8  # px
 # 50,000 sites; 4e8 are 500 squares of 256 px (6000 x 5500 px) with 800,000.
 _FIRST = 64  # px
 _LARGER = ((256, 1e7), (1024, 4e8))  # px
+
+# A square between those and the tiles, from how many sites a square of the first grid has on: its
+# list is about nine times that, and every one of 64 tiles would go through it three times.
+_BETWEEN, _CROWDED = 16, 50  # px, sites
 
 # Device memory of one entry of a tile's list, in bytes, without the sums of the passes: its id,
 # and the place and temporary memory of sorting the entries by site.
@@ -104,6 +108,8 @@ def tile_count(width: int, height: int, side: int = TILE) -> int:
 def grid_sides(width: int, height: int, sites: int) -> tuple[int, ...]:
     """Return the sides of the squares of each grid, px, from large to small."""
     sides = [_FIRST, TILE]
+    if sites * _FIRST**2 > _CROWDED * width * height:
+        sides.insert(1, _BETWEEN)
     for side, pairs in _LARGER:
         if tile_count(width, height, sides[0]) * sites > pairs:
             sides.insert(0, side)
@@ -155,11 +161,13 @@ class _Level(Ragged):
         }
         launch = self._launcher.launch
         count, fill = FILTER_COUNT_WIDE, FILTER_FILL_WIDE
-        if self.side == TILE:  # many squares, whose parents' lists are short
+        if self.side < _FIRST:  # many squares, whose parents' lists are short
             count, fill = FILTER_COUNT, FILTER_FILL
         launch(count, self.count, {**grid, "counts": self.counts, "k": k, "cut": cut})
         before, self._built = self._built, (cut, len(sites))
-        self.lay_out(len(sites), longer=cut > before[0] or len(sites) > before[1])
+        # Entries of tiles are sorted by site, those that are none behind all others.
+        none = len(sites) if self.side == TILE else None
+        self.lay_out(none, longer=cut > before[0] or len(sites) > before[1])
         launch(fill, self.count, {**grid, "offsets": self.offsets, "ids": self.ids})
 
 

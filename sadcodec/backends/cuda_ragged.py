@@ -70,13 +70,13 @@ class Ragged:
             with suppress(Exception):  # a device that has failed writes nothing more
                 self._arrived.synchronize()
 
-    def lay_out(self, fill: int, *, longer: bool) -> None:
+    def lay_out(self, fill: int | None, *, longer: bool) -> None:
         """Sum up the counts, and have memory for the lists.
 
         Parameters
         ----------
-        fill : int
-            What `ids` holds until it is written.
+        fill : int, optional
+            What `ids` holds until it is written; None: anything.
         longer : bool
             Whether the lists may be much longer than the last ones, or there were none.
         """
@@ -89,11 +89,13 @@ class Ragged:
         enough = min(int(total * RESERVE) + _SPARE, _MOST)
         if self.ids is None or not total * _LEAST_RESERVE <= len(self.ids) <= 3 * enough:
             self.ids = self._launcher.cp.empty(enough, np.int32)
-        self._scan(len(self.ids))
+        if not longer:  # otherwise all lists have room, by the sums that there are
+            self._scan(len(self.ids))
         self._coming = True
         self._total.get(out=self._known, blocking=False)
         self._arrived.record()
-        self.ids.fill(fill)
+        if fill is not None:
+            self.ids.fill(fill)
 
     def _scan(self, capacity: int) -> None:
         arguments = {
