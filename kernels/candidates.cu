@@ -48,9 +48,9 @@ static __device__ __forceinline__ Bounds logit_bounds(const float* sites, int id
                                                       const Rectangle& at) {
   const float4* row = reinterpret_cast<const float4*>(sites) + 4 * static_cast<long long>(id);
   const float4 a = row[0], b = row[1];  // x, y, m0, m1; m2, tau, radius
-  const float d = sad_distance(at.cx - a.x, at.cy - a.y, a.z, a.w, b.x);
+  const float d = approximate_distance(at.cx - a.x, at.cy - a.y, a.z, a.w, b.x);
   const float m1 = a.w < 0.0f ? -a.w : a.w, r = b.z < 0.0f ? -b.z : b.z;
-  const float reach = sad_distance(at.hx, at.hy, a.z, m1, b.x);
+  const float reach = approximate_distance(at.hx, at.hy, a.z, m1, b.x);
   // Wider than rounding: 1e-5 relative, for the float logits of the pixels too.
   const float slack = b.y * (d + reach + r) * 1e-5f + 1e-6f;
   Bounds out;

@@ -61,6 +61,25 @@ static __device__ __forceinline__ T warp_sum(T x) {
   return x;
 }
 
+// A root within a unit in the last place, in one instruction, where correct rounding takes ten.
+// Numbers too small to be normal count as 0.
+static __device__ __forceinline__ float approximate_sqrt(float x) {
+#if defined(__CUDA_ARCH__)
+  float root;
+  asm("sqrt.approx.ftz.f32 %0, %1;" : "=f"(root) : "f"(x));
+  return root;
+#else
+  return sad_sqrt(x);
+#endif
+}
+
+// sad_distance, for fits and for bounds of logits that allow for more than its rounding.
+static __device__ __forceinline__ float approximate_distance(float dx, float dy, float m0, float m1,
+                                                             float m2) {
+  const float u = m0 * dx + m1 * dy, v = m2 * dy;
+  return approximate_sqrt(u * u + v * v);
+}
+
 // Prepared sites are read as four vectors of 16 bytes.
 static __device__ __forceinline__ PreparedSite load_site(const float* sites, int id) {
   const float4* at = reinterpret_cast<const float4*>(sites) + 4 * static_cast<long long>(id);

@@ -42,17 +42,7 @@ static __device__ __forceinline__ float staged_color(const StagedSite& s, int c)
   return c == 0 ? s.b.w : c == 1 ? s.c.x : c == 2 ? s.c.y : s.c.z;
 }
 
-// Within two units in the last place, in an instruction each; correct rounding takes ten for a
-// root, and sad_exp2 sixteen. Numbers too small to be normal count as 0.
-static __device__ __forceinline__ float approximate_sqrt(float x) {
-#if defined(__CUDA_ARCH__)
-  float root;
-  asm("sqrt.approx.ftz.f32 %0, %1;" : "=f"(root) : "f"(x));
-  return root;
-#else
-  return sad_sqrt(x);
-#endif
-}
+// Within two units in the last place, in one instruction; sad_exp2 takes sixteen.
 static __device__ __forceinline__ float approximate_exp2(float x) {
 #if defined(__CUDA_ARCH__)
   float power;
@@ -64,8 +54,7 @@ static __device__ __forceinline__ float approximate_exp2(float x) {
 }
 
 static __device__ __forceinline__ float staged_distance(const StagedSite& s, float dx, float dy) {
-  const float u = s.a.z * dx + s.a.w * dy, v = s.b.x * dy;
-  return approximate_sqrt(u * u + v * v);
+  return approximate_distance(dx, dy, s.a.z, s.a.w, s.b.x);
 }
 
 struct Bounds {
