@@ -215,7 +215,7 @@ def test_other_backends_follow_a_mask(name: str, photo, monkeypatch):
     image = photo[8:24, 20:44].copy()
     mask = np.zeros(image.shape[:2], np.uint8)
     mask[:, 14:] = 255
-    monkeypatch.setattr(codec, "engine_for", lambda *_: backend_named(name))
+    monkeypatch.setattr("sadcodec.options.engine_for", lambda *_: backend_named(name))
     found = []
     for given in (None, mask):
         data = codec.encode(image, sites=12, effort=1, mask=given)

@@ -297,7 +297,7 @@ def test_other_ways_to_fit(options):
 @pytest.mark.parametrize("name", ["reference", ON_CPU])
 def test_other_backends_follow(name: str, monkeypatch):
     frames = crops(2, step=1, width=16, height=12)
-    monkeypatch.setattr(codec, "engine_for", lambda *_: backend_named(name))
+    monkeypatch.setattr("sadcodec.options.engine_for", lambda *_: backend_named(name))
     data, report = sequence.encode_sequence_with_report(frames, sites=6, effort=1)
     assert report.frames[1].psnr > report.frames[0].psnr - 1.5
     last = list(sequence.decode_frames(data, backend="cpu"))[-1]
