@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -171,20 +172,7 @@ def import_with_report(
     return data, report
 
 
-def import_sites(
-    text: str | bytes,
-    image: Image | None = None,
-    *,
-    scale: float | None = None,
-    size: int | None = None,
-    bpp: float | None = None,
-    effort: int = DEFAULT_EFFORT,
-    threads: int | None = None,
-    backend: str = "auto",
-    coder: str = "range",
-    groups: int | None = None,
-    progress: Progress | None = None,
-) -> bytes:
+def import_sites(text: str | bytes, image: Image | None = None, **options: Any) -> bytes:
     """Code the authors' site list (docs/SITE_LIST.md) as a ``.sad`` file, without fitting anew.
 
     The sites are rounded, their colours solved again by least squares, and the integer descent
@@ -223,19 +211,7 @@ def import_sites(
     BackendError
         If the backend is not available.
     """
-    return import_with_report(
-        text,
-        image,
-        scale=scale,
-        size=size,
-        bpp=bpp,
-        effort=effort,
-        threads=threads,
-        backend=backend,
-        coder=coder,
-        groups=groups,
-        progress=progress,
-    )[0]
+    return import_with_report(text, image, **options)[0]
 
 
 def _text(text: str | bytes) -> str:

@@ -149,8 +149,6 @@ struct DescentPixels {
   const float* weights;  // [pixels], of the squared error; null: 1
 };
 
-struct DescentGroup;  // 16 pixels, prepared; see descent.h
-
 constexpr int kBitmapBlocks = (kBmpTile / 4) * (kBmpTile / 4);  // of 4x4 px, in raster order
 
 // A tile of a picture of bitmap primitives.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import click
 
 from sadcodec import files
 from sadcodec.cli import common
+from sadcodec.cli.completion import complete_files
 from sadcodec.errors import InputError
 
 # Of the formats that image_io reads; in a folder, other files are passed over.
@@ -28,6 +29,18 @@ _IMAGES = {
     b"P6": "PPM",
     b"P7": "PAM",
 }
+
+
+def coded_output_option(source: str) -> Callable[[common.F], common.F]:
+    """``--output`` of a command that makes a .sad file of the argument `source`."""
+    return click.option(
+        "-o",
+        "--output",
+        callback=common.output_name,
+        metavar="OUT.sad",
+        shell_complete=complete_files,
+        help=f"Default: {source} with the suffix .sad, beside it; - for -.",
+    )
 
 
 def single_source(sources: Sequence[str], output_suffixes: tuple[str, ...]) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sadcodec import files
 from sadcodec.cli import common
 from sadcodec.cli.arguments import IMAGE_SUFFIXES, check_image, check_pattern
+from sadcodec.cli.scheduler import Machine
 from sadcodec.errors import OutputError, SadError
 from sadcodec.progress import Progress, ProgressBar
 
@@ -54,16 +55,6 @@ class Failed:
 
 
 Outcome = Coded | Failed
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What a batch may use: the arguments of `sadcodec.pool.Executor.shares`, and where."""
-
-    jobs: int
-    backend: str
-    threads: int | None
-    executor: Executor | None = None
 
 
 def sources_of(
@@ -147,10 +138,7 @@ def encode_one(
     if content is None:
         content = files.read_input(source)
     check_image(content)
-    image, metadata = image_io.read_image(
-        content,
-        max_pixels=image_io.MAX_PIXELS if max_pixels is None else max_pixels,
-    )
+    image, metadata = image_io.read_image(content, max_pixels=max_pixels)
     if options["strip"]:  # nothing would say which way up it is
         image, metadata = image_io.oriented(image, metadata.get("exif", b"")), {}
     options = {name: value for name, value in options.items() if name != "strip"}

@@ -100,14 +100,7 @@ class _Constraint(click.ParamType[tuple[str, float]]):
     },
 )
 @click.argument("target", metavar="TARGET", shell_complete=complete_files)
-@click.option(
-    "-o",
-    "--output",
-    callback=common.output_name,
-    metavar="OUT.sad",
-    shell_complete=complete_files,
-    help="Default: TARGET with the suffix .sad, beside it; - for -.",
-)
+@arguments.coded_output_option("TARGET")
 @click.option(
     "--primitives",
     multiple=True,
@@ -309,11 +302,10 @@ def _image(path: str, max_pixels: int | None) -> NDArray[Any]:
     """Return the pixels of a target, turned as its Exif orientation says."""
     from sadcodec import image_io
 
-    limits = {} if max_pixels is None else {"max_pixels": max_pixels}
     with common.blame(path):
         data = files.read_input(path)
         arguments.check_image(data)
-        pixels, metadata = image_io.read_image(data, **limits)
+        pixels, metadata = image_io.read_image(data, max_pixels=max_pixels)
         return image_io.oriented(pixels, metadata.get("exif", b""))
 
 
@@ -325,11 +317,11 @@ def _templates(
 
     from sadcodec.compose import templates
 
-    limits = {} if max_pixels is None else {"max_pixels": max_pixels}
     found = []
     for path in paths:
         with common.blame(path):
-            found.append(templates.template_of(files.read_input(path), **limits)[None])
+            data = files.read_input(path)
+            found.append(templates.template_of(data, max_pixels=max_pixels)[None])
     if glyphs is not None:
         with common.blame(font or "--glyphs"):
             face = None if font is None else files.read_input(font)

@@ -177,8 +177,7 @@ def decode(
     if out_dir is None:
         source = arguments.single_source(sources, tuple(f".{each}" for each in _SUFFIXES))
         target, kind = _destination(source, output, suffix)
-        with common.blame(target, "stdout"):
-            files.check_output(target, force=force, source=source)
+        common.check_output(target, [source], force=force)
         common.load_backend(backend, "decode", quiet)
         tell_machine(backend, threads, "decode", verbose)
         decode_one(source, target, kind)
@@ -199,8 +198,7 @@ def decode(
             ):
                 continue
             _, kind = _destination(source, target, None)
-            with common.blame(target):
-                files.check_output(target, force=force, source=source)
+            common.check_output(target, [source], force=force)
             decode_one(source, target, kind)
         except common.Failure as failure:
             status = common.SOME_FAILED

@@ -15,7 +15,7 @@ from sadcodec.cli.frames import check_usage, encode_frames
 from sadcodec.cli.help import Command
 from sadcodec.cli.importance import Region, mask_option, read_mask, roi_option
 from sadcodec.cli.reports import Stages, json_option, tell_machine, verbose_option
-from sadcodec.cli.scheduler import check_scheduler, connected, scheduler_option
+from sadcodec.cli.scheduler import Machine, check_scheduler, connected, scheduler_option
 from sadcodec.progress import ProgressBar
 
 
@@ -41,14 +41,7 @@ from sadcodec.progress import ProgressBar
     },
 )
 @click.argument("sources", metavar="IN...", nargs=-1, required=True, shell_complete=complete_files)
-@click.option(
-    "-o",
-    "--output",
-    callback=common.output_name,
-    metavar="OUT.sad",
-    shell_complete=complete_files,
-    help="Default: IN with the suffix .sad, beside it; - for -.",
-)
+@arguments.coded_output_option("IN")
 @click.option(
     "--out-dir",
     metavar="DIR",
@@ -227,8 +220,7 @@ def encode(
         source = arguments.single_source(sources, (".sad",))
         target = output if output is not None else common.output_beside(source, ".sad")
         arguments.check_not_folder(target)
-        with common.blame(target, "stdout"):
-            files.check_output(target, force=force, source=source)
+        common.check_output(target, [source], force=force)
         arguments.check_not_image(target)
         options["mask"] = read_mask(mask, sources, target, max_pixels)
         common.load_backend(backend, "encode", quiet)
@@ -255,7 +247,7 @@ def encode(
     ):
         tell_machine(backend, threads, "encode", verbose and scheduler is None)
         batch.make_folder(out_dir)
-        machine = batch.Machine(jobs, backend, threads, executor)
+        machine = Machine(jobs, backend, threads, executor)
         for index, outcome in batch.encode_all(
             paths, targets, options, machine, force, bar, max_pixels=max_pixels
         ):

@@ -15,8 +15,8 @@ from sadcodec.cli.batch import sources_of
 from sadcodec.cli.completion import complete_files, complete_folders
 from sadcodec.cli.help import Command
 from sadcodec.cli.plotting import Plots
-from sadcodec.cli.scheduler import check_scheduler, connected, scheduler_option
-from sadcodec.cli.sweep import Machine, Output, run
+from sadcodec.cli.scheduler import Machine, check_scheduler, connected, scheduler_option
+from sadcodec.cli.sweep import Output, run
 from sadcodec.errors import OptionError, SadError
 
 if TYPE_CHECKING:

@@ -107,8 +107,7 @@ def _layers(
             common.shown(target, "stdout"), f"a composition goes to {known}: name one by --format"
         )
     arguments.check_not_folder(target)
-    with common.blame(target, "stdout"):
-        files.check_output(target, force=force, source=source)
+    common.check_output(target, [source], force=force)
     from sadcodec import bitstream
     from sadcodec.compose import drawing, stored
     from sadcodec.compose.export import exported
@@ -139,8 +138,8 @@ def _sites(
 ) -> tuple[dict[str, Any], str]:
     """Write the site list of a diagram; return the report as a record and as text."""
     target = output if output is not None else common.output_beside(source, "_sites.txt")
-    with common.blame(target, "stdout"):  # text may go to a terminal
-        files.check_output(target, force=force or target == files.STANDARD, source=source)
+    # Text may go to a terminal.
+    common.check_output(target, [source], force=force or target == files.STANDARD)
     from sadcodec import exchange, site_list
 
     with common.blame(source):

@@ -56,9 +56,7 @@ def encode_frames(
         raise click.UsageError("--strict does not go with --sequence.")
     paths = batch.sources_of(sources)
     arguments.check_not_folder(target)
-    for path in paths:
-        with common.blame(target, "stdout"):
-            files.check_output(target, force=force, source=path)
+    common.check_output(target, paths, force=force)
     arguments.check_not_image(target)
     mask = read_mask(options["mask"], paths, target, max_pixels)
     common.load_backend(options["backend"], "encode", quiet)
@@ -74,10 +72,8 @@ def encode_frames(
         nonlocal current
         for number, current in enumerate(paths):
             bar(number / len(paths), common.shown(current))
-            image, metadata = image_io.read_image(
-                files.read_input(current),
-                max_pixels=image_io.MAX_PIXELS if max_pixels is None else max_pixels,
-            )
+            content = files.read_input(current)
+            image, metadata = image_io.read_image(content, max_pixels=max_pixels)
             yield image_io.oriented(image, metadata.get("exif", b""))  # no frame keeps its Exif
 
     try:

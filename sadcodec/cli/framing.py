@@ -137,10 +137,9 @@ class View:
         if original is not None:
             from sadcodec import image_io
 
-            limit = options["max_pixels"]
-            limits = {} if limit is None else {"max_pixels": limit}
             with common.blame(original):
-                self._original = image_io.decode_image(files.read_input(original), **limits)
+                content = files.read_input(original)
+                self._original = image_io.decode_image(content, max_pixels=options["max_pixels"])
 
     def draw(self, data: bytes) -> tuple[np.ndarray, Repair]:
         """Return the view of a file, uint8 [height, width, 3], and that nothing is lost of it.

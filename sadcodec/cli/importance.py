@@ -87,10 +87,7 @@ def read_mask(
     if target is not None:
         common.check_output(target, [path], force=True)
     with common.blame(path):
-        image = image_io.decode_image(
-            files.read_input(path),
-            max_pixels=image_io.MAX_PIXELS if max_pixels is None else max_pixels,
-        )
+        image = image_io.decode_image(files.read_input(path), max_pixels=max_pixels)
         channels = image.shape[2]
         if channels in (2, 4) and (image[:, :, -1] != np.iinfo(image.dtype).max).any():
             raise InputError("a mask is gray; this image has transparent pixels")

@@ -1,9 +1,10 @@
-"""``--scheduler``: the workers of a Dask cluster instead of this machine."""
+"""Where tasks are done: this machine, or with ``--scheduler`` the workers of a Dask cluster."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -16,6 +17,19 @@ if TYPE_CHECKING:
     from sadcodec.pool import Executor
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What several tasks may use: the arguments of `sadcodec.pool.Executor.shares`, and where.
+
+    Without an executor they are done on this machine.
+    """
+
+    jobs: int
+    backend: str
+    threads: int | None
+    executor: Executor | None = None
 
 
 class _Address(click.ParamType[str]):

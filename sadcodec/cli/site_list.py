@@ -16,14 +16,7 @@ from sadcodec.progress import ProgressBar
 
 @click.command(name="import", short_help="The authors' site list to .sad file.")
 @click.argument("source", metavar="SITES.txt", shell_complete=complete_files)
-@click.option(
-    "-o",
-    "--output",
-    callback=common.output_name,
-    metavar="OUT.sad",
-    shell_complete=complete_files,
-    help="Default: SITES with the suffix .sad, beside it; - for -.",
-)
+@arguments.coded_output_option("SITES")
 @click.option(
     "--image",
     "original",
@@ -80,10 +73,8 @@ def import_sites(
     if source == original == files.STANDARD:
         raise click.UsageError("SITES.txt and --image cannot both be standard input.")
     target = output if output is not None else common.output_beside(source, ".sad")
-    with common.blame(target, "stdout"):
-        files.check_output(target, force=force, source=source)
-        if original is not None:
-            files.check_output(target, force=force, source=original)
+    sources = [source] if original is None else [source, original]
+    common.check_output(target, sources, force=force)
     arguments.check_not_image(target)
     common.load_backend(backend, "encode", quiet)
     from sadcodec import exchange, image_io

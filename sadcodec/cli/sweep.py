@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sadcodec import files
 from sadcodec.cli import common
+from sadcodec.cli.scheduler import Machine
 from sadcodec.progress import ProgressBar
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from sadcodec.evaluate.row import Row
     from sadcodec.evaluate.rowfile import RowFile
     from sadcodec.evaluate.sweep import Outcome
-    from sadcodec.pool import Executor
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,6 @@ class Output:
     def appends(self) -> bool:
         """Whether rows go to a file that can be appended to and replaced."""
         return self.out is not None and _is_regular(self.out)
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What a sweep may use: the arguments of `sadcodec.evaluate.sweep.measure`."""
-
-    jobs: int
-    backend: str
-    threads: int | None
-    executor: Executor | None = None
 
 
 def run(

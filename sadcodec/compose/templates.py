@@ -18,7 +18,7 @@ _FINE = 4 * TEMPLATE_SIDE  # px that glyphs and SVG are drawn at, then averaged
 _MOST_SVG = 1 << 24  # bytes
 
 
-def template_of(data: bytes, *, max_pixels: int = image_io.MAX_PIXELS) -> NDArray[np.uint8]:
+def template_of(data: bytes, *, max_pixels: int | None = None) -> NDArray[np.uint8]:
     """Return a template of a picture.
 
     Its longer side becomes 128 px, and what is beside the shorter one transparent. Alpha is the
@@ -29,7 +29,8 @@ def template_of(data: bytes, *, max_pixels: int = image_io.MAX_PIXELS) -> NDArra
     ----------
     data : bytes
         An image file that `sadcodec.image_io` reads, or an SVG file.
-    max_pixels : int
+    max_pixels : int, optional
+        As of `sadcodec.image_io.read_image`.
 
     Returns
     -------

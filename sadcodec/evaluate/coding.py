@@ -56,10 +56,9 @@ def do(task: Task, share: Share, progress: Progress | None = None) -> Outcome:
     start = time.perf_counter()
     size: tuple[int, ...] = ()
     try:
-        most = task.options.max_pixels
         image = image_io.decode_image(
             files.read_input(task.path) if task.data is None else task.data,
-            max_pixels=image_io.MAX_PIXELS if most is None else most,
+            max_pixels=task.options.max_pixels,
         )
         size = (image.shape[1], image.shape[0])
         original = image[:, :, None] if image.ndim == 2 else image

@@ -7,7 +7,7 @@ the first 60 %.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,10 +73,6 @@ class FitOptions:
     def refresh_interval(self) -> int:
         """Iterations between refreshes of whatever lists there are."""
         return self.list_interval if self.propagation is None else self.propagation.interval
-
-    def with_(self, **changes: object) -> FitOptions:
-        """Return a copy with some fields changed."""
-        return replace(self, **changes)  # type: ignore[arg-type]
 
 
 # Where pruning ends, where rates begin to fall and to what, where all pixels are used.

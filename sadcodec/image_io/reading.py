@@ -38,12 +38,14 @@ _TIFF_MAGICS = (b"II*\0", b"MM\0*")
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_PLANES, _TIFF_EXTRA, _TIFF_FORMAT = 258, 262, 284, 338, 339
 
 
-def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def decode_image(data: bytes, *, max_pixels: int | None = None) -> np.ndarray:
     """The pixels of an image file: `read_image` without the metadata."""
     return read_image(data, max_pixels=max_pixels)[0]
 
 
-def read_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, dict[str, bytes]]:
+def read_image(
+    data: bytes, *, max_pixels: int | None = None
+) -> tuple[np.ndarray, dict[str, bytes]]:
     """Pixels and metadata of an image file.
 
     Palettes are expanded and bitmaps become gray; a transparent colour becomes an alpha channel.
@@ -54,9 +56,9 @@ def read_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray
     ----------
     data : bytes
         A whole file: PNG, JPEG, WebP, TIFF, BMP, GIF, PGM, PPM, PAM, QOI or TGA.
-    max_pixels : int
-        Larger images are refused before they are decoded. Pillow's own limit of twice
-        ``PIL.Image.MAX_IMAGE_PIXELS`` holds as well.
+    max_pixels : int, optional
+        Larger images are refused before they are decoded: `MAX_PIXELS` by default. Pillow's own
+        limit of twice ``PIL.Image.MAX_IMAGE_PIXELS`` holds as well.
 
     Returns
     -------
@@ -75,6 +77,8 @@ def read_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray
     """
     if not data:
         raise InputError("file is empty")
+    if max_pixels is None:
+        max_pixels = MAX_PIXELS
     if data[:2] in pnm.MAGICS:
         return pnm.decode(data, max_pixels), {}
     if pnm.is_deep_text(data):
