@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from command_line import run_sad
 
 import sadcodec
 import sadcodec.evaluate.sweep  # with the real codec, whichever test comes first
-from sadcodec import cli, image_io
+from sadcodec import image_io
 from sadcodec.bitstream import ChunkInfo, ColumnInfo, FileInfo, Header, QuantizerParameters, Repair
 from sadcodec.engine import describe_backend
 
@@ -127,11 +128,10 @@ def sad_fixture(
 
     def run(*arguments: str, stdin: bytes = b"") -> Result:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        with pytest.raises(SystemExit) as caught:
-            cli.main(arguments)
+        status = run_sad(*arguments)
         out, err = capfdbinary.readouterr()
         assert b"Traceback" not in err
-        return Result(int(caught.value.code or 0), out, err.decode())
+        return Result(status, out, err.decode())
 
     return run
 

@@ -1,13 +1,20 @@
 """Images that several test files use, and a seeded random generator."""
 
+import importlib
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-DATA = Path(__file__).resolve().parent.parent / "data"
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT / "data"
+BENCHMARKS = ROOT / "benchmarks"
+
+Load = Callable[[str], ModuleType]
 
 
 def load(name: str) -> NDArray[np.uint8]:
@@ -39,6 +46,13 @@ def drawing() -> NDArray[np.uint8]:
 def gray() -> NDArray[np.uint8]:
     """uint8 [64, 96, 1]: a photograph of one channel."""
     return load("camera.png")[32:96, 80:176].copy()
+
+
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch) -> Load:
+    """Import a module of benchmarks/."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module
 
 
 @pytest.fixture

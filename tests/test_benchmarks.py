@@ -1,17 +1,14 @@
 """The benchmark runs and measures what it says; its figures are for people to look at."""
 
-import importlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
-from conftest import load
+from conftest import BENCHMARKS, Load, load
 from cuda_host.stand_in import make_cupy
 from PIL import Image
 
@@ -23,7 +20,7 @@ from sadcodec.backends.cuda_fit_kernels import (
     GRADIENT_TILES_SAMPLED,
 )
 
-SPEED = Path(__file__).resolve().parent.parent / "benchmarks" / "speed.py"
+SPEED = BENCHMARKS / "speed.py"
 
 
 def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -85,9 +82,7 @@ def test_a_missing_image(folder: Path) -> None:
     assert "none.png" in done.stderr
 
 
-def test_compositions(
-    folder: Path, module: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_compositions(folder: Path, module: Load, capsys: pytest.CaptureFixture[str]) -> None:
     options = "--side 32 --count 8 --iterations 2 --seeds 1 --threads 1 --images coffee"
     frames = [str(folder / "photo.png")] * 2
     module("compose").main([*options.split(), *frames])
@@ -101,13 +96,6 @@ def test_compositions(
 
 
 @pytest.fixture
-def module(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
-    """Import a module of benchmarks/."""
-    monkeypatch.syspath_prepend(SPEED.parent)
-    return importlib.import_module
-
-
-@pytest.fixture
 def runtime() -> Runtime:
     """A device whose kernels run on the CPU."""
     return Runtime(make_cupy(), 0)
@@ -115,7 +103,7 @@ def runtime() -> Runtime:
 
 def test_gpu_parts(
     folder: Path,
-    module: Callable[[str], ModuleType],
+    module: Load,
     runtime: Runtime,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -154,7 +142,7 @@ def test_gpu_parts(
 
 def test_gpu_part_that_fails(
     folder: Path,
-    module: Callable[[str], ModuleType],
+    module: Load,
     runtime: Runtime,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -177,7 +165,7 @@ def test_gpu_part_that_fails(
     assert "illegal memory access" in shown.err
 
 
-def test_gpu_without_a_gpu(module: Callable[[str], ModuleType], tmp_path: Path) -> None:
+def test_gpu_without_a_gpu(module: Load, tmp_path: Path) -> None:
     (tmp_path / "cupy").mkdir()  # hides an installed one
     (tmp_path / "cupy" / "__init__.py").write_text("")
     path = os.pathsep.join([str(tmp_path), str(SPEED.parent.parent)])
@@ -189,7 +177,7 @@ def test_gpu_without_a_gpu(module: Callable[[str], ModuleType], tmp_path: Path) 
     assert done.stderr.count("\n") == 1
 
 
-def test_pairs_of_lists(module: Callable[[str], ModuleType]) -> None:
+def test_pairs_of_lists(module: Load) -> None:
     costs = module("gpu_costs")
     offsets = np.array([0, 3, 5, 5, 12])  # 2 x 2 tiles of an image of 13 x 10
     assert costs.tile_pairs(offsets, 2, 13, 10) == 3 * 64 + 2 * 5 * 8 + 7 * 5 * 2
@@ -198,7 +186,7 @@ def test_pairs_of_lists(module: Callable[[str], ModuleType]) -> None:
     assert costs.filter_pairs(np.array([0, 4, 11]), grid, 6) == 2 * (4 + 4 + 7)
 
 
-def test_active_entries(module: Callable[[str], ModuleType]) -> None:
+def test_active_entries(module: Load) -> None:
     costs = module("gpu_costs")
     sites = np.zeros((3, 16), np.float32)
     sites[:, [2, 4, 5]] = 1.0, 1.0, 3.0  # round, tau 3
@@ -214,7 +202,7 @@ def test_active_entries(module: Callable[[str], ModuleType]) -> None:
     assert costs.active_entries(arguments, 1, 7.0).per_pixel == pytest.approx(36 / 32)  # ties
 
 
-def test_bytes_and_floor(module: Callable[[str], ModuleType]) -> None:
+def test_bytes_and_floor(module: Load) -> None:
     costs = module("gpu_costs")
     rows = np.zeros((10, 9), np.float32)
     tables = dict.fromkeys(("gradients", "params", "first", "second"), rows)
@@ -238,7 +226,7 @@ def test_bytes_and_floor(module: Callable[[str], ModuleType]) -> None:
     assert costs.floor_seconds(0, costs.Work(), 10.0, {}) == (0.0, 0.0)
 
 
-def test_time_to_a_quality(module: Callable[[str], ModuleType]) -> None:
+def test_time_to_a_quality(module: Load) -> None:
     fits = module("gpu_fits")
     quality = {("a", 200): 44.0, ("b", 200): 46.5, ("a", 500): 45.8, ("b", 500): 47.0}
     quality["a", 1000] = 47.0
@@ -255,7 +243,7 @@ def test_time_to_a_quality(module: Callable[[str], ModuleType]) -> None:
     assert fits.time_to(rows, 50.0)["mean"] is None
 
 
-def test_layers(module: Callable[[str], ModuleType]) -> None:
+def test_layers(module: Load) -> None:
     progressive = module("progressive")
     image = load("coffee.png")[96:144, 112:184]
     costs, prefixes = progressive.measure(image, 2.0, 1, layers=(2, 3))

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from command_line import run_sad
 
-from sadcodec import cli, image_io
+from sadcodec import image_io
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 HOSTILE = '"><b>&.png'
@@ -24,11 +25,10 @@ def sad(tmp_path, monkeypatch, capfd):
         Path(name).write_bytes(image_io.encode_image(image, "png"))
 
     def run(*arguments):
-        with pytest.raises(SystemExit) as caught:
-            cli.main(arguments)
+        status = run_sad(*arguments)
         out, err = capfd.readouterr()
         assert "Traceback" not in err
-        return int(caught.value.code or 0), out, err
+        return status, out, err
 
     return run
 

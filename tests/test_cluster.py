@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import run_sad as sad
 from PIL import Image
 from pool_tasks import work
 
-from sadcodec import cli, cluster
+from sadcodec import cluster
 from sadcodec.cluster import Cluster
 from sadcodec.errors import ClusterError, OptionError
 from sadcodec.evaluate import rowfile
@@ -72,12 +73,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 PATHS = ("camera.png", "chelsea.png", "none.png", "coffee.png")
-
-
-def sad(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as caught:
-        cli.main(arguments)
-    return int(caught.value.code or 0)
 
 
 def results(executor: Cluster, tasks: list[tuple[str, Any]]) -> list[Any]:

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import run_sad
 from conftest import load
 from golden_files import FOLDER
 
 import sadcodec
-from sadcodec import cli, image_io
+from sadcodec import image_io
 from sadcodec.compose.templates import glyph_templates, template_of
 from sadcodec.errors import InputError
 
@@ -51,10 +52,9 @@ def sad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     Path("sites.sad").write_bytes((FOLDER / "one-site.sad").read_bytes())
 
     def run(*arguments: str) -> Done:
-        with pytest.raises(SystemExit) as end:
-            cli.main(arguments)
+        status = run_sad(*arguments)
         out, err = capfd.readouterr()
-        return Done(int(end.value.code or 0), out, err)
+        return Done(status, out, err)
 
     return run
 

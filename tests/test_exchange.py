@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import site_list_authors
+from command_line import run_sad
 from diagrams import random_sites
 
 import sadcodec
-from sadcodec import bitstream, cli, image_io
+from sadcodec import bitstream, image_io
 from sadcodec.bitstream import Header, QuantizerParameters
 from sadcodec.errors import BitstreamError, InputError, LimitError, OptionError
 from sadcodec.exchange import export_list, import_with_report
@@ -253,11 +254,10 @@ def sad(
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
         if arguments[0] == "import":
             arguments += ("--backend=cpu", "--threads=1", "--effort=1")
-        with pytest.raises(SystemExit) as caught:
-            cli.main(arguments)
+        status = run_sad(*arguments)
         out, err = capfdbinary.readouterr()
         assert b"Traceback" not in err
-        return Result(int(caught.value.code or 0), out, err.decode())
+        return Result(status, out, err.decode())
 
     return run
 

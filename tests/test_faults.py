@@ -17,6 +17,7 @@ from pathlib import Path
 import killed_encodes
 import numpy as np
 import pytest
+from command_line import run_sad as sad
 from symbol_samples import sample
 
 import sadcodec
@@ -37,12 +38,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     data = sadcodec.encode(image, sites=20, effort=1, threads=1, backend="cpu")
     (tmp_path / "in.sad").write_bytes(data)
     return tmp_path
-
-
-def sad(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as caught:
-        cli.main(arguments)
-    return int(caught.value.code or 0)
 
 
 def environment() -> dict[str, str]:

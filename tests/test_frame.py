@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import run_sad
 from diagrams import random_sites
 
 import sadcodec
-from sadcodec import bitstream, cli, image_io
+from sadcodec import bitstream, image_io
 from sadcodec.backends import get_backend
 from sadcodec.backends.place import Place
 from sadcodec.backends.reference import render as reference_render
@@ -224,10 +225,9 @@ def test_views_of_a_region_are_crops(stored):
 
 
 def sad(capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as caught:
-        cli.main(arguments)
+    status = run_sad(*arguments)
     out, err = capfd.readouterr()
-    return int(caught.value.code or 0), out, err
+    return status, out, err
 
 
 @pytest.fixture

@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from command_line import run_sad as sad
 from pool_tasks import work
 
-from sadcodec import backends, cli, codec, image_io, pool
+from sadcodec import backends, codec, image_io, pool
 from sadcodec.backends import cuda
 from sadcodec.errors import OptionError
 from sadcodec.evaluate.sweep import run_sweep
@@ -121,12 +122,6 @@ def folder(tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyP
     (tmp_path / "in/notes.txt").write_text("no image")
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def sad(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as caught:
-        cli.main(arguments)
-    return int(caught.value.code or 0)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
 import types
-from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
+from conftest import Load
 from PIL import Image
 
 import sadcodec
 from sadcodec.codec import encode_with_report
-
-BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
-
-Load = Callable[[str], ModuleType]
-
-
-@pytest.fixture
-def module(monkeypatch: pytest.MonkeyPatch) -> Load:
-    """Import a module of benchmarks/."""
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    return importlib.import_module
 
 
 @pytest.fixture

@@ -13,9 +13,10 @@ import format_sequence
 import numpy as np
 import pytest
 from backends_under_test import ON_CPU, backend_named
+from command_line import run_sad
 from conftest import load
 
-from sadcodec import bitstream, cli, codec, image_io, metrics, sequence
+from sadcodec import bitstream, codec, image_io, metrics, sequence
 from sadcodec.bitstream import Frame, Limits, open_sequence, to_table, write_sequence
 from sadcodec.errors import BitstreamError, InputError, LimitError, OptionError
 from sadcodec.motion import motion_at
@@ -338,9 +339,8 @@ def sad(capfd, tmp_path: Path, monkeypatch) -> Sad:
     Path("odd.png").write_bytes(image_io.encode_image(crops(1, width=60)[0], "png"))
 
     def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as caught:
-            cli.main(arguments)
-        return int(caught.value.code or 0), *capfd.readouterr()
+        status = run_sad(*arguments)
+        return status, *capfd.readouterr()
 
     return run
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+from conftest import Load
 from diagrams import random_sites, smooth_target
 from PIL import Image
 
@@ -18,17 +17,6 @@ from sadcodec.backends.base import Propagation
 from sadcodec.backends.cpu_propagate import CpuTopKMap
 from sadcodec.backends.reference import blends
 from sadcodec.sites import LOG_TAU
-
-BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
-
-Load = Callable[[str], ModuleType]
-
-
-@pytest.fixture
-def module(monkeypatch: pytest.MonkeyPatch) -> Load:
-    """Import a module of benchmarks/."""
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    return importlib.import_module
 
 
 def test_tables(
