@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -302,7 +303,7 @@ def test_a_fit_by_the_top_k_map_comes_close(photo, overlap):
     backend = backend_named(ON_CPU)
     exact = fit(backend, target, 100, options)
     propagation = Propagation(passes=2, overlap=overlap)
-    found = fit(backend, target, 100, options.with_(propagation=propagation))
+    found = fit(backend, target, 100, replace(options, propagation=propagation))
     assert psnr(found.mse) == pytest.approx(psnr(exact.mse), abs=0.3)
     image = backend.render(Sites(found.params), target.shape[1], target.shape[0])
     assert np.mean((image - target) ** 2) == pytest.approx(found.mse, rel=5e-2)

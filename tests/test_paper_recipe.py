@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from conftest import load
@@ -246,7 +248,7 @@ def test_a_recipe_of_the_fit(target):
     one = fit(get_backend("cpu", 1), target, 150, options)
     two = fit(get_backend("cpu", 2), target, 150, options)
     assert np.array_equal(one.params, two.params)
-    other = fit(get_backend("cpu", 2), target, 150, options.with_(seed=4))
+    other = fit(get_backend("cpu", 2), target, 150, replace(options, seed=4))
     assert not np.array_equal(one.params, other.params)
     with pytest.raises(OptionError, match="number of sites"):
         fit(get_backend("cpu"), target, 150, options, budget=lambda *_: 10)

@@ -40,8 +40,8 @@ _LARGER = ((256, 1e7), (1024, 4e8))  # px
 # list is about nine times that, and every one of 64 tiles would go through it three times.
 _BETWEEN, _CROWDED = 16, 50  # px, sites
 
-# Device memory of one entry of a tile's list, in bytes, without the sums of the passes: its id, that
-# of larger squares' entries, and the place and temporary memory of sorting the entries by site.
+# Device memory of one entry of a tile's list, in bytes, without the sums of the passes: its id,
+# that of larger squares' entries, the place and temporary memory of sorting the entries by site.
 ENTRY_BYTES = 4 + 4 + 8 + 32
 
 _GRID = (
