@@ -31,7 +31,7 @@ PARALLEL := --numprocesses auto --maxprocesses 8 --dist worksteal
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test check-kernels golden test-damage test-threads fuzz test-gpu lint format bench bench-rd bench-gpu \
+.PHONY: help venv demo test check-kernels check-cupy golden test-damage test-threads fuzz test-gpu lint format bench bench-rd bench-gpu \
   figure man install-desktop uninstall-desktop clean
 
 help: ## list the targets
@@ -63,6 +63,9 @@ test: $(READY) ## run the tests
 
 check-kernels: $(READY) ## compile the CUDA kernels, run them on the CPU; needs no GPU
 	@$(BIN)/python -m pytest -q $(PARALLEL) -k cuda
+
+check-cupy: $(READY) ## compare the stand-in for CuPy with the CuPy of .venv; needs no GPU
+	@PYTHONPATH=tests $(BIN)/python tests/real_cupy.py
 
 test-gpu: $(READY) ## run the tests that need a GPU
 	@$(BIN)/python -m pytest -q -m gpu tests

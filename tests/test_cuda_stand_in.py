@@ -31,6 +31,14 @@ def function(cp: StandIn, name: str = "scale"):
     return cp.RawModule(code=SOURCE, options=OPTIONS).get_function(name)
 
 
+@pytest.mark.gpu
+def test_it_is_like_cupy() -> None:
+    import cupy
+    from real_cupy import differences
+
+    assert differences(cupy) == []
+
+
 # ---- Launches -------------------------------------------------------------------------------
 
 

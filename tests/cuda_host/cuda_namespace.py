@@ -95,7 +95,7 @@ class Event(_OfMachine):
         self.timing, self.time = not disable_timing, 0.0
 
     def record(self, stream: Any = None) -> None:
-        device = self.machine.device if stream is None else stream.device_of()
+        device = self.machine.device if stream is None else stream._device_of()
         if device != self._device:
             raise CUDARuntimeError(400, "cudaErrorInvalidResourceHandle: invalid resource handle")
         self._asked, self._lag = self.machine.asked, self.machine.event_lag
@@ -139,17 +139,17 @@ class Stream(_OfMachine):
         stream.ptr = pointer
         return stream
 
-    def device_of(self) -> int:
+    def _device_of(self) -> int:
         """Return the device; of the null stream and those of others, the current one."""
         return self.machine.device if self.device_id == -1 else self.device_id
 
     def __enter__(self) -> Self:
-        if self.device_of() != self.machine.device:
+        if self._device_of() != self.machine.device:
             raise RuntimeError(
                 f"The device that the stream is created on ({self.device_id}) does not match with"
                 f" the current device ({self.machine.device})"
             )
-        self.machine.streams.append((self.device_of(), self))
+        self.machine.streams.append((self._device_of(), self))
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 __all__ = ["NvrtcError", "Report", "Usage", "architectures", "compile", "find_library"]
 
 # What CuPy's compiler adds, but for include paths. -ftz=true cannot be undone: it comes last.
-_OF_CUPY = ("-ftz=true", "--device-as-default-execution-space")
+OF_CUPY = ("-ftz=true", "--device-as-default-execution-space")
 
 _PACKAGES = ("nvidia-cuda-nvrtc", "nvidia-cuda-nvrtc-cu13", "nvidia-cuda-nvrtc-cu12")
 
@@ -120,7 +120,7 @@ def compile(  # noqa: A001 - as in `nvrtc.compile`
         f"-arch={arch}",
         "-std=c++17",
         "--fmad=false",
-        *_OF_CUPY,
+        *OF_CUPY,
         "-Werror=all-warnings",
         "--ptxas-options=--verbose",
         f"-I{path.parent}",

@@ -95,9 +95,9 @@ class StandIn:
         """Return an array of ones."""
         return self.full(shape, 1, dtype)
 
-    def empty_like(self, a: DeviceArray, dtype: Any = None) -> DeviceArray:
+    def empty_like(self, prototype: DeviceArray, dtype: Any = None) -> DeviceArray:
         """Return an array of poison, like another."""
-        return self.empty(a.shape, dtype or a.dtype)
+        return self.empty(prototype.shape, dtype or prototype.dtype)
 
     def zeros_like(self, a: DeviceArray, dtype: Any = None) -> DeviceArray:
         """Return an array of zeros, like another."""
