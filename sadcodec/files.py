@@ -105,6 +105,8 @@ def check_output(path: str, *, force: bool = False, source: str | None = None) -
             raise OutputError("not writing binary data to a terminal (--force does)")
         return
     try:
+        if not path:  # not the folder that one is in
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         status = _status(path)
         if status is None:
             _check_folder(path)

@@ -114,6 +114,8 @@ def test_existing_output_is_kept_without_force(sad: Sad, codec: Codec) -> None:
 
 def test_the_input_is_not_overwritten_even_by_force(sad: Sad) -> None:
     assert_one_line_error(sad("encode", "in.png", "-o", "./in.png", "--force"), "is the input file")
+    for arguments in (("encode", "in.png", "-o", ""), ("info", "")):
+        assert_one_line_error(sad(*arguments), "sad: '': No such file or directory")
     assert_one_line_error(sad("decode", "in.sad", "-o", "in.sad"), "suffix .sad is not known")
 
 

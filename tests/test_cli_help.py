@@ -85,6 +85,8 @@ def test_options_of_no_section_are_listed_last() -> None:
         ("encode *.jpg --out-dir x", 1, "sad: *.jpg: no file matches this pattern"),
         ("decode in.sad --out-dir in.png", 1, "sad: in.png: Not a directory"),
         ("encode real.sad -o x.sad", 1, "not an image but a .sad file (sad decode"),
+        ("encode real.sad", 1, "not an image but a .sad file (sad decode"),
+        ("decode in.png", 1, "not a .sad file but a PNG image (sad encode"),
         ("decode in.png -o x.png", 1, "not a .sad file but a PNG image (sad encode"),
         ("info in.png", 1, "not a .sad file but a PNG image (sad encode"),
     ],

@@ -159,7 +159,7 @@ def test_frames(sad: Sad):
         ("compose in.png --glyphs A --max-pixels 99", 1, "larger than 99 pixels"),
         ("compose in.png --glyphs A --mask disc.png", 1, "disc.png: a mask is gray"),
         ("compose in.png --glyphs A --mask small.png", 1, "the mask has 3 x 2 pixels"),
-        ("compose in.png --glyphs A --frames small.png", 1, "frame 1 is 3 x 2"),
+        ("compose in.png --glyphs A --frames in.png small.png", 1, "sad: small.png: frame 2 is 3"),
         ("decode cut.sad", 1, "cut.sad: "),
         ("decode film.sad", 1, "holds a sequence of 5 frames: choose one with --frame"),
         ("decode c.sad --frame 1", 1, "holds a single picture"),
@@ -169,7 +169,7 @@ def test_frames(sad: Sad):
         ("export c.sad -o c.txt", 1, "a composition goes to psd, ora, svg"),
         ("export c.sad -o -", 1, "name one by --format"),
         ("export cut.sad", 1, "cut.sad: "),
-        ("export film.sad", 1, "choose one with --frame"),
+        ("export film.sad", 1, "film.sad: holds 5 frames: choose one with --frame\n"),
         ("export sites.sad --format psd", 1, "holds no composition"),
         ("export sites.sad -o sites.PSD", 1, "holds no composition"),
         ("export c.sad -o no/c.ora", 1, "No such file"),
@@ -242,6 +242,8 @@ def test_templates_of_drawings():
 def test_templates_of_glyphs():
     with pytest.raises(InputError, match="the character ' ' has nothing to be seen"):
         glyph_templates("a b")
+    with pytest.raises(InputError, match="the character 'Ж' is not in this font"):
+        glyph_templates("aЖ")
     found = glyph_templates("lo.")
     assert found.shape == (3, 128, 128, 4)
     for glyph in found:  # each touches two sides of its square

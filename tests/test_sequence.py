@@ -16,8 +16,10 @@ from backends_under_test import ON_CPU, backend_named
 from command_line import run_sad
 from conftest import load
 
+import sadcodec
 from sadcodec import bitstream, codec, image_io, metrics, sequence
 from sadcodec.bitstream import Frame, Limits, open_sequence, to_table, write_sequence
+from sadcodec.diagram import Diagram
 from sadcodec.errors import BitstreamError, InputError, LimitError, OptionError
 from sadcodec.motion import motion_at
 
@@ -169,9 +171,12 @@ def test_a_single_picture_is_no_sequence(still: bytes):
         next(sequence.decode_frames(still))
 
 
-def test_readers_of_pictures_name_what_they_do_not_know(coded):
-    with pytest.raises(BitstreamError, match="chunk SEQH at byte 46: unknown critical chunk"):
-        bitstream.read(coded[1])
+@pytest.mark.parametrize(
+    "read", [bitstream.read, sadcodec.export_sites, sadcodec.info, sadcodec.metadata, Diagram.load]
+)
+def test_readers_of_pictures_say_that_it_is_a_sequence(coded, read):
+    with pytest.raises(BitstreamError, match="chunk SEQH at byte 46: holds a sequence of frames"):
+        read(coded[1])
 
 
 def test_every_cut_and_every_changed_byte_is_noticed(still: bytes):

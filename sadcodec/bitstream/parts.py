@@ -26,7 +26,10 @@ from .symbols import MAX_GROUPS
 
 __all__ = ["Parts", "parse", "with_groups"]
 
-_NO_SITES = {b"CMPH": "holds a composition of bitmap primitives, which has no sites"}
+_OTHER_KINDS = {  # of files: their first critical chunks
+    b"CMPH": "holds a composition of bitmap primitives, which has no sites",
+    b"SEQH": "holds a sequence of frames, not a single picture",
+}
 _SINGLE = frozenset(CHUNK_TYPES.values())
 
 
@@ -97,7 +100,7 @@ def _with_critical(header: Header, layers: Layers, crc: int, chunk: Chunk) -> tu
         return header, unpack_layers(header, crc, chunk)
     if chunk.type == MODELS:
         return replace(header, models=unpack_models(header, crc, chunk)), layers
-    what = _NO_SITES.get(chunk.type, "unknown critical chunk")
+    what = _OTHER_KINDS.get(chunk.type, "unknown critical chunk")
     raise BitstreamError(f"{chunk.label}: {what}")
 
 

@@ -105,16 +105,31 @@ def read_coded(source: str) -> bytes:
         As `sadcodec.files.read_input`, or if it is an image of another kind.
     """
     data = files.read_input(source)
+    check_coded(data)
+    return data
+
+
+def check_coded(data: bytes) -> None:
+    """Refuse an image where a .sad file is needed; raises InputError."""
     for start, kind in _IMAGES.items():
         if data.startswith(start):
             raise InputError(f"not a .sad file but a {kind} image (sad encode codes it)")
-    return data
 
 
 def check_image(data: bytes) -> None:
     """Refuse a .sad file where an image is needed; raises InputError."""
     if data.startswith(_SAD):
         raise InputError("not an image but a .sad file (sad decode makes an image of it)")
+
+
+def check_kind(source: str, target: str, check: Callable[[bytes], None]) -> None:
+    """Refuse a source of the wrong kind by what it is, not as a target that would be replaced.
+
+    ``sad decode photo.png`` would write to photo.png.
+    """
+    if source == target != files.STANDARD:
+        with common.blame(source):
+            check(files.read_input(source))
 
 
 class Commands(click.Group):

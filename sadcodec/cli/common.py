@@ -154,7 +154,7 @@ def load_backend(name: str, task: str, quiet: bool) -> None:
 
 def shown(path: str, standard: str = "stdin") -> str:
     """A file as people are told of it."""
-    return standard if path == files.STANDARD else click.format_filename(path)
+    return standard if path == files.STANDARD else click.format_filename(path) or "''"
 
 
 def output_name(_: click.Context, __: click.Parameter, value: str | None) -> str | None:

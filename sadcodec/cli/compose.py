@@ -269,6 +269,9 @@ def compose(
     images = [_image(path, max_pixels) for path in (target, *later)]
     from sadcodec.compose import encode
 
+    for number, path in enumerate(later, 1):
+        with common.blame(path):
+            encode.check_frame(number, images[number], images[0])
     options |= {
         "background": None if background == "none" else background,
         "constraints": dict(constrain),

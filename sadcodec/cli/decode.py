@@ -177,6 +177,7 @@ def decode(
     if out_dir is None:
         source = arguments.single_source(sources, tuple(f".{each}" for each in _SUFFIXES))
         target, kind = _destination(source, output, suffix)
+        arguments.check_kind(source, target, arguments.check_coded)
         common.check_output(target, [source], force=force)
         common.load_backend(backend, "decode", quiet)
         tell_machine(backend, threads, "decode", verbose)

@@ -220,6 +220,7 @@ def encode(
         source = arguments.single_source(sources, (".sad",))
         target = output if output is not None else common.output_beside(source, ".sad")
         arguments.check_not_folder(target)
+        arguments.check_kind(source, target, arguments.check_image)
         common.check_output(target, [source], force=force)
         arguments.check_not_image(target)
         options["mask"] = read_mask(mask, sources, target, max_pixels)

@@ -11,6 +11,7 @@ from sadcodec import files
 from sadcodec.cli import arguments, common
 from sadcodec.cli.completion import complete_files
 from sadcodec.cli.reports import json_option
+from sadcodec.errors import OptionError
 
 _THEIR_K = 8  # sites that the authors' code blends at a pixel
 _LAYERED = ("psd", "ora", "svg")
@@ -116,6 +117,8 @@ def _layers(
     with common.blame(source):
         file = bitstream.open_composition(data, limits_for(max_pixels))
         assert file is not None  # noqa: S101  (the caller has looked)
+        if frame is None and len(file) > 1:
+            raise OptionError(f"holds {len(file)} frames: choose one with --frame")
         composition = next(stored.compositions_of(file, drawing.chosen_frame(file, frame)))
         content, count = exported(composition, kind, threads)
     with common.blame(target, "stdout"):

@@ -20,7 +20,7 @@ from sadcodec.metrics import psnr
 from sadcodec.pixels import Image, check_image, display_referred
 from sadcodec.progress import Progress
 
-__all__ = ["ComposeReport", "compose_with_report"]
+__all__ = ["ComposeReport", "check_frame", "compose_with_report"]
 
 MAX_PIXELS = 1 << 24
 
@@ -128,14 +128,9 @@ def compose_with_report(
     """
     start = perf_counter()
     targets = [_straight(image) for image in images]
-    shapes = [target.shape for target in targets]
-    for number, shape in enumerate(shapes):
-        if shape != shapes[0]:
-            size, first = (
-                "{1} x {0} with {2} channels".format(*each) for each in (shape, shapes[0])
-            )
-            raise InputError(f"frame {number} is {size}, the first {first}")
-    height, width = shapes[0][:2]
+    for number, target in enumerate(targets):
+        check_frame(number, target, targets[0])
+    height, width = targets[0].shape[:2]
     shown = _mask(mask, height, width)
     ground: Any = background
     if background is not None and not isinstance(background, str):
@@ -182,6 +177,16 @@ def compose_with_report(
         frames=frames,
     )
     return data, report
+
+
+def check_frame(number: int, frame: NDArray[Any], first: NDArray[Any]) -> None:
+    """Raise InputError unless a frame [H, W, C] has the first one's size, and alpha if that has."""
+    size, wanted = (
+        f"{each.shape[1]} x {each.shape[0]}" + " with alpha" * (each.shape[2] in (2, 4))
+        for each in (frame, first)
+    )
+    if size != wanted:
+        raise InputError(f"frame {number} is {size}, the first {wanted}")
 
 
 def _straight(image: Image) -> NDArray[np.float32]:

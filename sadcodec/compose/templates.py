@@ -16,6 +16,7 @@ __all__ = ["glyph_templates", "template_of"]
 
 _FINE = 4 * TEMPLATE_SIDE  # px that glyphs and SVG are drawn at, then averaged
 _MOST_SVG = 1 << 24  # bytes
+_NO_CHARACTER = "\uffff"  # in no font: drawn as the font's glyph for what it lacks
 
 
 def template_of(data: bytes, *, max_pixels: int | None = None) -> NDArray[np.uint8]:
@@ -73,7 +74,7 @@ def glyph_templates(text: str, font: bytes | None = None) -> NDArray[np.uint8]:
     Raises
     ------
     InputError
-        If the font cannot be read, or a character has nothing to be seen.
+        If the font cannot be read, or a character is not in it or has nothing to be seen.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -85,15 +86,21 @@ def glyph_templates(text: str, font: bytes | None = None) -> NDArray[np.uint8]:
         )
     except OSError as error:
         raise InputError(f"not a font that FreeType reads: {error}") from error
-    found = []
-    for character in text:
+
+    def drawn(character: str) -> NDArray[np.uint8]:
         left, top, right, bottom = (round(edge) for edge in face.getbbox(character))
         mask = Image.new("L", (right - left + 2, bottom - top + 2))
         ImageDraw.Draw(mask).text((1 - left, 1 - top), character, fill=255, font=face)
-        ink = mask.getbbox()
-        if ink is None:
+        return np.asarray(mask.crop(mask.getbbox() or (0, 0, 0, 0)))
+
+    missing = drawn(_NO_CHARACTER)
+    found = []
+    for character in text:
+        alpha = drawn(character)
+        if not alpha.size:
             raise InputError(f"the character {character!r} has nothing to be seen in this font")
-        alpha = np.asarray(mask.crop(ink))
+        if np.array_equal(alpha, missing):
+            raise InputError(f"the character {character!r} is not in this font")
         found.append(_squared(np.dstack([np.full((*alpha.shape, 3), 255, np.uint8), alpha])))
     if not found:
         raise InputError("no characters")
