@@ -216,8 +216,10 @@ __device__ __forceinline__ int distinct_ids(const int* map, int tile, int width,
     const int id = ids[i], previous = i > 0 ? ids[i - 1] : -1;
     const bool distinct = id != kNone && id != previous;
     const unsigned voices = __ballot_sync(kFullWarp, distinct);
-    // All have read before one writes. Writes reach no further than what was read, and the last of
-    // it, which the next turn reads, only if nothing was left out and it stays as it is.
+    // All have read before one writes, which a vote alone does not ensure. Writes reach no further
+    // than what was read, and the last of it, which the next turn reads, only if nothing was left
+    // out and it stays as it is.
+    __syncwarp();
     if (distinct) ids[count + __popc(voices & before)] = id;
     count += __popc(voices);
     __syncwarp();

@@ -26,7 +26,8 @@ using namespace sad;
 
 // classes [N]: -1 for none yet. fresh [N]: the round in which a site took its class. waits [N]: the
 // last round in which a site had to wait. starts: as in a sweep. taken [N][words]: bits of the
-// classes of neighbours.
+// classes of neighbours. Pixels write to waits and taken what others read meanwhile: that is
+// volatile or atomic, and any outcome of a race is as good.
 extern "C" __global__ void __launch_bounds__(256)
     schedule_pixels(const int* list_ids, const int* starts, const int* classes, const int* fresh,
                     int* waits, unsigned* taken, int pixels, int count, int words, int round) {
@@ -51,11 +52,13 @@ extern "C" __global__ void __launch_bounds__(256)
   }
   for (; left; left &= left - 1) {
     const int id = ids[__ffs(left) - 1];
-    if (id != first && waits[id] != round) waits[id] = round;
+    volatile int* wait = waits + id;
+    if (id != first && *wait != round) *wait = round;
     for (unsigned set = news; set; set &= set - 1) {
       const int c = classes[ids[__ffs(set) - 1]];
       unsigned* word = taken + static_cast<long long>(id) * words + c / 32;
-      if ((*word >> c % 32 & 1u) == 0) atomicOr(word, 1u << c % 32);
+      if ((*static_cast<volatile unsigned*>(word) >> c % 32 & 1u) == 0)
+        atomicOr(word, 1u << c % 32);
     }
   }
 }
@@ -64,6 +67,7 @@ extern "C" __global__ void __launch_bounds__(256)
 extern "C" __global__ void __launch_bounds__(256)
     schedule_sites(int* classes, int* fresh, const int* waits, const unsigned* taken, int* state,
                    int count, int words, int round) {
+  volatile int* found = state;  // the same from all threads that write
   const int site = blockIdx.x * 256 + threadIdx.x;
   if (site >= count || classes[site] != -1) return;
   if (waits[site] != round) {
@@ -74,7 +78,7 @@ extern "C" __global__ void __launch_bounds__(256)
       fresh[site] = round;
       return;
     }
-    state[1] = 1;
+    found[1] = 1;
   }
-  state[0] = round;
+  found[0] = round;
 }
