@@ -10,7 +10,7 @@ import pytest
 from cuda_host.stand_in import make_cupy
 from diagrams import random_sites
 
-from sadcodec.backends import cuda_lists
+from sadcodec.backends import cuda_lists, cuda_ragged
 from sadcodec.backends.cuda import Runtime
 from sadcodec.backends.cuda_fit_kernels import PREPARE_SITES
 from sadcodec.backends.cuda_lists import (
@@ -22,6 +22,7 @@ from sadcodec.backends.cuda_lists import (
 )
 from sadcodec.backends.launch import Launcher
 from sadcodec.backends.reference import logits, top_k
+from sadcodec.errors import BackendError
 
 
 def launcher_of(order: int = 0, k: int = 8) -> Launcher:
@@ -193,6 +194,15 @@ def test_only_the_first_build_waits():
         np.testing.assert_array_equal(one, other)
     tiles.build(sites, 8, 30.0)  # longer lists are to be expected: it waits for their lengths
     assert len(tiles.ids) >= tiles.offsets.get()[-1]
+
+
+def test_lists_that_cannot_be_numbered_are_refused(monkeypatch):
+    launcher = launcher_of()
+    sites = prepared(launcher, random_sites(13, 60, 64, 40).params)
+    TileLists(launcher, (0, 0, 64, 40)).build(sites, 8, 7.0)
+    monkeypatch.setattr(cuda_ragged, "MOST_ENTRIES", 100)
+    with pytest.raises(BackendError, match=r"lists of sites with \d+ entries are too long"):
+        TileLists(launcher, (0, 0, 64, 40)).build(sites, 8, 7.0)
 
 
 def test_lists_that_outgrow_their_memory_are_cut_short_once():

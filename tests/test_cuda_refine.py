@@ -271,9 +271,9 @@ def test_what_does_not_fit_the_memory_is_refused():
 
 def test_images_that_a_list_cannot_number_are_refused(monkeypatch):
     case = SMALL[1]
-    monkeypatch.setattr(cuda_refine, "_MOST", case.target.size * 12)
+    monkeypatch.setattr(cuda_refine, "MOST_ENTRIES", case.target.size * 12)
     assert start(case).build_lists() > 0
-    monkeypatch.setattr(cuda_refine, "_MOST", case.target.size * 12 - 1)
+    monkeypatch.setattr(cuda_refine, "MOST_ENTRIES", case.target.size * 12 - 1)
     with pytest.raises(OptionError, match="28 x 30 pixels are too many to refine"):
         start(case)
 

@@ -16,13 +16,16 @@ from typing import Any
 import numpy as np
 
 from sadcodec.backends.launch import Array, Kernel, Launcher, Scalar
+from sadcodec.errors import BackendError
 
-__all__ = ["RESERVE", "Ragged"]
+__all__ = ["MOST_ENTRIES", "RESERVE", "Ragged"]
+
+# Entries of all lists: int32 numbers them, and a block steps over up to 1024 at a time.
+MOST_ENTRIES = np.iinfo(np.int32).max - 1024
 
 RESERVE = 1.5
 _LEAST_RESERVE = 1.2  # with less, memory is had anew
 _SPARE = 1024  # entries
-_MOST = np.iinfo(np.int32).max
 
 SCAN_COUNTS = Kernel(
     "candidates.cu",
@@ -79,14 +82,21 @@ class Ragged:
             What `ids` holds until it is written; None: anything.
         longer : bool
             Whether the lists may be much longer than the last ones, or there were none.
+
+        Raises
+        ------
+        BackendError
+            If the lists have more than `MOST_ENTRIES` entries.
         """
         if longer:
-            self._scan(_MOST)
+            self._scan(MOST_ENTRIES)
             total = int(self._total.get()[0])
         else:
             self._arrived.synchronize()
             total = int(self._known[0])
-        enough = min(int(total * RESERVE) + _SPARE, _MOST)
+        if total > MOST_ENTRIES:
+            raise BackendError(f"cuda: lists of sites with {total} entries are too long")
+        enough = min(int(total * RESERVE) + _SPARE, MOST_ENTRIES)
         if self.ids is None or not total * _LEAST_RESERVE <= len(self.ids) <= 3 * enough:
             self.ids = self._launcher.cp.empty(enough, np.int32)
         if not longer:  # otherwise all lists have room, by the sums that there are

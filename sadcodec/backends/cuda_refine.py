@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from sadcodec.backends.cuda_fit_kernels import PREPARE_SITES
 from sadcodec.backends.cuda_lists import SiteEntries, TileLists
+from sadcodec.backends.cuda_ragged import MOST_ENTRIES
 from sadcodec.backends.cuda_refine_colors import least_squares
 from sadcodec.backends.cuda_refine_kernels import (
     CHANNELS,
@@ -89,7 +90,7 @@ class CudaRefiner:
         image = checked_target(target, k)
         self._height, self._width, self._channels = image.shape
         pixels = self._height * self._width
-        if pixels * LIST_LENGTH > _MOST:
+        if pixels * LIST_LENGTH > MOST_ENTRIES:
             raise OptionError(f"{self._width} x {self._height} pixels are too many to refine")
         self._launcher, self._k = launcher, k
         self._quantization: Quantization | None = None
