@@ -23,7 +23,7 @@ DEMO_SAD := demo/coffee.sad
 DEMO_PNG := demo/coffee.png
 
 KERNELS := $(shell find kernels -type f)
-FORMATTED := $(filter %.h %.cpp %.cu %.cuh,$(KERNELS)) $(wildcard tests/cuda_host/*.h)
+FORMATTED := $(filter %.h %.cpp %.cu %.cuh,$(KERNELS)) $(wildcard tests/cuda_host/*.h tests/cuda_host/*.cpp)
 
 # One test process for each core; a few suffice, and each compiles kernels of its own.
 PARALLEL := --numprocesses auto --maxprocesses 8 --dist worksteal
@@ -31,7 +31,7 @@ PARALLEL := --numprocesses auto --maxprocesses 8 --dist worksteal
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test check-kernels check-cupy golden test-damage test-threads fuzz test-gpu lint format bench bench-rd bench-gpu \
+.PHONY: help venv demo test check-kernels check-races check-cupy golden test-damage test-threads fuzz test-gpu lint format bench bench-rd bench-gpu \
   figure man install-desktop uninstall-desktop clean
 
 help: ## list the targets
@@ -63,6 +63,9 @@ test: $(READY) ## run the tests
 
 check-kernels: $(READY) ## compile the CUDA kernels, run them on the CPU; needs no GPU
 	@$(BIN)/python -m pytest -q $(PARALLEL) -k cuda
+
+check-races: $(READY) ## the same with every access to memory checked; some minutes
+	@SAD_CUDA_HOST_CHECKED=1 $(BIN)/python -m pytest -q $(PARALLEL) -k cuda
 
 check-cupy: $(READY) ## compare the stand-in for CuPy with the CuPy of .venv; needs no GPU
 	@PYTHONPATH=tests $(BIN)/python tests/real_cupy.py

@@ -8,12 +8,11 @@ import re
 
 import numpy as np
 import pytest
-from cuda_host import nvrtc
-from cuda_host.compiler import load
+from cuda_host import make_cupy, nvrtc
 from cuda_host.signatures import signatures
 
 import sadcodec.backends
-from sadcodec.backends.cuda import kernel_folder
+from sadcodec.backends.cuda import Runtime, kernel_folder
 from sadcodec.backends.launch import Array, Kernel
 
 FOLDER = kernel_folder()
@@ -42,6 +41,7 @@ def declared() -> list[Kernel]:
 
 
 KERNELS = declared()
+RUNTIME = Runtime(make_cupy(checked=True), 0)  # so compiled for test_cuda_sanitizer.py too
 
 
 def test_every_kernel_is_declared_once():
@@ -54,7 +54,8 @@ def test_declarations_are_the_signatures(kernel: Kernel):
     text = (FOLDER / kernel.file).read_text()
     signature = next(s for s in signatures(text) if s.name == kernel.name)
     macros = {name: SETTINGS[0][name] for name in kernel.defines}  # as a session compiles it
-    assert load(FOLDER / kernel.file, macros).kernels[kernel.name].max_threads == kernel.threads
+    function = RUNTIME.function(kernel.file, kernel.name, macros)
+    assert function.max_threads_per_block == kernel.threads
     assert [p.name for p in signature.parameters] == [p.name for p in kernel.parameters]
     for ours, written in zip(kernel.parameters, signature.parameters, strict=True):
         assert isinstance(ours, Array) == written.pointer, ours.name

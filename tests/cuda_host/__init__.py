@@ -1,7 +1,7 @@
 """CUDA kernels without a GPU: run on the CPU (`compiler`, `stand_in`), compiled by `nvrtc`."""
 
 from . import nvrtc
-from .compiler import CompiledModule, CompileError, Kernel, KernelError, load, load_text
+from .compiler import CompiledModule, CompileError, Kernel, KernelError, load_text
 from .raw_module import LaunchError
 from .signatures import Parameter, signatures
 from .stand_in import StandIn, make_cupy
@@ -14,7 +14,6 @@ __all__ = [
     "LaunchError",
     "Parameter",
     "StandIn",
-    "load",
     "load_text",
     "make_cupy",
     "nvrtc",

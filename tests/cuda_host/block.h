@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "fiber.h"
+#include "sanitizer.h"
 
 namespace sad_host {
 
@@ -86,6 +87,7 @@ struct Launch {
   void (*call)(void**);
   void** arguments;
   uint64_t order, random;
+  uint32_t* drawn;  // the blocks in their order, if that is random
   char* error;
   size_t error_bytes;
   bool failed;
@@ -105,6 +107,16 @@ inline Launch launch_state;
 inline Thread* current;
 inline Index grid_dim, block_dim, block_index;
 inline FiberPool fibers;
+
+// The block that runs as the i-th.
+inline Index block_at(uint64_t i) {
+  const Launch& l = launch_state;
+  const uint64_t last = uint64_t{grid_dim.x} * grid_dim.y * grid_dim.z - 1;
+  const uint64_t b = l.order == 0 ? i : l.order == 1 ? last - i : l.drawn[i];
+  return Index{static_cast<unsigned>(b % grid_dim.x),
+               static_cast<unsigned>(b / grid_dim.x % grid_dim.y),
+               static_cast<unsigned>(b / grid_dim.x / grid_dim.y)};
+}
 
 // ---- Errors ---------------------------------------------------------------------------------
 
@@ -172,7 +184,7 @@ inline Text place(const Thread& t) {
 
 // ---- Which thread runs ----------------------------------------------------------------------
 
-inline unsigned random_bits() {
+SAD_HOST_UNSEEN inline unsigned random_bits() {
   uint64_t& x = launch_state.random;
   x ^= x << 13;
   x ^= x >> 7;
@@ -182,7 +194,7 @@ inline unsigned random_bits() {
 
 // A member of a set that is not empty. At random: the lowest after renumbering all by an
 // exclusive or, which swaps halves of the set, quarters, and so on.
-inline int choose(unsigned set) {
+SAD_HOST_UNSEEN inline int choose(unsigned set) {
   if (launch_state.order == 0) return __builtin_ctz(set);
   if (launch_state.order == 1) return 31 - __builtin_clz(set);
   const unsigned by = random_bits();
@@ -196,7 +208,7 @@ inline int choose(unsigned set) {
 
 // Take a thread that can run; null if there is none. The warp that ran last goes on, so that warps
 // drift apart, but not always when the order is random.
-inline Thread* pick() {
+SAD_HOST_UNSEEN inline Thread* pick() {
   Launch& l = launch_state;
   if (l.ready_warps == 0) return nullptr;
   const bool stay = l.warps[l.warp].ready != 0 && (l.order < 2 || (random_bits() & 28));
@@ -208,7 +220,7 @@ inline Thread* pick() {
   return &l.thread[l.warp * kLanes + lane];
 }
 
-inline void make_ready(int warp, unsigned lanes) {
+SAD_HOST_UNSEEN inline void make_ready(int warp, unsigned lanes) {
   Launch& l = launch_state;
   l.warps[warp].ready |= lanes;
   l.ready_warps |= 1u << warp;
@@ -218,7 +230,7 @@ inline void make_ready(int warp, unsigned lanes) {
 // Every fiber runs this: start threads that have not run, and once there is nothing to start, make
 // way for those that wait on fibers of their own. A thread that never waits leaves its stack to
 // the next.
-inline void fiber_main() {
+SAD_HOST_UNSEEN inline void fiber_main() {
   Launch& l = launch_state;
   for (;;) {
     Thread* next = l.pending ? l.pending : pick();
@@ -244,7 +256,7 @@ inline void fiber_main() {
 }
 
 // Let others run until this thread is ready again and picked.
-inline void wait() {
+SAD_HOST_UNSEEN inline void wait() {
   Launch& l = launch_state;
   Thread* self = current;
   Thread* next = pick();
@@ -259,7 +271,7 @@ inline void wait() {
 // ---- Waiting for other threads --------------------------------------------------------------
 
 // Give every thread of a complete group its result.
-inline void complete(const Group& group, Thread* lanes) {
+SAD_HOST_UNSEEN inline void complete(const Group& group, Thread* lanes) {
   if (group.operation <= kShuffleXor) {
     for (unsigned set = group.mask; set; set &= set - 1) {
       Thread& t = lanes[__builtin_ctz(set)];
@@ -316,7 +328,8 @@ inline void complete(const Group& group, Thread* lanes) {
   for (unsigned set = group.mask; set; set &= set - 1) lanes[__builtin_ctz(set)].result = result;
 }
 
-inline void arrive(Operation operation, unsigned mask, uint64_t value, int line, const char* file) {
+SAD_HOST_UNSEEN inline void arrive(Operation operation, unsigned mask, uint64_t value, int line,
+                                   const char* file) {
   Thread& self = *current;
   self.operation = operation;
   self.mask = mask;
@@ -326,9 +339,8 @@ inline void arrive(Operation operation, unsigned mask, uint64_t value, int line,
   self.state = kWaiting;
 }
 
-__attribute__((noinline)) inline uint64_t warp_operation(Operation operation, unsigned mask,
-                                                         uint64_t value, int source, int line,
-                                                         const char* file) {
+SAD_HOST_UNSEEN __attribute__((noinline)) inline uint64_t warp_operation(
+    Operation operation, unsigned mask, uint64_t value, int source, int line, const char* file) {
   Launch& l = launch_state;
   Thread& self = *current;
   Warp& warp = l.warps[self.warp];
@@ -353,6 +365,7 @@ __attribute__((noinline)) inline uint64_t warp_operation(Operation operation, un
   group.arrived |= 1u << self.lane;
   if (group.arrived == mask) {
     complete(group, &l.thread[self.warp * kLanes]);
+    if (operation == kSyncWarp) pass_syncwarp(self.warp, mask);
     make_ready(self.warp, mask);
     group = warp.group[--warp.groups];
   }
@@ -360,8 +373,8 @@ __attribute__((noinline)) inline uint64_t warp_operation(Operation operation, un
   return self.result;
 }
 
-__attribute__((noinline)) inline int block_operation(Operation operation, int value, int line,
-                                                     const char* file) {
+SAD_HOST_UNSEEN __attribute__((noinline)) inline int block_operation(Operation operation, int value,
+                                                                     int line, const char* file) {
   Launch& l = launch_state;
   Thread& self = *current;
   arrive(operation, 0, value != 0, line, file);
@@ -381,6 +394,7 @@ __attribute__((noinline)) inline int block_operation(Operation operation, int va
                                                  : count;
     for (int i = 0; i < l.threads; ++i) l.thread[i].result = result;
     l.at_barrier = 0;
+    pass_barrier();
     for (int w = 0; w * kLanes < l.threads; ++w) make_ready(w, l.warps[w].exists);
   }
   wait();

@@ -1,6 +1,6 @@
 """Kernels compiled for the CPU by the host's C++ compiler.
 
-    module = load(Path("kernels/blend.cu"), {"SAD_K": 8})
+    module = load_text(Path("kernels/blend.cu").read_text(), {"SAD_K": 8}, (Path("kernels"),))
     module.kernels["blend"].parameters      # as in the source
     module.kernels["blend"].launch(grid=(4, 1, 1), block=(64, 1, 1), args=[sites, out, 8], order=0)
 
@@ -17,6 +17,7 @@ import ctypes
 import functools
 import hashlib
 import os
+import re
 import shlex
 import subprocess
 import tempfile
@@ -29,14 +30,21 @@ import numpy as np
 
 from .signatures import Parameter, Signature, rewrite_dynamic_shared, signatures
 
-__all__ = ["CompileError", "CompiledModule", "Kernel", "KernelError", "load", "load_text"]
+__all__ = ["CompileError", "CompiledModule", "Kernel", "KernelError", "load_text"]
 
 _FOLDER = Path(__file__).resolve().parent
 _FLAGS = (
-    "-std=c++17 -O1 -g1 -fPIC -shared -fvisibility=hidden -ffp-contract=off -fno-strict-aliasing "
+    "-std=c++17 -O1 -g1 -fPIC -fvisibility=hidden -ffp-contract=off -fno-strict-aliasing "
     "-U_FORTIFY_SOURCE -fsanitize=bounds,alignment,integer-divide-by-zero "
     "-fsanitize-undefined-trap-on-error -Wall -Wno-unknown-pragmas -Wno-unused"
 )
+# sanitizer.cpp has what is called for every access.
+_SANITIZER_FLAGS = "-std=c++17 -O2 -g1 -fPIC -fvisibility=hidden -Wall -DSAD_HOST_CHECKED"
+_CHECKED = "-DSAD_HOST_CHECKED -fsanitize=thread -gdwarf-4"
+_VOLATILE = {
+    "gcc": "--param=tsan-distinguish-volatile=1",
+    "clang": "-mllvm -tsan-distinguish-volatile=1",
+}
 _SECONDS = 120  # of processor time that a launch may take
 
 Dimensions = tuple[int, int, int] | int
@@ -50,6 +58,18 @@ class KernelError(Exception):
     """A kernel did what a device does not allow; the message names kernel, block and thread."""
 
 
+class _Array(ctypes.Structure):
+    """As in regions.h."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("begin", ctypes.c_void_p),
+        ("bytes", ctypes.c_size_t),
+        ("element", ctypes.c_size_t),
+        ("constant", ctypes.c_bool),
+    )
+
+
 @dataclass(frozen=True)
 class Kernel:
     """A compiled kernel. `max_threads` is its __launch_bounds__, or 1024."""
@@ -58,6 +78,7 @@ class Kernel:
     parameters: tuple[Parameter, ...]
     max_threads: int
     _launch: Any
+    _library: Path
 
     def launch(
         self,
@@ -84,20 +105,34 @@ class Kernel:
         ------
         KernelError
         """
-        values = self._values(args)
+        values, arrays = self._values(args), self._arrays(args)
         pointers = (ctypes.c_void_p * max(len(values), 1))(*(value.ctypes.data for value in values))
         error = ctypes.create_string_buffer(2048)
         if not self._launch(
             (ctypes.c_uint * 3)(*_three(grid)),
             (ctypes.c_uint * 3)(*self._block(block)),
             pointers,
+            (_Array * max(len(arrays), 1))(*arrays),
+            ctypes.c_int(len(arrays)),
             ctypes.c_uint64(order),
             ctypes.c_size_t(shared_bytes),
             ctypes.c_int(_SECONDS),
             error,
             ctypes.c_size_t(len(error)),
         ):
-            raise KernelError(error.value.decode())
+            raise KernelError(self._with_lines(error.value.decode()))
+
+    def _arrays(self, args: Sequence[Any]) -> list[_Array]:
+        """Say what memory the kernel is given; where an argument is a bare address, none."""
+        return [
+            _Array(p.name.encode(), a.ctypes.data, a.nbytes, a.itemsize, p.const)
+            for p, a in zip(self.parameters, args)
+            if p.pointer and isinstance(a, np.ndarray)
+        ]
+
+    def _with_lines(self, message: str) -> str:
+        """Put lines of the source for the places in the library that a message names."""
+        return re.sub("<@([0-9a-f]+)>", lambda place: _line(self._library, place[1]), message)
 
     def _block(self, block: Dimensions) -> tuple[int, int, int]:
         x, y, z = _three(block)
@@ -143,40 +178,29 @@ def _three(dimensions: Dimensions) -> tuple[int, int, int]:
     return (dimensions, 1, 1) if isinstance(dimensions, int) else dimensions
 
 
-def load(path: Path, defines: Mapping[str, int] | None = None) -> CompiledModule:
-    """Compile a .cu file for the CPU, or find it compiled.
-
-    Parameters
-    ----------
-    path : Path
-        The file; its folder is where it includes from.
-    defines : mapping, optional
-        Values of macros.
-
-    Raises
-    ------
-    CompileError
-    """
-    path = Path(path).resolve()
-    return load_text(path.read_text(), defines or {}, (path.parent,), path.name)
-
-
 def load_text(
     text: str,
     defines: Mapping[str, Any],
     include: Sequence[Path] = (),
     name: str = "kernel.cu",
+    checked: bool = False,
 ) -> CompiledModule:
-    """Compile the text of a .cu file, as `load`; messages call it `name`."""
+    """Compile the text of a .cu file, as `load`; messages call it `name`.
+
+    If `checked`, every access to memory is: see sanitizer.h.
+    """
+    compiler = "clang" if b"clang" in _version(tuple(_compiler())) else "gcc"
     unit = _translation_unit(text, name)
     command = [
         *_compiler(),
         *_FLAGS.split(),
+        *(f"{_CHECKED} {_VOLATILE[compiler]}".split() if checked else ()),
         *(f"-D{macro}={value}" for macro, value in sorted(defines.items())),
         *(f"-I{folder}" for folder in include),
         f"-I{_FOLDER}",
     ]
-    return _build(unit, tuple(command), _headers((_FOLDER, *include)))
+    headers = _headers((_FOLDER, *include))
+    return _build(unit, tuple(command), headers, _sanitizer(headers) if checked else None)
 
 
 def _compiler() -> list[str]:
@@ -190,7 +214,8 @@ def _version(compiler: tuple[str, ...]) -> bytes:
 
 def _headers(folders: Sequence[Path]) -> bytes:
     """Return the text of everything that a source could include."""
-    files = [p for folder in folders for end in ("h", "cuh") for p in Path(folder).glob(f"*.{end}")]
+    ends = ("h", "cuh", "cpp")
+    files = [p for folder in folders for end in ends for p in Path(folder).glob(f"*.{end}")]
     return b"".join(p.name.encode() + b"\0" + p.read_bytes() for p in sorted(files))
 
 
@@ -205,51 +230,85 @@ def _translation_unit(text: str, name: str) -> str:
 _LAUNCHER = """
 extern "C" __attribute__((visibility("default"))) int sad_threads_{name}() {{ return {bounds}; }}
 extern "C" __attribute__((visibility("default"))) bool sad_launch_{name}(
-    const unsigned* grid, const unsigned* block, void** arguments, uint64_t order,
-    size_t shared_bytes, int seconds, char* error, size_t error_bytes) {{
+    const unsigned* grid, const unsigned* block, void** arguments,
+    const sad_host::Array* arrays, int array_count, uint64_t order, size_t shared_bytes,
+    int seconds, char* error, size_t error_bytes) {{
   const auto call = [](void** values) {{ sad_host::call_kernel({name}, values); }};
-  return sad_host::launch("{name}", call, grid, block, arguments, order, shared_bytes, seconds,
-                          error, error_bytes);
+  return sad_host::launch("{name}", call, grid, block, arguments, arrays, array_count, order,
+                          shared_bytes, seconds, error, error_bytes);
 }}
 """
 
 
 @functools.cache
-def _build(unit: str, command: tuple[str, ...], headers: bytes) -> CompiledModule:
-    key = hashlib.sha256()
-    compiler = command[: len(_compiler())]
-    for part in (unit.encode(), "\0".join(command).encode(), headers, _version(compiler)):
-        key.update(len(part).to_bytes(8, "little") + part)
-    folder = Path(tempfile.gettempdir()) / f"sadcodec-cuda-host-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    library, log = folder / f"{key.hexdigest()[:32]}.so", folder / f"{key.hexdigest()[:32]}.log"
+def _build(
+    unit: str, command: tuple[str, ...], headers: bytes, sanitizer: Path | None
+) -> CompiledModule:
+    """Compile a translation unit and link it, with the sanitizer's object if there is one."""
+    library = _kept(unit.encode(), "\0".join(command).encode(), headers).with_suffix(".so")
+    log = library.with_suffix(".log")
     if not (library.exists() and log.exists()):
-        _compile(unit, command, library, log)
+        # Parallel test processes may compile the same source: each renames a finished file.
+        with tempfile.TemporaryDirectory(dir=library.parent) as temporary:
+            folder = Path(temporary)
+            source, compiled, linked = (folder / f"kernel.{end}" for end in ("cpp", "o", "so"))
+            source.write_text(unit)
+            messages = folder / "log"
+            messages.write_text(_run([*command, "-c", str(source), "-o", str(compiled)]))
+            objects = [str(compiled), *([str(sanitizer)] if sanitizer else [])]
+            _run([*_compiler(), "-shared", *objects, "-o", str(linked)])
+            messages.replace(log)
+            linked.replace(library)
     # PyDLL keeps the interpreter's lock: a launch's state is the library's, not a thread's.
     loaded = ctypes.PyDLL(str(library))
     return CompiledModule(
-        {kernel.name: _kernel(loaded, kernel) for kernel in signatures(unit)}, log.read_text()
+        {kernel.name: _kernel(loaded, kernel, library) for kernel in signatures(unit)},
+        log.read_text(),
     )
 
 
-def _kernel(library: ctypes.PyDLL, signature: Signature) -> Kernel:
+def _kernel(library: ctypes.PyDLL, signature: Signature, path: Path) -> Kernel:
     threads = getattr(library, f"sad_threads_{signature.name}")()
     launch = getattr(library, f"sad_launch_{signature.name}")
     launch.restype = ctypes.c_bool
-    return Kernel(signature.name, signature.parameters, threads, launch)
+    return Kernel(signature.name, signature.parameters, threads, launch, path)
 
 
-def _compile(unit: str, command: Sequence[str], library: Path, log: Path) -> None:
-    # Parallel test processes may compile the same source: each renames a finished file.
-    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
-        source, output = Path(folder) / "kernel.cpp", Path(folder) / "kernel.so"
-        source.write_text(unit)
-        done = subprocess.run(
-            [*command, str(source), "-o", str(output)], capture_output=True, text=True, check=False
-        )
-        if done.returncode != 0:
-            raise CompileError(done.stderr)
-        messages = Path(folder) / "log"
-        messages.write_text(done.stderr)
-        messages.replace(log)
-        output.replace(library)
+def _line(library: Path, place: str) -> str:
+    """Return "in line 3 of kernel.cu" of a place in a library, and where it was inlined."""
+    command = ["addr2line", "-i", "-e", str(library), f"0x{place}"]
+    found = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    lines = [line.split(" (")[0].rpartition(":") for line in found.splitlines()]
+    return " from ".join(f"in line {line} of {Path(file).name}" for file, _, line in lines)
+
+
+@functools.cache
+def _sanitizer(headers: bytes) -> Path:
+    """Return the object file of sanitizer.cpp."""
+    flags = _SANITIZER_FLAGS.split()
+    compiled = _kept(_SANITIZER_FLAGS.encode(), headers).with_suffix(".o")
+    if not compiled.exists():
+        with tempfile.TemporaryDirectory(dir=compiled.parent) as folder:
+            output = Path(folder) / "sanitizer.o"
+            source = str(_FOLDER / "sanitizer.cpp")
+            _run([*_compiler(), *flags, "-c", source, "-o", str(output)])
+            output.replace(compiled)
+    return compiled
+
+
+def _kept(*parts: bytes) -> Path:
+    """Return where the outcome of a compilation is kept, less the ending: by what it depends on."""
+    key = hashlib.sha256()
+    for part in (_version(tuple(_compiler())), *parts):
+        key.update(len(part).to_bytes(8, "little") + part)
+    folder = Path(tempfile.gettempdir()) / f"sadcodec-cuda-host-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder / key.hexdigest()[:32]
+
+
+def _run(command: Sequence[str]) -> str:
+    """Return what a compiler says when it succeeds."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise CompileError(done.stderr)
+    return done.stderr

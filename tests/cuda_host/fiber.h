@@ -49,7 +49,7 @@ constexpr int kSavedWords = 6, kReturnWord = 6;
 asm(R"(
 .text
 .p2align 4
-.globl sad_host_switch
+.weak sad_host_switch
 .hidden sad_host_switch
 .type sad_host_switch, @function
 sad_host_switch:
@@ -75,7 +75,7 @@ constexpr int kSavedWords = 20, kReturnWord = 11;
 asm(R"(
 .text
 .p2align 4
-.globl sad_host_switch
+.weak sad_host_switch
 .hidden sad_host_switch
 .type sad_host_switch, %function
 sad_host_switch:

@@ -4,24 +4,30 @@
 
 // ---- Atomics: no thread is interrupted in one -------------------------------------------------
 
-#define SAD_HOST_ATOMIC(function, type, operand, result) \
-  inline type function(type* address, type operand) {    \
-    const type old = *address;                           \
-    *address = result;                                   \
-    return old;                                          \
+#define SAD_HOST_CHECK_ATOMIC(address) \
+  sad_host::check_atomic(address, sizeof(*address), __builtin_return_address(0))
+
+#define SAD_HOST_ATOMIC(function, type, operand, result)                                        \
+  __attribute__((noinline)) SAD_HOST_UNSEEN inline type function(type* address, type operand) { \
+    SAD_HOST_CHECK_ATOMIC(address);                                                             \
+    const type old = *address;                                                                  \
+    *address = result;                                                                          \
+    return old;                                                                                 \
   }
-#define SAD_HOST_ATOMICS(type)                                     \
-  SAD_HOST_ATOMIC(atomicAdd, type, x, old + x)                     \
-  SAD_HOST_ATOMIC(atomicMin, type, x, x < old ? x : old)           \
-  SAD_HOST_ATOMIC(atomicMax, type, x, x > old ? x : old)           \
-  SAD_HOST_ATOMIC(atomicAnd, type, x, old& x)                      \
-  SAD_HOST_ATOMIC(atomicOr, type, x, old | x)                      \
-  SAD_HOST_ATOMIC(atomicXor, type, x, old ^ x)                     \
-  SAD_HOST_ATOMIC(atomicExch, type, x, x)                          \
-  inline type atomicCAS(type* address, type compare, type value) { \
-    const type old = *address;                                     \
-    if (old == compare) *address = value;                          \
-    return old;                                                    \
+#define SAD_HOST_ATOMICS(type)                                                                 \
+  SAD_HOST_ATOMIC(atomicAdd, type, x, old + x)                                                 \
+  SAD_HOST_ATOMIC(atomicMin, type, x, x < old ? x : old)                                       \
+  SAD_HOST_ATOMIC(atomicMax, type, x, x > old ? x : old)                                       \
+  SAD_HOST_ATOMIC(atomicAnd, type, x, old& x)                                                  \
+  SAD_HOST_ATOMIC(atomicOr, type, x, old | x)                                                  \
+  SAD_HOST_ATOMIC(atomicXor, type, x, old ^ x)                                                 \
+  SAD_HOST_ATOMIC(atomicExch, type, x, x)                                                      \
+  __attribute__((noinline)) SAD_HOST_UNSEEN inline type atomicCAS(type* address, type compare, \
+                                                                  type value) {                \
+    SAD_HOST_CHECK_ATOMIC(address);                                                            \
+    const type old = *address;                                                                 \
+    if (old == compare) *address = value;                                                      \
+    return old;                                                                                \
   }
 SAD_HOST_ATOMICS(int)
 SAD_HOST_ATOMICS(unsigned)

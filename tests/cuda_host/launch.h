@@ -13,26 +13,9 @@
 #include <utility>
 
 #include "block.h"
-
-// Where __shared__ variables lie. The linker defines the names if there is any.
-extern "C" {
-extern char __start_sad_shared[] __attribute__((weak, visibility("hidden")));
-extern char __stop_sad_shared[] __attribute__((weak, visibility("hidden")));
-}
+#include "shared_memory.h"
 
 namespace sad_host {
-
-// Memory of `extern __shared__ T name[];`.
-alignas(128) inline char dynamic_memory[256 << 10];
-inline size_t dynamic_bytes;
-inline void* dynamic_shared() { return dynamic_memory; }
-
-// What a block reads before it wrote it is NaN, or -1.
-inline void poison_shared() {
-  if (__start_sad_shared)
-    memset(__start_sad_shared, 0xff, static_cast<size_t>(__stop_sad_shared - __start_sad_shared));
-  if (dynamic_bytes > 0) memset(dynamic_memory, 0xff, dynamic_bytes);
-}
 
 // ---- Faults ---------------------------------------------------------------------------------
 
@@ -105,6 +88,7 @@ class FlushSubnormals {
 inline void run_block() {
   Launch& l = launch_state;
   poison_shared();
+  begin_block();
   l.returned = l.at_barrier = l.warp = 0;
   l.pending = nullptr;
   l.ready_warps = 0;
@@ -123,34 +107,33 @@ inline void run_block() {
   if (l.order > 0) l.warp = choose(l.ready_warps);
   l.running = fibers.take();
   switch_context(&l.main, &l.running->context);
+  current = nullptr;
 }
 
 inline void run_grid() {
   Launch& l = launch_state;
   const uint64_t blocks = uint64_t{grid_dim.x} * grid_dim.y * grid_dim.z;
-  uint32_t* drawn = nullptr;
   if (l.order > 1) {
-    drawn = static_cast<uint32_t*>(malloc(blocks * sizeof(uint32_t)));
+    l.drawn = static_cast<uint32_t*>(malloc(blocks * sizeof(uint32_t)));
     for (uint64_t i = 0; i < blocks; ++i) {
       const uint64_t j = random_bits() % (i + 1);
-      drawn[i] = drawn[j];
-      drawn[j] = static_cast<uint32_t>(i);
+      l.drawn[i] = l.drawn[j];
+      l.drawn[j] = static_cast<uint32_t>(i);
     }
   }
   for (uint64_t i = 0; i < blocks && !l.failed; ++i) {
-    const uint64_t b = l.order == 0 ? i : l.order == 1 ? blocks - 1 - i : drawn[i];
-    block_index = Index{static_cast<unsigned>(b % grid_dim.x),
-                        static_cast<unsigned>(b / grid_dim.x % grid_dim.y),
-                        static_cast<unsigned>(b / grid_dim.x / grid_dim.y)};
+    block_index = block_at(i);
     run_block();
   }
-  free(drawn);
+  free(l.drawn);
+  l.drawn = nullptr;
 }
 
 // Returns whether the kernel ran to its end; otherwise `error` says why not.
 inline bool launch(const char* kernel, void (*call)(void**), const unsigned* grid,
-                   const unsigned* block, void** arguments, uint64_t order, size_t shared_bytes,
-                   int seconds, char* error, size_t error_bytes) {
+                   const unsigned* block, void** arguments, const Array* arrays, int array_count,
+                   uint64_t order, size_t shared_bytes, int seconds, char* error,
+                   size_t error_bytes) {
   Launch& l = launch_state;
   l.kernel = kernel;
   l.call = call;
@@ -171,6 +154,7 @@ inline bool launch(const char* kernel, void (*call)(void**), const unsigned* gri
   }
   dynamic_bytes = shared_bytes;
   current = nullptr;
+  begin_launch(arrays, array_count);
   fibers.entry = fiber_main;
   if (!fibers.complete()) fibers.reset();  // the last launch ended in an error
   const FaultGuard guard(seconds);
@@ -179,11 +163,13 @@ inline bool launch(const char* kernel, void (*call)(void**), const unsigned* gri
     report("%s: %s", current ? name(*current).text : "before its first thread", fault_name(fault));
   else
     run_grid();
+  end_launch();
   return !l.failed;
 }
 
 template <typename... P, size_t... I>
-inline void call_with(void (*kernel)(P...), void** arguments, std::index_sequence<I...>) {
+SAD_HOST_UNSEEN inline void call_with(void (*kernel)(P...), void** arguments,
+                                      std::index_sequence<I...>) {
   kernel(*static_cast<std::remove_cv_t<P>*>(arguments[I])...);
 }
 

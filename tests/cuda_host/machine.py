@@ -14,7 +14,9 @@ __all__ = ["GUARD_BYTES", "CUDARuntimeError", "Machine", "Memory", "OutOfMemoryE
 
 ALIGNMENT = 512
 GUARD_BYTES = 2048
-# NaN as float and as double, and no number that a kernel is likely to write.
+# What nobody has written: NaN as float and as double, as kUnwritten in shadow.h.
+_POISON = np.array([0x7FFDA5A5], "<u4").tobytes()
+# The same of another number, so that it is nothing that a kernel is likely to write.
 _GUARD = bytes.fromhex("a5a5f57f") * (GUARD_BYTES // 4)
 
 
@@ -66,6 +68,8 @@ class Machine:
     ----------
     order : int
         Of threads and blocks in launches: 0 forwards, 1 backwards, else a seed.
+    checked : bool
+        Whether kernels are compiled with a check of every access to memory.
     capacity : int
         Bytes that can be allocated on each device.
     allocated, peak : int
@@ -82,8 +86,12 @@ class Machine:
         The launches of a graph that is being captured.
     """
 
-    def __init__(self, order: int | None, capacity: int, devices: int) -> None:
+    def __init__(
+        self, order: int | None, capacity: int, devices: int, checked: bool | None
+    ) -> None:
         self.order = int(os.environ.get("SAD_CUDA_HOST_ORDER", "0")) if order is None else order
+        asked = os.environ.get("SAD_CUDA_HOST_CHECKED", "0") != "0"
+        self.checked = asked if checked is None else checked
         self.capacity = capacity
         self.devices = devices
         self.allocated = self.peak = self.synchronizations = self.uploads = 0
@@ -148,7 +156,6 @@ class Machine:
 
 
 def poison(host: np.ndarray[Any, Any]) -> None:
-    """Fill with NaN, or with 0x7f in every byte."""
-    host[...] = (
-        np.nan if host.dtype.kind in "fc" else np.frombuffer(b"\x7f" * host.itemsize, host.dtype)[0]
-    )
+    """Fill with what checked kernels find unwritten; bytes and the like with 0x7f."""
+    pattern = _POISON * (host.itemsize // 4) if host.itemsize >= 4 else b"\x7f" * host.itemsize
+    host[...] = np.frombuffer(pattern, host.dtype)[0]

@@ -72,7 +72,12 @@ class RawModule:
     def _module(self) -> CompiledModule:
         if self._compiled is None:
             try:
-                self._compiled = load_text(self._code, self._defines, tuple(self._include))
+                self._compiled = load_text(
+                    self._code,
+                    self._defines,
+                    tuple(self._include),
+                    checked=self._machine.checked,
+                )
             except (CompileError, ValueError) as error:
                 raise CompileException(str(error)) from error
         return self._compiled
@@ -93,6 +98,7 @@ class Function:
     def __init__(self, machine: Machine, kernel: Kernel, contracts: bool) -> None:
         self._machine, self._kernel, self._contracts = machine, kernel, contracts
         self.name = kernel.name
+        self.max_threads_per_block = kernel.max_threads
 
     def __call__(
         self,
@@ -152,7 +158,7 @@ class Function:
             self._refuse(f"takes {name} as a contiguous array")
         if value.device.id != self._machine.device:
             self._refuse(f"takes {name} on device {self._machine.device}, not {value.device.id}")
-        return value.data.ptr
+        return value._host
 
     def _check_overlap(self, arrays: list[tuple[Parameter, DeviceArray]]) -> None:
         """Refuse two arguments in the same memory where one is written and one is restrict."""

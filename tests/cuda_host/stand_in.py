@@ -8,9 +8,9 @@
 
 It has what the backend uses of CuPy and no more, is strict where CuPy is, and where CuPy trusts:
 see `device_array`, `raw_module` and `cuda_namespace`. tests/real_cupy.py compares its names and
-signatures with a CuPy. Memory that `empty` returns is NaN, or 0x7f in every byte. `cupy.machine`
+signatures with a CuPy. Memory that `empty` returns is poison (`machine.poison`). `cupy.machine`
 (`machine.Machine`) is what a test configures and counts; the environment's SAD_CUDA_HOST_ORDER is
-the order of launches by default.
+the order of launches by default, and SAD_CUDA_HOST_CHECKED=1 has every access checked.
 """
 
 from __future__ import annotations
@@ -114,7 +114,12 @@ class StandIn:
         return MemoryPool(self.machine)
 
 
-def make_cupy(order: int | None = None, capacity: int = 8 << 30, devices: int = 1) -> StandIn:
+def make_cupy(
+    order: int | None = None,
+    capacity: int = 8 << 30,
+    devices: int = 1,
+    checked: bool | None = None,
+) -> StandIn:
     """Return a stand-in of its own memory, counts and settings.
 
     Parameters
@@ -126,5 +131,7 @@ def make_cupy(order: int | None = None, capacity: int = 8 << 30, devices: int = 
         Bytes that can be allocated.
     devices : int
         How many GPUs there seem to be.
+    checked : bool, optional
+        Whether every access of a kernel to memory is checked, which takes several times as long.
     """
-    return StandIn(Machine(order, capacity, devices))
+    return StandIn(Machine(order, capacity, devices, checked))
