@@ -312,8 +312,10 @@ def test_a_fit_by_the_top_k_map_comes_close(photo, overlap):
 ERRORS = {
     "runtime": ("the device failed: cudaErrorIllegalAddress", BackendError),
     "driver": ("the device failed: CUDA_ERROR_LAUNCH_FAILED", BackendError),
-    "sort": ("the device has no memory left: std::bad_alloc", BackendError),
+    "sort": ("the device failed: radix_sort", BackendError),
+    "memory of a sort": ("the device has no memory left: std::bad_alloc", BackendError),
     "host": ("Unable to allocate", MemoryError),
+    "mistake": ("generator raised", RuntimeError),
 }
 
 
@@ -325,7 +327,9 @@ def test_an_error_of_the_device_is_one_line(monkeypatch, kind):
     raised = {
         "runtime": cuda.runtime.CUDARuntimeError(700, "cudaErrorIllegalAddress: illegal access"),
         "driver": cuda.driver.CUDADriverError("CUDA_ERROR_LAUNCH_FAILED: unspecified"),
-        "sort": MemoryError("std::bad_alloc: cudaErrorMemoryAllocation: out of memory"),
+        "sort": RuntimeError("radix_sort: failed on 1st step: cudaErrorIllegalAddress: illegal"),
+        "memory of a sort": MemoryError("std::bad_alloc: cudaErrorMemoryAllocation: none left"),
+        "mistake": RuntimeError("generator raised"),
         "host": MemoryError("Unable to allocate 8 GiB for an array"),
     }[kind]
 
@@ -336,4 +340,4 @@ def test_an_error_of_the_device_is_one_line(monkeypatch, kind):
     message, error = ERRORS[kind]
     with pytest.raises(error, match=message) as caught:
         _ = session.params
-    assert str(caught.value).startswith("cuda: ") == (kind != "host")
+    assert str(caught.value).startswith("cuda: ") == (error is BackendError)

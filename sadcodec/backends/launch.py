@@ -242,7 +242,11 @@ class Launcher:
                 if not of_device and "bad_alloc" not in str(error):
                     raise  # the host has none
                 raise BackendError(f"cuda: the device has no memory left: {error}") from error
-            except (cuda.runtime.CUDARuntimeError, cuda.driver.CUDADriverError) as error:
+            except RuntimeError as error:
+                # Errors of CUDA are; CuPy's sort has none of its own for them, but their names.
+                own = (cuda.runtime.CUDARuntimeError, cuda.driver.CUDADriverError)
+                if not isinstance(error, own) and "cudaError" not in str(error):
+                    raise
                 raise BackendError(f"cuda: the device failed: {error}") from error
 
     def launch(self, kernel: Kernel, blocks: Blocks, arguments: Mapping[str, Any]) -> None:
