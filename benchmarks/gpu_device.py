@@ -96,10 +96,8 @@ class Clock:
         self._cuda.Device(self._runtime.device).synchronize()
 
     def once(self, run: Callable[[], Any], repeats: int = 1) -> float:
-        """Return the milliseconds of some runs on an idle device, with events where it has them."""
+        """Return the milliseconds of some runs on an idle device, by its events."""
         self.wait()
-        if not hasattr(self._cuda, "get_elapsed_time"):
-            return self.latency_ms(run, repeats)
         first, last = self._cuda.Event(), self._cuda.Event()
         first.record()
         for _ in range(repeats):

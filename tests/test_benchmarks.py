@@ -118,6 +118,7 @@ def test_gpu_parts(
     rates = {row["name"]: row["rate"] for row in report["ceilings"] if "rate" in row}
     assert set(rates) == {"copy", *module("gpu_costs").UNITS}
     assert min(rates.values()) > 0
+    assert "an empty kernel: in a graph" in {row["name"] for row in report["ceilings"]}
     assert [row["iterations"] for row in report["fits"]] == [2, 3]
     assert report["fits"][0]["equal_when_repeated"]
     assert report["time_to"]["means"][1]["psnr_db"] > 15
@@ -127,6 +128,9 @@ def test_gpu_parts(
     assert stages > {"statistics", "keep", "session that places sites", "render"}
     kernels = [row for row in report["passes"] if "bytes" in row]
     assert all(row["bytes"] > 0 and row["times_floor"] > 0 for row in kernels)
+    launched = [row for row in kernels if row["kernel"] != "argsort of entries"]
+    assert all(row["in_a_graph"]["median"] > 0 and "num_regs" in row for row in launched)
+    assert all(row["step_device_ms"]["median"] > 0 for row in report["iterations"])
     assert {row["pixels"] for row in report["iterations"]} == {"all", "1 of 4"}
     for row in report["descent"]:
         assert 1 <= row["sites_at_once"] <= 30
