@@ -5,9 +5,9 @@
 // which are reduced over the lanes of a warp and written once per tile and site. Nothing is added
 // up by atomics but the loss, in integers, so that no order of execution changes a bit.
 //
-// Where all pixels count, each quarter of a tile, 4 x 4 pixels, first chooses from the tile's list
-// what can be in the top K of one of its own: where sites are small, that is a third.
-#include "cuda_common.cuh"
+// Where all pixels count, each quarter of a tile first chooses from the tile's list what can matter
+// to its own pixels (quads.cuh).
+#include "quads.cuh"
 
 namespace sad {
 
@@ -15,32 +15,12 @@ constexpr int kChannels = SAD_CHANNELS;
 constexpr int kRow = kColor + kChannels;
 constexpr int kGradientThreads = 64;
 constexpr int kSampled = 16;            // pixels of a tile in one phase
-constexpr int kQuad = 16;               // threads that go through the same sites: 4 x 4 pixels
 constexpr int kSitesPerBlock = 16;      // of gradient_sites
-constexpr int kStaged = 192;            // sites of a tile in shared memory at a time,
-constexpr int kStagedSampled = 32;      // and where one phase is sampled
+constexpr int kStagedSampled = 32;      // sites of a tile in shared memory, where one is sampled
 constexpr int kPiece = 32;              // entries of a list summed up at a time
 constexpr int kNotedWords = 32;         // of kPiece entries each
-constexpr float kLeast = -3e38f;        // under any logit
 constexpr float kLog2E = 1.44269504f;   // logits are in units of ln 2 here, for sad_exp2
 constexpr float kLossUnit = 268435456;  // 2^28 units of squared error, see gradient_tiles
-
-struct StagedSite {
-  float4 a, b, c;  // x, y, m0, m1; m2, tau / ln 2, radius, color 0; colors 1..3
-};
-
-static __device__ __forceinline__ void stage(const float* sites, int id, StagedSite* out) {
-  const float4* row = reinterpret_cast<const float4*>(sites) + 4 * static_cast<long long>(id);
-  out->a = row[0];
-  float4 b = row[1];
-  b.y *= kLog2E;
-  out->b = b;
-  if (kChannels > 1) out->c = row[2];
-}
-
-static __device__ __forceinline__ float staged_color(const StagedSite& s, int c) {
-  return c == 0 ? s.b.w : c == 1 ? s.c.x : c == 2 ? s.c.y : s.c.z;
-}
 
 // Within two units in the last place, in one instruction; sad_exp2 takes sixteen.
 static __device__ __forceinline__ float approximate_exp2(float x) {
@@ -57,28 +37,6 @@ static __device__ __forceinline__ float staged_distance(const StagedSite& s, flo
   return approximate_distance(dx, dy, s.a.z, s.a.w, s.b.x);
 }
 
-struct Bounds {
-  float low, up;
-};
-
-// Bounds of a site's logit over 4 x 4 pixels about (x, y). In the site's metric they lie in a box
-// around their centre, whose nearest and furthest point are those of each axis.
-static __device__ __forceinline__ Bounds quad_bounds(const StagedSite& s, float x, float y) {
-  const float dx = x - s.a.x, dy = y - s.a.y;
-  const float u = fabsf(s.a.z * dx + s.a.w * dy), v = fabsf(s.b.x * dy);
-  const float half_u = 1.5f * (s.a.z + fabsf(s.a.w)), half_v = 1.5f * s.b.x;
-  const float near_u = sad_max(u - half_u, 0.0f), near_v = sad_max(v - half_v, 0.0f);
-  const float far_u = u + half_u, far_v = v + half_v;
-  const float nearest = approximate_sqrt(near_u * near_u + near_v * near_v);
-  const float furthest = approximate_sqrt(far_u * far_u + far_v * far_v);
-  // Wider than rounding: 1e-5 relative, as in candidates.cu.
-  const float slack = s.b.y * (furthest + fabsf(s.b.z)) * 1e-5f + 1e-6f;
-  Bounds out;
-  out.up = s.b.y * (s.b.z - nearest) + slack;
-  out.low = s.b.y * (s.b.z - furthest) - slack;
-  return out;
-}
-
 // Shared memory of a block. A tile has PIXELS threads: 64 for all its pixels, 16 for one phase.
 template <int PIXELS>
 struct TileMemory {
@@ -86,7 +44,6 @@ struct TileMemory {
   static constexpr int kRoom = PIXELS == kTilePixels ? kStaged : kStagedSampled;
   static constexpr int kLanes = PIXELS < 32 ? PIXELS : 32;  // whose sums are taken together,
   static constexpr int kParts = PIXELS / kLanes;            // parts of a tile
-  static_assert(kRoom <= 256, "chosen sites are numbered by a byte");
   StagedSite staged[kTiles][kRoom];
   unsigned char chosen[kGradientThreads / kQuad][kRoom];
   unsigned noted[kTiles * kParts][kNotedWords];  // entries of a list that a pixel of a part blends
@@ -94,25 +51,6 @@ struct TileMemory {
   int lengths[kTiles];
   float squared[kGradientThreads / 32];
 };
-
-// The K-th largest of the pairs first >= second of each 16 lanes, or the largest less the cut.
-static __device__ __forceinline__ float quad_threshold(float first, float second, float cut) {
-  const int lane = threadIdx.x % 32;
-  float largest = first, best = first;
-  for (int j = 0; j < SAD_K; ++j) {
-    largest = first;
-    SAD_UNROLL
-    for (int offset = kQuad / 2; offset > 0; offset /= 2)
-      largest = sad_max(largest, __shfl_xor_sync(kFullWarp, largest, offset));
-    if (j == 0) best = largest;
-    const unsigned votes = __ballot_sync(kFullWarp, first == largest) >> (lane & kQuad) & 0xffffu;
-    if (lane % kQuad == __ffs(votes) - 1) {
-      first = second;
-      second = kLeast;
-    }
-  }
-  return sad_max(largest, best - cut);
-}
 
 // One tile by PIXELS threads; 64 / PIXELS tiles a block.
 // GIVEN: `target` is dL/dpicture; weights, loss and scale are not used.
@@ -154,43 +92,27 @@ static __device__ __forceinline__ void tile_gradient(const float* sites, const i
 
   const auto stage_piece = [&](int base) {
     const int n = end - begin - base < kRoom ? end - begin - base : kRoom;
-    for (int i = thread; i < n; i += PIXELS) stage(sites, ids[begin + base + i], mine + i);
+    for (int i = thread; i < n; i += PIXELS) stage(sites, ids[begin + base + i], kLog2E, mine + i);
     __syncthreads();
     return n;
   };
   int n = 0, kept = 0;  // entries of the piece, and of those the quad's
   if (single) n = stage_piece(0);
 
-  // What a site must reach in the quarter to be in a pixel's top K.
-  const float center_x = static_cast<float>(quad_x) + 2.0f;
-  const float center_y = static_cast<float>(quad_y) + 2.0f;
-  float bound = kLeast;
+  const Quad pixels{static_cast<float>(quad_x) + 2.0f, static_cast<float>(quad_y) + 2.0f, 1.5f,
+                    1.5f};
+  float needed = kLeast;
   if (kQuarters) {
-    float first = kLeast, second = kLeast;
+    QuadThreshold lows;
     for (int base = 0; base < longest; base += kRoom) {
       if (!single) n = stage_piece(base);
-      for (int i = within; i < n; i += kQuad) {
-        const float low = quad_bounds(mine[i], center_x, center_y).low;
-        second = sad_max(second, sad_min(first, low));
-        first = sad_max(first, low);
-      }
+      lows.add(mine, n, pixels);
       if (!single) __syncthreads();
     }
-    bound = quad_threshold(first, second, kLog2E * cut);
+    needed = lows.value(kLog2E * cut);
   }
-  const auto choose = [&]() {
-    if (!kQuarters) return n;
-    int count = 0;
-    for (int base = 0; base < n; base += kQuad) {
-      const int i = base + within;
-      const bool keep = i < n && quad_bounds(mine[i], center_x, center_y).up >= bound;
-      const unsigned votes = __ballot_sync(kFullWarp, keep) >> (lane & kQuad) & 0xffffu;
-      if (keep)
-        chosen[count + __popc(votes & ((1u << within) - 1u))] = static_cast<unsigned char>(i);
-      count += __popc(votes);
-    }
-    __syncwarp();
-    return count;
+  const auto chosen_of_piece = [&]() {
+    return kQuarters ? choose(mine, n, pixels, needed, chosen) : n;
   };
 
   // Logits: the largest and the K-th largest.
@@ -199,7 +121,7 @@ static __device__ __forceinline__ void tile_gradient(const float* sites, const i
   for (int j = 0; j < SAD_K; ++j) top[j] = kLeast;
   for (int base = 0; base < longest; base += kRoom) {
     if (!single) n = stage_piece(base);
-    kept = choose();
+    kept = chosen_of_piece();
 #pragma unroll 4
     for (int j = 0; j < kept; ++j) {
       const StagedSite& s = mine[kQuarters ? chosen[j] : j];
@@ -217,7 +139,7 @@ static __device__ __forceinline__ void tile_gradient(const float* sites, const i
   for (int base = 0; base < longest; base += kRoom) {
     if (!single) {
       n = stage_piece(base);
-      kept = choose();
+      kept = chosen_of_piece();
     }
     const int other = __shfl_xor_sync(kFullWarp, kept, kQuad);
     const int most = kept > other ? kept : other;

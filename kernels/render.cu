@@ -1,9 +1,9 @@
-// Drawing a diagram: a thread is a pixel, a block a tile.
+// Drawing a diagram: a thread is a pixel, a block a tile, whose quarters choose their sites.
 //
 // Float first; a bound on the float error says which pixels are repeated in double: where it cannot
 // tell the K-th logit from the next, or where it would move a weight by more than a fraction of a
 // code value (as in cpu/passes.h). Those take exactly the reference's top K.
-#include "cuda_common.cuh"
+#include "quads.cuh"
 
 namespace sad {
 
@@ -17,10 +17,9 @@ struct Evaluated {
 };
 
 // blur: px that the pixel centre may be off by; 0 for the picture's own, which are exact.
-static __device__ __forceinline__ Evaluated evaluate(const float* sites, int id, float x, float y,
+static __device__ __forceinline__ Evaluated evaluate(const StagedSite& s, float x, float y,
                                                      float blur) {
-  const float4* row = reinterpret_cast<const float4*>(sites) + 4 * static_cast<long long>(id);
-  const float4 a = row[0], b = row[1];  // x, y, m0, m1; m2, tau, radius
+  const float4 a = s.a, b = s.b;
   const float dx = x - a.x, dy = y - a.y;
   Evaluated out;
   out.logit = sad_logit(sad_distance(dx, dy, a.z, a.w, b.x), b.y, b.z);
@@ -38,16 +37,20 @@ using namespace sad;
 
 // out [height][width][C] of the region whose first pixel is (x0, y0), not clamped. Column i of the
 // raster is at place_x + (i + 0.5) step_x. exact_sites [count][4] as prepare_exact makes them;
-// all_exact: every pixel in double.
+// all_exact: every pixel in double. Logits further than cut under a pixel's largest may be left
+// out.
 extern "C" __global__ void __launch_bounds__(64, 14)
     render_tiles(const float* params, const float* sites, const double* exact_sites,
                  const int* offsets, const int* ids, float* out, int tiles_x, int x0, int y0,
                  int width, int height, double place_x, double place_y, double step_x,
-                 double step_y, float blur, int all_exact) {
-  const int tile = blockIdx.x;
-  const int column = tile % tiles_x * kTile + threadIdx.x % kTile;
-  const int row = tile / tiles_x * kTile + threadIdx.x / kTile;
-  if (column >= width || row >= height) return;
+                 double step_y, float blur, float cut, int all_exact) {
+  __shared__ StagedSite staged[kStaged];
+  __shared__ unsigned char chosen_by_all[kTilePixels / kQuad][kStaged];
+  const int tile = blockIdx.x, quad = threadIdx.x / kQuad, within = threadIdx.x % kQuad;
+  unsigned char* chosen = chosen_by_all[quad];
+  const int column = tile % tiles_x * kTile + quad % 2 * 4 + within % 4;
+  const int row = tile / tiles_x * kTile + quad / 2 * 4 + within / 4;
+  const bool inside = column < width && row < height;
   const int begin = offsets[tile], end = offsets[tile + 1];
   const int px = x0 + column, py = y0 + row;
   const double exact_x = place_x + (px + 0.5) * step_x, exact_y = place_y + (py + 0.5) * step_y;
@@ -56,34 +59,67 @@ extern "C" __global__ void __launch_bounds__(64, 14)
 
   bool doubtful = all_exact != 0;
   if (!doubtful) {
-    float top[SAD_K], next = -3e38f;
+    const bool single = end - begin <= kStaged;  // piece, which stays in shared memory
+    const auto stage_piece = [&](int base) {
+      const int n = end - base < kStaged ? end - base : kStaged;
+      for (int i = threadIdx.x; i < n; i += kTilePixels)
+        stage(sites, ids[base + i], 1.0f, staged + i);
+      __syncthreads();
+      return n;
+    };
+    const float step_across = static_cast<float>(step_x), step_down = static_cast<float>(step_y);
+    const Quad pixels{x + (1.5f - within % 4) * step_across, y + (1.5f - within / 4) * step_down,
+                      1.5f * step_across + 2.0f * blur, 1.5f * step_down + 2.0f * blur};
+    int n = 0, kept = 0;  // entries of the piece, and of those the quarter's
+    if (single) n = stage_piece(begin);
+    QuadThreshold lows;
+    for (int base = begin; base < end; base += kStaged) {
+      if (!single) n = stage_piece(base);
+      lows.add(staged, n, pixels);
+      if (!single) __syncthreads();
+    }
+    const float needed = lows.value(cut);
+
+    float top[SAD_K], next = kLeast;
     SAD_UNROLL
-    for (int j = 0; j < SAD_K; ++j) top[j] = -3e38f;
-    for (int e = begin; e < end; ++e)
-      next = sad_max(next, sad_insert<SAD_K>(top, evaluate(sites, ids[e], x, y, blur).logit));
+    for (int j = 0; j < SAD_K; ++j) top[j] = kLeast;
+    for (int base = begin; base < end; base += kStaged) {
+      if (!single) n = stage_piece(base);
+      kept = choose(staged, n, pixels, needed, chosen);
+      for (int j = 0; j < kept; ++j)
+        next = sad_max(next, sad_insert<SAD_K>(top, evaluate(staged[chosen[j]], x, y, blur).logit));
+      if (!single) __syncthreads();
+    }
     const float maximum = top[0], threshold = top[SAD_K - 1];
     float total = 0.0f, worst = 0.0f, blend[kChannels];
     SAD_UNROLL
     for (int c = 0; c < kChannels; ++c) blend[c] = 0.0f;
-    for (int e = begin; e < end; ++e) {
-      const Evaluated at = evaluate(sites, ids[e], x, y, blur);
-      if (at.logit + at.bound > maximum - kMatters) worst = sad_max(worst, at.bound);
-      if (at.logit < threshold) continue;
-      const PreparedSite s = load_site(sites, ids[e]);
-      const float w = sad_exp(at.logit - maximum);
-      total = total + w;
-      SAD_UNROLL
-      for (int c = 0; c < kChannels; ++c) blend[c] = blend[c] + w * s.color[c];
+    for (int base = begin; base < end; base += kStaged) {
+      if (!single) {
+        n = stage_piece(base);
+        kept = choose(staged, n, pixels, needed, chosen);
+      }
+      for (int j = 0; j < kept; ++j) {
+        const StagedSite& s = staged[chosen[j]];
+        const Evaluated at = evaluate(s, x, y, blur);
+        if (at.logit + at.bound > maximum - kMatters) worst = sad_max(worst, at.bound);
+        if (at.logit < threshold) continue;
+        const float w = sad_exp(at.logit - maximum);
+        total = total + w;
+        SAD_UNROLL
+        for (int c = 0; c < kChannels; ++c) blend[c] = blend[c] + w * staged_color(s, c);
+      }
+      if (!single) __syncthreads();
     }
     doubtful = worst > kLogitTolerance;
     if (end - begin > SAD_K && threshold > maximum - kMatters)
       doubtful = doubtful || next + worst + worst >= threshold;
-    if (!doubtful) {
+    if (!doubtful && inside) {
       SAD_UNROLL
       for (int c = 0; c < kChannels; ++c) pixel[c] = blend[c] * (1.0f / total);
     }
   }
-  if (!doubtful) return;
+  if (!doubtful || !inside) return;
 
   // As the reference does it, operation by operation.
   double logits[SAD_K], total = 0.0, blend[kChannels];

@@ -94,6 +94,7 @@ class CudaPasses:
             "step_x": PLAIN.step_x,
             "step_y": PLAIN.step_y,
             "blur": 0.0,
+            "cut": DIFFERENTIABLE_CUT,
             "all_exact": False,
         }
         launch(RENDER_TILES, lists.tiles, arguments)

@@ -58,6 +58,7 @@ RENDER_TILES = Kernel(
         Scalar("step_x", np.float64),
         Scalar("step_y", np.float64),
         Scalar("blur", np.float32),
+        Scalar("cut", np.float32),
         Scalar("all_exact", np.int32),
     ),
     64,
@@ -127,6 +128,7 @@ def _render_band(
         "step_x": place.step_x,
         "step_y": place.step_y,
         "blur": rounding(band, place),
+        "cut": _CUT,
         "all_exact": exact,
     }
     launcher.launch(RENDER_TILES, lists.tiles, arguments)
