@@ -280,6 +280,18 @@ def test_bands_make_the_same_picture(monkeypatch):
     np.testing.assert_array_equal(backend_named(ON_CPU).render(sites, 70, 61), whole)
 
 
+@pytest.mark.parametrize(("count", "draws"), [(200, 1), (900, 2)])
+def test_a_picture_is_drawn_again_where_lists_are_longer_than_foreseen(count, draws):
+    sites = random_sites(93, count, 24, 20, log_tau=(-3.0, 0.0))
+    backend = backend_of()
+    picture = backend.render(sites, 24, 20)
+    assert backend.runtime.cp.machine.launches.count("render_tiles") == draws
+    if draws == 1:  # the picture, and the lengths of three grids' lists, which came before it
+        assert backend.runtime.cp.synchronizations == 1 + 3
+    exact = ReferenceBackend().render(sites, 24, 20)
+    np.testing.assert_allclose(picture, exact, atol=1 / 255)
+
+
 def test_what_the_device_has_no_memory_for_is_refused():
     backend = backend_of(capacity=1 << 20)
     with pytest.raises(BackendError, match=r"fitting 640 x 480 pixels takes about .* are free"):

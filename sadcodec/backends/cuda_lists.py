@@ -137,7 +137,9 @@ class _Level(Ragged):
         self._thresholds = launcher.cp.empty(self.count, np.float32)
         self._built = (0.0, 0)  # cut and number of sites of the last build
 
-    def build(self, sites: Any, parents: _Level | _Everything, k: int, cut: float) -> None:
+    def build(
+        self, sites: Any, parents: _Level | _Everything, k: int, cut: float, *, guess: bool
+    ) -> None:
         """Filter the parents' lists for every square of the grid."""
         x0, y0, width, height = self._region
         grid = {
@@ -167,8 +169,14 @@ class _Level(Ragged):
         before, self._built = self._built, (cut, len(sites))
         # Entries of tiles are sorted by site, those that are none behind all others.
         none = len(sites) if self.side == TILE else None
-        self.lay_out(none, longer=cut > before[0] or len(sites) > before[1])
+        longer = cut > before[0] or len(sites) > before[1]
+        self.lay_out(none, longer=longer, guess=self._foreseen(len(sites)) if guess else None)
         launch(fill, self.count, {**grid, "offsets": self.offsets, "ids": self.ids})
+
+    def _foreseen(self, sites: int) -> int:
+        """Return how many entries all lists have at most, for all but unusual diagrams."""
+        own = sites * self.side**2 / (self._region[2] * self._region[3])
+        return int(self.count * min(sites, 40 + 30 * own, 4 * self.side**2)) + 1
 
 
 class _Everything:
@@ -212,7 +220,7 @@ class TileLists:
         """int32 [capacity], on the device: ascending site ids of each tile; N behind the last."""
         return self._levels[-1].ids
 
-    def build(self, sites: Any, k: int, cut: float) -> None:
+    def build(self, sites: Any, k: int, cut: float, *, guess: bool = False) -> None:
         """Rebuild the lists.
 
         Parameters
@@ -223,6 +231,9 @@ class TileLists:
             Sites that a pixel needs.
         cut : float
             Logits further under a pixel's largest may be left out.
+        guess : bool
+            Do not wait for the lengths of the first lists; `complete` tells whether these had room,
+            on average 4 entries a pixel at most.
         """
         if not self._levels:
             sides = grid_sides(self._region[2], self._region[3], len(sites))
@@ -233,8 +244,13 @@ class TileLists:
             self._all = _Everything(self._launcher, len(sites))
         parents: _Level | _Everything = self._all
         for level in self._levels:
-            level.build(sites, parents, k, cut)
+            level.build(sites, parents, k, cut, guess=guess)
             parents = level
+
+    @property
+    def complete(self) -> bool:
+        """Whether no list was cut short; waits for the last build."""
+        return all(level.complete for level in self._levels)
 
 
 class SiteEntries:

@@ -109,9 +109,26 @@ def render(
 def _render_band(
     launcher: Launcher, diagram: dict[str, Any], band: Region, place: Place, *, exact: bool
 ) -> NDArray[np.float32]:
+    image: NDArray[np.float32]
+    for guess in (True, False):  # to wait for the lengths of lists takes as long as to draw
+        lists = TileLists(launcher, band, place)
+        lists.build(diagram["sites"], launcher.defines["SAD_K"], _CUT, guess=guess)
+        image = _draw(launcher, diagram, lists, band, place, exact=exact)
+        if lists.complete:
+            break
+    return image
+
+
+def _draw(
+    launcher: Launcher,
+    diagram: dict[str, Any],
+    lists: TileLists,
+    band: Region,
+    place: Place,
+    *,
+    exact: bool,
+) -> NDArray[np.float32]:
     x0, y0, width, height = band
-    lists = TileLists(launcher, band, place)
-    lists.build(diagram["sites"], launcher.defines["SAD_K"], _CUT)
     out = launcher.cp.empty((height, width, launcher.defines["SAD_CHANNELS"]), np.float32)
     arguments = {
         **diagram,
