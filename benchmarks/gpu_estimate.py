@@ -34,11 +34,14 @@ SCAN_US = 1.5  # a round of 4096 counts, by one block
 # maximum, a comparison or a choice takes two cycles of a scheduler: loops that consist of little
 # else have twice their number.
 COUNTS = {
-    "gradient_tiles": {
-        "warp": 450,  # two a tile; with the thresholds of two quarters, the error and the loss
+    "quads": {  # of the two quarters of a warp
+        "warp": 190,  # the thresholds
         "row staged": 14,  # 64 entries of a tile's list
-        "row bounded": 28,  # 16 entries, for each of two quarters
+        "row bounded": 28,  # 16 entries, for each of the quarters
         "row chosen": 60,
+    },
+    "gradient_tiles": {
+        "warp": 260,  # two a tile; with the error and the loss
         "logit": 34,  # of an entry of a quarter's list, and its insertion
         "blend": 54,
         "sums": 126,  # of an entry that a pixel of the warp blends
@@ -50,7 +53,7 @@ COUNTS = {
     "filter_wide": {"count block": 13000, "fill block": 4500, "count": 82, "fill": 92},
     "statistics_tiles": {"warp": 1700, "logit": 82, "row": 45},
     "statistics_sites": {"site": 8, "entry": 1},
-    "render_tiles": {"warp": 300, "logit": 43, "blend": 50, "active": 36},
+    "render_tiles": {"warp": 150, "logit": 44, "blend": 52, "active": 34},
 }
 COLUMNS = 9  # of a parameter row
 
@@ -188,13 +191,18 @@ def microseconds(instructions: float, size: float) -> float:
     return 1e6 * max(issue, size / (BYTES_PER_SECOND * COPIED)) + LAUNCH_US
 
 
+def quads(lists: Lists, length: float) -> float:
+    """Instructions of a warp to choose the sites of its quarters from lists of a length."""
+    c, rows = COUNTS["quads"], length / 16
+    stagings, choices = 1 + 3 * lists.several, 1 + lists.several
+    staging = stagings * (40 + length / 64 * c["row staged"])
+    return c["warp"] + rows * (c["row bounded"] + choices * c["row chosen"]) + staging
+
+
 def gradient_tiles(lists: Lists) -> float:
     """Microseconds of the sums of all tiles."""
     c, length = COUNTS["gradient_tiles"], lists.squares["8"]
-    rows = length / 16
-    warp = c["warp"] + rows * c["row bounded"] + lists.quarter * (c["logit"] + c["blend"])
-    warp += (length / 64 * c["row staged"] + 40) * (1 + 3 * lists.several)
-    warp += rows * c["row chosen"] * (1 + lists.several)
+    warp = c["warp"] + quads(lists, length) + lists.quarter * (c["logit"] + c["blend"])
     warp += lists.blended * c["sums"] + length / 32 * c["piece"]
     size = 12 * lists.width * lists.height + lists.tiles * length * (4 + 4 * COLUMNS)
     return microseconds(2 * lists.tiles * warp, size + 64 * lists.sites)
@@ -250,7 +258,8 @@ def statistics(lists: Lists) -> float:
 def drawing(lists: Lists) -> float:
     """Microseconds of the kernels of a picture."""
     c, length = COUNTS["render_tiles"], lists.squares["drawing"]
-    warp = c["warp"] + length * (c["logit"] + c["blend"]) + lists.blended * c["active"]
+    warp = c["warp"] + quads(lists, length) + lists.quarter * (c["logit"] + c["blend"])
+    warp += lists.blended * c["active"]
     prepare = microseconds(lists.sites / 32 * 2500, lists.sites * 200)
     picture = microseconds(2 * lists.tiles * warp, 12 * lists.width * lists.height)
     return renewal(lists, "drawing") + prepare + picture

@@ -55,9 +55,10 @@ Floats = NDArray[np.float32]
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Entries of the tiles' lists, to foresee the memory: for each tile, and for each site. Measured
-# where fits begin and lists are longest, with 40 to 2 px a site: 33 to 301 entries of a tile.
-_ENTRIES_OF_TILE, _ENTRIES_OF_SITE = 24, 9
+# Entries of the tiles' lists, to foresee the memory: for each tile, and for each site. Measured in
+# the course of fits, whose lists are longest at a quarter of it, with 100 to 7 px a site: 45 to 220
+# entries of a tile.
+_ENTRIES_OF_TILE, _ENTRIES_OF_SITE = 24, 20
 
 
 def _on_device(
