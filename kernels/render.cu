@@ -11,6 +11,7 @@ constexpr int kChannels = SAD_CHANNELS;
 constexpr int kRow = kColor + kChannels;
 constexpr float kLogitTolerance = 1e-3f;
 constexpr float kMatters = 12.0f;  // logits under the largest; a weight of 6e-6
+constexpr int kFewTies = 16;       // so many of these weights may be too many
 
 struct Evaluated {
   float logit, bound;
@@ -92,6 +93,7 @@ extern "C" __global__ void __launch_bounds__(64, 14)
     }
     const float maximum = top[0], threshold = top[SAD_K - 1];
     float total = 0.0f, worst = 0.0f, blend[kChannels];
+    int taken = 0;
     SAD_UNROLL
     for (int c = 0; c < kChannels; ++c) blend[c] = 0.0f;
     for (int base = begin; base < end; base += kStaged) {
@@ -104,6 +106,7 @@ extern "C" __global__ void __launch_bounds__(64, 14)
         const Evaluated at = evaluate(s, x, y, blur);
         if (at.logit + at.bound > maximum - kMatters) worst = sad_max(worst, at.bound);
         if (at.logit < threshold) continue;
+        ++taken;
         const float w = sad_exp(at.logit - maximum);
         total = total + w;
         SAD_UNROLL
@@ -111,7 +114,7 @@ extern "C" __global__ void __launch_bounds__(64, 14)
       }
       if (!single) __syncthreads();
     }
-    doubtful = worst > kLogitTolerance;
+    doubtful = worst > kLogitTolerance || taken > SAD_K + kFewTies;
     if (end - begin > SAD_K && threshold > maximum - kMatters)
       doubtful = doubtful || next + worst + worst >= threshold;
     if (!doubtful && inside) {

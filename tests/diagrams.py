@@ -210,6 +210,8 @@ def degenerate_diagrams() -> list[Diagram]:
         Diagram("all outside, soft", _outside(31, log_tau=-8.0), 60, 50),
         Diagram("thousands in one pixel", _crowd(32), 40, 30),
         Diagram("thousands in one pixel, soft", _crowd(33, log_tau=-8.0), 40, 30),
+        Diagram("hundreds coincide far off", _far_ties(), 11, 5),
+        Diagram("hundreds coincide far off, K 2", _far_ties(), 11, 5, 2),
         Diagram(
             "one site over all others",
             _dominated(36),
@@ -234,6 +236,15 @@ def _crowd(seed: int, log_tau: float = 2.0) -> Sites:
     rng = np.random.default_rng(seed)
     position = np.concatenate([rng.uniform(17, 18, (3000, 2)), rng.uniform(0, 30, (20, 2))])
     return _with(3020, seed, position=position, log_tau=np.full(3020, log_tau))
+
+
+def _far_ties() -> Sites:
+    """Black sites and then white ones in one place, 12.5 logits under the site of every pixel."""
+    position = np.full((600, 2), 2.5)
+    position[0, 0], position[1:, 0] = 11.0, 23.5
+    color = np.ones((600, 3))
+    color[:16] = 0.0
+    return _with(600, position=position, color=color)
 
 
 def _dominated(seed: int) -> Sites:

@@ -85,6 +85,7 @@ template <bool Plain>
 static void render_tile_of(const RenderTarget& t, int x0, int y0, const int32_t* ids, int count,
                            UnitScratch* scratch) {
   constexpr float kLogitTolerance = 1e-3f;
+  constexpr int kFewTies = 16;  // so many weights of exp(-12) may be too many
   // A few units in the last place of every term that enters the logit, and of the tile's width.
   constexpr float kRelative = Plain ? 4e-7f : 6e-7f;
   const float step_x = static_cast<float>(t.raster.step_x);
@@ -163,6 +164,14 @@ static void render_tile_of(const RenderTarget& t, int x0, int y0, const int32_t*
         const M relevant = threshold > maximum - F(12.0f);
         const M close = next + worst + worst >= threshold;
         doubt = relevant & close;
+        // Under 12 units nobody decides between equal logits: all of them are in the blend, which
+        // matters where there are many, as of sites that coincide.
+        if (m > t.k + kFewTies && any(maximum - F(12.0f) >= threshold)) {
+          F taken(0.0f);
+          for (int a = 0; a < m; ++a)
+            taken = taken + select(logit[active[a]] >= threshold, F(1.0f), F(0.0f));
+          doubt = doubt | (taken > F(static_cast<float>(t.k + kFewTies)));
+        }
       }
       doubt = doubt | (worst > F(kLogitTolerance));
       doubtful = bits(doubt);
