@@ -140,6 +140,7 @@ def decode(data: bytes) -> Iterator[tuple[dict, list[list[int]]]]:
     need(h["channels"] == (3 if flags else 4) and steps[1] <= 1024)
     names = ("step_position", "step_log_radius", "step_arc", "opacity_levels", "color_levels")
     h |= dict(zip(names, steps))
+    need(flags == 1 or red == green == blue == 0)
     h |= {"background": (red, green, blue) if flags else None}
     h |= {"blend": blend / 65535, "opacity": opacity / 65535}
     h |= {"gw": -(-2048 * h["width"] // steps[0]), "gh": -(-2048 * h["height"] // steps[0])}

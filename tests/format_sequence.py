@@ -110,6 +110,8 @@ def decode(data: bytes) -> Iterator[tuple[dict, list[list[float]]]]:
         if name == b"FKEY":
             h, sites = format_decoder.decode(content[4:])
             need([data[8:11], data[12:20]] == [content[12:15], content[16:24]])
+            end = 40 + 2 * (data[10] & 7)
+            need(number > 0 or data[:end] == content[4 : 4 + end])
             changed = [0] * sites.n
         else:
             need(name == b"FDLT")

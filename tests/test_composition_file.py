@@ -207,6 +207,23 @@ def test_rules_of_the_fields(at: int, layout: str, value: int, words: str):
         sadcodec.decode(changed(golden("colored"), at, layout, value))
 
 
+def test_what_has_no_background_has_no_colour_of_it():
+    data = golden("transparent")
+    for at in (4, 6, 8):
+        with pytest.raises(BitstreamError, match="reserved bits are set"):
+            sadcodec.decode(changed(data, at, "<H", 1))
+
+
+def test_chunks_before_the_first_frame_are_counted():
+    data = golden("one-primitive")
+    start = 40 + 2 * (data[10] & 7)
+    ancillary = raw_chunk(b"teXt", b"")
+    whole = data[:start] + 1023 * ancillary + data[start:]
+    assert np.array_equal(sadcodec.decode(whole), sadcodec.decode(data))
+    with pytest.raises(LimitError, match="more than 1024 chunks"):
+        sadcodec.decode(data[:start] + 1024 * ancillary + data[start:])
+
+
 def png(width: int = 128, height: int = 128, mode: str = "L", **options: object) -> bytes:
     buffer = io.BytesIO()
     Image.new(mode, (width, height)).save(buffer, "png", **options)
@@ -224,6 +241,7 @@ def png(width: int = 128, height: int = 128, mode: str = "L", **options: object)
         (png(dpi=(9, 9)), "other chunks"),
         (png() + b"x", "is no whole PNG"),
         (png()[:-12], "is no whole PNG"),
+        (png()[:-12] + b"\0\0\0\1IEND!" + zlib.crc32(b"IEND!").to_bytes(4, "big"), "no whole PNG"),
         (b"RIFF" + bytes(40), "no simple lossless WebP"),
         (bytes(1 << 18), "more than 131072 bytes"),
     ],

@@ -237,6 +237,14 @@ def test_rules_between_chunks(still: bytes):
     other = codec.encode(crops(1, width=60)[0], sites=20, **FAST)
     with pytest.raises(BitstreamError, match="the width differs from the first frame's"):
         list(open_sequence(write_sequence([still, other])).frames())
+    fewer = codec.encode(crops(1)[0], sites=140, **FAST)
+    end = 40 + 2 * (still[10] & 7)
+    with pytest.raises(BitstreamError, match="its header is not the sequence's"):
+        list(open_sequence(fewer[:end] + write_sequence([still])[end:]).frames())
+    ancillary = bitstream.container.pack_chunk(b"teXt", b"")
+    assert len(open_sequence(data[:end] + 1023 * ancillary + data[end:])) == 3
+    with pytest.raises(LimitError, match="more than 1024 chunks"):
+        open_sequence(data[:end] + 1024 * ancillary + data[end:])
     with pytest.raises(LimitError, match="exceeds the limit of 100"):
         open_sequence(data, Limits(max_pixels=100))
     with pytest.raises(LimitError, match="exceed the limit of 100"):

@@ -211,6 +211,8 @@ class CompositionFile:
             raise BitstreamError(f"{chunk.label}: opacity or number of templates out of range")
         if header != _header(header.width, header.height, 3 if self.background else 4):
             raise BitstreamError("bad header: not that of a composition")
+        if self.background is None and any(values[:3]):
+            raise BitstreamError(f"{chunk.label}: reserved bits are set")
         try:
             self.quantizer = PrimitiveQuantizer(*values[5:])
             _check_grid(self.quantizer, header.width, header.height)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import struct
 from itertools import accumulate
 
-from sadcodec.errors import BitstreamError, OptionError
+from sadcodec.errors import BitstreamError, LimitError, OptionError
 
-from .container import CHUNK_OVERHEAD, Chunk, chunk_at
+from .container import CHUNK_OVERHEAD, MAX_CHUNKS, Chunk, chunk_at
 from .header import Header, Limits, unpack_header
 
 __all__ = ["MAX_CHAIN", "MAX_FRAMES", "FrameIndex", "leading_chunk", "pack_index"]
@@ -27,17 +27,19 @@ def leading_chunk(data: bytes, limits: Limits, name: bytes) -> tuple[Header, Chu
     BitstreamError
         If the header or a chunk up to there is damaged or cut short.
     LimitError
-        If the header asks for more than `limits`.
+        If the header asks for more than `limits`, or the chunk is none of the first 1024.
     """
     header, offset = unpack_header(data, limits)
-    while len(data) - offset >= CHUNK_OVERHEAD:
+    for _ in range(MAX_CHUNKS):
         found = data[offset + 4 : offset + 8]
+        if len(data) - offset < CHUNK_OVERHEAD:
+            return None
         if found == name:
             return header, chunk_at(data, offset)
         if not found[0] & 0x20:  # critical
-            break
+            return None
         offset = chunk_at(data, offset).end
-    return None
+    raise LimitError(f"more than {MAX_CHUNKS} chunks, at byte {offset}")
 
 
 def pack_index(frames: list[tuple[bytes, bool]]) -> bytes:

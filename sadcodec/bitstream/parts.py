@@ -62,7 +62,9 @@ def parse(data: bytes, limits: Limits, most: int | None = None) -> Parts:
     sites: list[Chunk] = []
     layers = Layers((header.site_count,))
     follows = b""  # type of what may stand after the first chunk of sites
-    for chunk in iterate_chunks(data, offset):
+    for count, chunk in enumerate(iterate_chunks(data, offset), 1):
+        if count > MAX_CHUNKS:
+            _check_count(header, chunk, count)
         if chunk.type == follows:
             sites.append(chunk)
         elif sites:
@@ -80,9 +82,6 @@ def parse(data: bytes, limits: Limits, most: int | None = None) -> Parts:
             critical.append(chunk)
         else:
             others.append(chunk)
-        count = len(sites) + len(others) + len(critical)
-        if count > MAX_CHUNKS:
-            _check_count(header, chunk, count)
         if sites and most is not None and _reaches(chunk, layers, most):
             break
     if not sites:

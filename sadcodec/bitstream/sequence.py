@@ -166,6 +166,7 @@ class Sequence:
 
     def __init__(self, data: bytes, header: Header, index: Chunk, limits: Limits) -> None:
         self.header = header
+        self._first = data[: unpack_header(data, limits)[1]]
         self._limits = limits
         self._index = FrameIndex(data, index.label, index.data, index.end, KEY, DELTA)
         self.keys, self.lengths = self._index.keys, self._index.lengths
@@ -218,16 +219,18 @@ class Sequence:
         chunk, content, sites = self._chunk(number)
         try:
             if before is None or self.keys[number]:
-                return self._key(content, threads)
+                return self._key(number, content, threads)
             return self._delta(before, content, sites)
         except BitstreamError as error:
             raise BitstreamError(f"{chunk.label}: {error}") from None
 
-    def _key(self, content: bytes, threads: int) -> Frame:
+    def _key(self, number: int, content: bytes, threads: int) -> Frame:
         frame = Frame.of_key(content, self._limits, threads)
         for name in ("width", "height", "channels", "bit_depth"):
             if getattr(frame.header, name) != getattr(self.header, name):
                 raise BitstreamError(f"the {name} differs from the first frame's")
+        if number == 0 and not content.startswith(self._first):
+            raise BitstreamError("its header is not the sequence's")
         return frame
 
     def _delta(self, before: Frame, content: bytes, sites: int) -> Frame:

@@ -47,7 +47,7 @@ def _png_problem(data: bytes) -> str | None:
         if zlib.crc32(data[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
             return "is no whole PNG file"
         at = end
-    if at != len(data) or names[:1] != [b"IHDR"] or names[-1] != b"IEND":
+    if at != len(data) or names[:1] != [b"IHDR"] or data[-12:-4] != b"\0\0\0\0IEND":
         return "is no whole PNG file"
     if set(names[1:-1]) != {b"IDAT"} or len(data) < 33:
         return "is a PNG file with other chunks than IHDR, IDAT and IEND"
