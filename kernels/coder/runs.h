@@ -151,6 +151,21 @@ inline void cut_by_keys(const std::vector<uint64_t>& keys, size_t begin, size_t 
   }
 }
 
+// find_neighbours, which keeps its last answer on this thread: an encoder asks for the step
+// classes, the costs and the code of the same positions in turn.
+inline std::vector<SiteNeighbours> neighbours_again(const std::vector<int32_t>& x,
+                                                    const std::vector<int32_t>& y, int threads) {
+  constexpr size_t kMostKept = 1 << 16;  // sites, of 140 bytes each
+  if (x.size() > kMostKept) return find_neighbours(x, y, threads);
+  struct Answer {
+    std::vector<int32_t> x, y;
+    std::vector<SiteNeighbours> near;
+  };
+  thread_local Answer last;
+  if (last.x != x || last.y != y) last = Answer{x, y, find_neighbours(x, y, threads)};
+  return last.near;
+}
+
 // Shares the sites of each layer out to its runs, of equal length or by keys; columns may be
 // missing but x and y. A single run has all keys as its interval; those of a layer have one
 // reference, as exact as it is stored.
@@ -178,14 +193,14 @@ inline Runs make_runs(const Quantizer& q, const SiteColumns& sites, const Partit
   first_run.push_back(count);
   cuts.push_back(runs.order.size());
   runs.list.resize(count);
-  const int inner = count == 1 ? threads : 1;
   for_each_run(count, threads, [&](size_t g) {
     Run& run = runs.list[g];
     run.first = static_cast<int32_t>(cuts[g]);
     run.keys.assign(keys.begin() + cuts[g], keys.begin() + cuts[g + 1]);
     const std::vector<int32_t> part(runs.order.begin() + cuts[g], runs.order.begin() + cuts[g + 1]);
     run.sites = permuted(sites, part, q.channels());
-    run.near = find_neighbours(run.sites.x, run.sites.y, inner);
+    run.near = count == 1 ? neighbours_again(run.sites.x, run.sites.y, threads)
+                          : find_neighbours(run.sites.x, run.sites.y, 1);
   });
   if (count == 1) {
     runs.list[0].interval = all_keys(split);
