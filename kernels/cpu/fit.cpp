@@ -6,11 +6,13 @@
 
 #include "../sad_steps.h"
 #include "blocks.h"
+#include "quad.h"
 
 namespace sad {
 namespace {
 
-constexpr int kSiteChunk = 2048;  // sites a thread takes at a time
+constexpr int kSiteChunk = 512;  // sites a thread takes at a time
+constexpr int kAhead = 32;       // rows of sums that are asked for before they are needed
 
 }  // namespace
 
@@ -36,7 +38,7 @@ void Candidates::index_sites(int sites) {
     for (int32_t id : squares[s].ids) ++site_offsets[id + 1];
   }
   for (int i = 0; i < sites; ++i) site_offsets[i + 1] += site_offsets[i];
-  site_rows.resize(total);
+  site_rows.resize(total + kAhead);
   std::vector<uint32_t> next(site_offsets.begin(), site_offsets.end() - 1);
   uint32_t row = 0;
   for (const Square& s : squares)
@@ -114,7 +116,7 @@ void Fit::refresh(float cut) {
 
 void Fit::finish_lists() {
   lists_.index_sites(count_);
-  sums_.resize(static_cast<size_t>(lists_.rows.back()) * columns());
+  sums_.resize(static_cast<size_t>(lists_.rows.back()) * columns() + 12);  // quads are read whole
   masked_ = 0;
   lists_current_ = true;
 }
@@ -186,11 +188,16 @@ void Fit::add_up(const float* at) {
   pool_.run((count_ + kSiteChunk - 1) / kSiteChunk, [&](int chunk, int) {
     const int end = std::min(count_, (chunk + 1) * kSiteChunk);
     for (int i = chunk * kSiteChunk; i < end; ++i) {
-      float sums[kSColor + kMaxChannels] = {};
+      // Rows as three quads: what lies behind a row is added up too, and not read.
+      Quad part[3] = {quad(0.0f), quad(0.0f), quad(0.0f)};
       for (uint32_t r = lists_.site_offsets[i]; r < lists_.site_offsets[i + 1]; ++r) {
         const float* row = sums_.data() + static_cast<size_t>(lists_.site_rows[r]) * n_columns;
-        for (int c = 0; c < n_columns; ++c) sums[c] += row[c];
+        for (int j = 0; j < 3; ++j) part[j] += load_quad(row + 4 * j);
+        __builtin_prefetch(sums_.data() +
+                           static_cast<size_t>(lists_.site_rows[r + kAhead]) * n_columns);
       }
+      float sums[12];
+      for (int j = 0; j < 3; ++j) store_quad(sums + 4 * j, part[j]);
       sad_parameter_gradient<float>(at + static_cast<size_t>(i) * n_columns, channels_, sums,
                                     gradients_.data() + static_cast<size_t>(i) * n_columns);
     }
@@ -242,20 +249,30 @@ void Fit::adam(const float* rates, float beta1, float beta2, float epsilon) {
   const double c2 = 1.0 - std::pow(static_cast<double>(beta2), steps_);
   const float step = static_cast<float>(1.0 / c1), root = static_cast<float>(1.0 / std::sqrt(c2));
   const int n_columns = columns();
+  // Several sites at a time, whose parameters the compiler takes as one array.
+  constexpr int kSites = 16;
+  float rate[kSites * (kColor + kMaxChannels)];
+  for (int j = 0; j < kSites * n_columns; ++j) rate[j] = rates[j % n_columns];
   pool_.run((count_ + kSiteChunk - 1) / kSiteChunk, [&](int chunk, int) {
     const int end = std::min(count_, (chunk + 1) * kSiteChunk);
-    for (int i = chunk * kSiteChunk; i < end; ++i) {
-      const size_t row = static_cast<size_t>(i) * n_columns;
-      float gradient[kColor + kMaxChannels];
-      std::copy_n(gradients_.data() + row, n_columns, gradient);
+    for (int first = chunk * kSiteChunk; first < end; first += kSites) {
+      const int sites = std::min(kSites, end - first);
+      const size_t begin = static_cast<size_t>(first) * n_columns;
+      float gradient[kSites * (kColor + kMaxChannels)];
+      std::copy_n(gradients_.data() + begin, sites * n_columns, gradient);
+      float* params = params_.data() + begin;
       if (price_ > 0.0f)
-        sad_add_rate(params_.data() + row, prediction_.data() + row, scale_.data() + row,
-                     axes_.data(), turn_, price_, channels_, gradient);
-      for (int j = 0; j < n_columns; ++j)
-        params_[row + j] -= sad_adam(gradient[j], &first_[row + j], &second_[row + j], beta1, beta2,
-                                     epsilon, step, root, rates[j]);
-      sad_clamp_parameters(params_.data() + row, channels_, static_cast<float>(width_),
-                           static_cast<float>(height_));
+        for (int at = 0; at < sites * n_columns; at += n_columns)
+          sad_add_rate(params + at, prediction_.data() + begin + at, scale_.data() + begin + at,
+                       axes_.data(), turn_, price_, channels_, gradient + at);
+      float *m = first_.data() + begin, *v = second_.data() + begin;
+#pragma GCC ivdep
+      for (int j = 0; j < sites * n_columns; ++j)
+        params[j] -=
+            sad_adam(gradient[j], m + j, v + j, beta1, beta2, epsilon, step, root, rate[j]);
+      for (int at = 0; at < sites * n_columns; at += n_columns)
+        sad_clamp_parameters(params + at, channels_, static_cast<float>(width_),
+                             static_cast<float>(height_));
     }
   });
   prepared_ = false;

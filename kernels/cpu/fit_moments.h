@@ -70,7 +70,7 @@ static void moments_square_c(const SquareTask& t, float cut, Scratch* scratch) {
     int slots = 0;
     for (int block = 0; block < 4; ++block)
       moments_block<C>(t, m, cut, tile, block, x0, y0, &slots);
-    finish_tile(m, slots, kMoments, t.sums);
+    finish_tile<kMoments>(m, slots, t.sums);
   }
 }
 

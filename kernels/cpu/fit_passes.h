@@ -106,11 +106,15 @@ SAD_INLINE Selection select_sites(const SquareMemory& m, const int32_t* list, in
 }
 
 // Adds a tile's sums to the square's and frees the slots.
-SAD_INLINE void finish_tile(const SquareMemory& m, int slots, int columns, float* sums) {
-  reduce_rows(m.sums, slots * columns, m.reduced);
+template <int kColumns>
+SAD_INLINE void finish_tile(const SquareMemory& m, int slots, float* sums) {
+  reduce_rows(m.sums, slots * kColumns, m.reduced);
   for (int i = 0; i < slots; ++i) {
-    float* out = sums + m.owner[i] * columns;
-    for (int j = 0; j < columns; ++j) out[j] += m.reduced[i * columns + j];
+    float* out = sums + m.owner[i] * kColumns;
+    float row[kColumns];  // of its own, so that the compiler takes several columns at a time
+    memcpy(row, out, sizeof(row));
+    for (int j = 0; j < kColumns; ++j) row[j] += m.reduced[i * kColumns + j];
+    memcpy(out, row, sizeof(row));
     m.slot[m.owner[i]] = -1;
   }
 }
@@ -261,7 +265,7 @@ static double gradient_square_c(const GradientTask& t, Scratch* scratch) {
     int slots = 0;
     for (int block = first; block < last; ++block)
       loss += gradient_block<C, OWN, PASS>(t, m, tile, block, x0, y0, &slots);
-    finish_tile(m, slots, kSums, square.sums);
+    finish_tile<kSums>(m, slots, square.sums);
   }
   return loss;
 }
@@ -372,7 +376,7 @@ static void statistics_square_c(const SquareTask& t, Scratch* scratch) {
     if (x0 >= t.width || y0 >= t.height) continue;
     int slots = 0;
     for (int block = 0; block < 4; ++block) statistics_block<C>(t, m, tile, block, x0, y0, &slots);
-    finish_tile(m, slots, 3, t.sums);
+    finish_tile<3>(m, slots, t.sums);
   }
 }
 

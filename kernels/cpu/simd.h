@@ -204,22 +204,24 @@ SAD_INLINE void reduce_four(const F* rows, float* out) {
 // out[j] = reduce(rows[j]) for count rows.
 static inline __attribute__((unused)) void reduce_rows(const F* rows, int count, float* out) {
   int j = 0;
-#if defined(__AVX512F__)
+#if defined(__AVX2__)
   for (; j + 8 <= count; j += 8) {  // eight rows fill a vector at every step
-    __m512 pair[4];
-    for (int i = 0; i < 4; ++i) {
-      const __m512 a = rows[j + 2 * i].v, b = rows[j + 2 * i + 1].v;
-      pair[i] = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+    const float* at = reinterpret_cast<const float*>(rows + j);
+    __m256 pair[4];  // quarters of two rows
+    for (int i = 0; i < 4; ++i, at += 2 * kLanes) {
+      const __m256 a = _mm256_add_ps(_mm256_loadu_ps(at), _mm256_loadu_ps(at + 8));
+      const __m256 b = _mm256_add_ps(_mm256_loadu_ps(at + 16), _mm256_loadu_ps(at + 24));
+      pair[i] =
+          _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
     }
-    const __m512 low = _mm512_add_ps(_mm512_shuffle_f32x4(pair[0], pair[1], 0x88),
-                                     _mm512_shuffle_f32x4(pair[0], pair[1], 0xdd));
-    const __m512 high = _mm512_add_ps(_mm512_shuffle_f32x4(pair[2], pair[3], 0x88),
-                                      _mm512_shuffle_f32x4(pair[2], pair[3], 0xdd));
-    const __m512 halves =
-        _mm512_add_ps(_mm512_shuffle_ps(low, high, 0x44), _mm512_shuffle_ps(low, high, 0xee));
-    const __m512 sums = _mm512_add_ps(halves, _mm512_permute_ps(halves, 0xb1));
-    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 0, 4, 8, 12, 2, 6, 10, 14);
-    _mm256_storeu_ps(out + j, _mm512_castps512_ps256(_mm512_permutexvar_ps(order, sums)));
+    const __m256 low = _mm256_add_ps(_mm256_shuffle_ps(pair[0], pair[1], 0x44),
+                                     _mm256_shuffle_ps(pair[0], pair[1], 0xee));
+    const __m256 high = _mm256_add_ps(_mm256_shuffle_ps(pair[2], pair[3], 0x44),
+                                      _mm256_shuffle_ps(pair[2], pair[3], 0xee));
+    const __m256 sums =
+        _mm256_add_ps(_mm256_shuffle_ps(low, high, 0x88), _mm256_shuffle_ps(low, high, 0xdd));
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    _mm256_storeu_ps(out + j, _mm256_permutevar8x32_ps(sums, order));
   }
 #endif
   for (; j + 4 <= count; j += 4) reduce_four(rows + j, out + j);
