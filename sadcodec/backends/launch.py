@@ -50,10 +50,13 @@ class Array:
 
     def check(self, value: Any, device: int, sizes: dict[str, int]) -> Any:
         """Return the array if it fits, and note the sizes of its named dimensions in `sizes`."""
-        if isinstance(value, np.ndarray) or not hasattr(value, "device"):
-            raise _refusal(self.name, f"is a {type(value).__name__}, not an array of the device")
-        if value.device.id != device:
-            raise _refusal(self.name, f"lies on device {value.device.id}, not {device}")
+        try:
+            there = value.device.id
+        except AttributeError:  # the device of NumPy's arrays is a word, or there is none
+            what = type(value).__name__
+            raise _refusal(self.name, f"is a {what}, not an array of the device") from None
+        if there != device:
+            raise _refusal(self.name, f"lies on device {there}, not {device}")
         if value.dtype != self.dtype:
             raise _refusal(self.name, f"is {value.dtype}, not {self.dtype}")
         if not value.flags.c_contiguous:
