@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from backends_under_test import ON_CPU, backend_named
 from cuda_host.stand_in import make_cupy
+from cuda_host.streams import StreamError
 from diagrams import random_sites, smooth_target
 
 from sadcodec.backends import cuda_render
@@ -191,8 +192,11 @@ def test_a_session_that_dies_waits_for_the_stream_beside_it(monkeypatch):
     cp = backend.runtime.cp
     waits = []
 
+    wait_event = cp.cuda.Stream.wait_event
+
     def wait(stream, event):
         waits.append((stream, cp.machine.device))
+        wait_event(stream, event)
 
     session = backend.fit_session(smooth_target(86, 40, 32, 3), Start(30), propagation=beside)
     session.gradient()
@@ -205,6 +209,35 @@ def test_a_session_that_dies_waits_for_the_stream_beside_it(monkeypatch):
     MapLists.__new__(MapLists)  # and one of which no more was made
     gc.collect()
     assert len(waits) == 1
+
+
+def rounds(backend: CudaBackend) -> None:
+    """Some iterations by the map, its passes on a stream beside them, in two sessions."""
+    for _ in range(2):
+        beside = Propagation(overlap=True)
+        session = backend.fit_session(smooth_target(86, 24, 16, 3), Start(30), propagation=beside)
+        for kept in (30, 30, 25):
+            session.gradient()
+            session.adam(RATES, 0.9, 0.95)
+            session.refresh()
+            session.keep(np.arange(kept))
+        session.append(session.rows(np.arange(3)))
+        session.gradient()
+        del session
+
+
+def test_a_stream_and_those_beside_it_wait_for_each_other(monkeypatch):
+    rounds(backend_of())
+    backend = backend_of()
+    monkeypatch.setattr(backend.runtime.cp.ndarray, "copy", lambda array: array)
+    with pytest.raises(StreamError, match="adam on stream 0 writes memory that propagate reads on"):
+        rounds(backend)
+    monkeypatch.undo()
+    for left_out in ("wait", "__del__"):
+        monkeypatch.setattr(MapLists, left_out, lambda _: None)
+        with pytest.raises(StreamError, match=r"on stream 0 \w+ memory that propagate \w+ on"):
+            rounds(backend_of())
+        monkeypatch.undo()
 
 
 def test_a_target_goes_to_the_device_without_pinned_memory(monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from cuda_host import KernelError, LaunchError, StandIn, make_cupy
+from cuda_host.streams import StreamError
 
 SOURCE = """
 #include <cuda_fp16.h>
@@ -244,6 +245,50 @@ def test_streams_and_events_belong_to_a_device() -> None:
 
     with cp.cuda.Stream.from_external(Foreign()):
         assert cp.cuda.get_current_stream().ptr == 1234
+
+
+def test_streams_use_memory_in_an_order_of_events(cp) -> None:
+    stream, values = cp.cuda.Stream(non_blocking=True), cp.zeros(64, np.float32)
+    events = [cp.cuda.Event() for _ in range(3)]
+    unordered = r"on stream \d+ {} memory that an operation {} on stream \d+, with nothing to order"
+
+    def refused(work, what: str, before: str) -> None:
+        with pytest.raises(StreamError, match=unordered.format(what, before)):
+            work()
+
+    def beside() -> None:
+        with stream:
+            values + 1
+
+    refused(beside, "reads", "writes")
+    events[0].record()
+    refused(beside, "reads", "writes")  # nobody waits for the event
+    stream.wait_event(events[0])
+    beside()
+    values + 1  # both may read
+    refused(lambda: values.fill(1), "writes", "reads")
+    events[1].record(stream)
+    beside()  # behind the event
+    events[1].synchronize()
+    refused(lambda: values.fill(1), "writes", "reads")
+    events[2].record(stream)
+    cp.cuda.Stream.null.wait_event(events[2])
+    values.fill(1)
+
+
+def test_memory_goes_to_its_stream_when_it_is_freed(cp) -> None:
+    stream, event = cp.cuda.Stream(non_blocking=True), cp.cuda.Event()
+    values = cp.zeros(64, np.float32)
+    event.record()
+    with stream:
+        stream.wait_event(event)
+        values + 1
+        cp.zeros(64, np.float32)  # is had from others
+    del values
+    with pytest.raises(StreamError, match="on stream 0 writes memory that an operation reads on"):
+        cp.zeros(64, np.float32)
+    stream.synchronize()
+    cp.zeros(64, np.float32)
 
 
 def test_graphs_hold_launches(cp) -> None:

@@ -1,7 +1,7 @@
 """What the stand-in has of `cupy.cuda`: devices, streams, events, graphs, the runtime's queries.
 
-All streams run in the order of the calls. A stream or an event that is used on another device than
-its own is refused, as CuPy or CUDA does.
+All streams run in the order of the calls; `streams` finds where another one is possible. A stream
+or an event that is used on another device than its own is refused, as CuPy or CUDA does.
 """
 
 # ruff: noqa: ARG002 - the signatures are CuPy's
@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from .machine import CUDARuntimeError, Machine, OutOfMemoryError
 from .raw_module import CompileException
+from .streams import Clock
 
 __all__ = ["MemoryPool", "cuda_namespace"]
 
@@ -84,7 +85,7 @@ class Device(_OfMachine):
         self.machine.device = self._outer.pop()
 
     def synchronize(self) -> None:
-        self.machine.synchronize()
+        self.machine.synchronize(clock=self.machine.stream_order.everything())
 
 
 class Event(_OfMachine):
@@ -93,16 +94,19 @@ class Event(_OfMachine):
     def __init__(self, block: bool = False, disable_timing: bool = False) -> None:
         self._asked, self._lag, self._device = 0, 0, self.machine.device
         self.timing, self.time = not disable_timing, 0.0
+        self._clock: Clock = {}
 
     def record(self, stream: Any = None) -> None:
         device = self.machine.device if stream is None else stream._device_of()
         if device != self._device:
             raise CUDARuntimeError(400, "cudaErrorInvalidResourceHandle: invalid resource handle")
         self._asked, self._lag = self.machine.asked, self.machine.event_lag
+        recorded = self.machine.stream if stream is None else (device, stream.ptr)
+        self._clock = self.machine.stream_order.recorded(recorded)
         self.time = perf_counter()
 
     def synchronize(self) -> None:
-        self.machine.synchronize(self._asked)
+        self.machine.synchronize(self._asked, self._clock)
         self._lag = 0
 
     @property
@@ -111,6 +115,7 @@ class Event(_OfMachine):
             self._lag -= 1
             return False
         self.machine.deliver(self._asked)
+        self.machine.stream_order.wait_on_host(self._clock)
         return True
 
 
@@ -129,6 +134,7 @@ class Stream(_OfMachine):
     def __init__(self, null: bool = False, non_blocking: bool = False) -> None:
         self.ptr = 0 if null else next(self._numbers)
         self.device_id = -1 if null else self.machine.device
+        self.machine.stream_order.several |= not null
 
     @classmethod
     def from_external(cls, obj: Any) -> Self:
@@ -156,10 +162,11 @@ class Stream(_OfMachine):
         self.machine.streams.pop()
 
     def synchronize(self) -> None:
-        self.machine.synchronize()
+        clock = self.machine.stream_order.recorded((self._device_of(), self.ptr))
+        self.machine.synchronize(clock=clock)
 
     def wait_event(self, event: Event) -> None:
-        """The event has happened."""
+        self.machine.stream_order.wait((self._device_of(), self.ptr), event._clock)
 
     def begin_capture(self) -> None:
         if self.ptr == 0:

@@ -90,12 +90,13 @@ class DeviceArray(NDArrayOperatorsMixin):
     def __repr__(self) -> str:
         return f"DeviceArray({self._host!r})"
 
-    def check_current(self) -> None:
-        """Refuse to work on the array if its device is not the current one."""
+    def check_current(self, *, writes: bool = False) -> None:
+        """Refuse to work on the array if its device is not the current one; note that one does."""
         self._machine.check_not_captured()
         here, there = self._machine.device, self._memory.device
         if here != there:
             raise ValueError(f"the array is on device {there}, the current one is {here}")
+        self._memory.use(writes, "an operation")
 
     # ---- To and from the host ---------------------------------------------------------------
 
@@ -117,6 +118,7 @@ class DeviceArray(NDArrayOperatorsMixin):
             raise ValueError(f"Shape mismatch. Expected shape: {self.shape}")
         elif not (out.flags.c_contiguous or out.flags.f_contiguous):
             raise RuntimeError("`out` cannot be specified when copying to non-contiguous ndarray")
+        self._memory.use(False, "a copy to the host")
         if blocking:
             self._machine.synchronize()
             out[...] = self._host
@@ -136,6 +138,7 @@ class DeviceArray(NDArrayOperatorsMixin):
         if not (self.flags.c_contiguous or self.flags.f_contiguous):
             raise RuntimeError("Cannot set to non-contiguous array")
         self._machine.check_not_captured()
+        self._memory.use(True, "a copy from the host")
         self._machine.uploads += 1
         self._host[...] = arr
 
@@ -185,7 +188,7 @@ class DeviceArray(NDArrayOperatorsMixin):
             raise TypeError(f"Unsupported type {type(value)}")
         if kind == "arrays" and isinstance(value, DeviceArray) and value.size > 1:
             _refuse_duplicates(index, self.shape)
-        self.check_current()
+        self.check_current(writes=True)
         self._host[index] = _host(value)
 
     # ---- Copies and views -------------------------------------------------------------------
@@ -221,7 +224,7 @@ class DeviceArray(NDArrayOperatorsMixin):
     def fill(self, value: Any) -> None:
         if isinstance(value, np.ndarray) and value.ndim:
             raise ValueError("Non-scalar numpy.ndarray cannot be used for fill")
-        self.check_current()
+        self.check_current(writes=True)
         self._host.fill(_host(value))
 
     def reshape(self, *shape: Any) -> DeviceArray:
@@ -233,7 +236,7 @@ class DeviceArray(NDArrayOperatorsMixin):
     def sort(self, axis: int = -1) -> None:
         if not self.flags.c_contiguous:
             raise NotImplementedError("Sorting non-contiguous array is not supported.")
-        self.check_current()
+        self.check_current(writes=True)
         self._host.sort(axis=axis, kind="stable")
 
     def _call(self, name: str, *args: Any, **kwargs: Any) -> Any:
@@ -291,6 +294,7 @@ def upload(machine: Machine, host: Any, *, keep_order: bool = False) -> DeviceAr
     turned = keep_order and host.flags.fnc
     array = empty(machine, host.shape[::-1] if turned else host.shape, host.dtype)
     array = array.T if turned else array
+    array._memory.use(True, "an operation")
     array._host[...] = host
     return array
 
@@ -312,9 +316,11 @@ def apply(machine: Machine, function: Any, args: Any, kwargs: Any) -> Any:
             raise ValueError("kind can only be None or 'stable'")
         kwargs = {**kwargs, "kind": "stable"}
     arrays: list[DeviceArray] = []
+    out = kwargs.get("out")
+    written = out if isinstance(out, tuple) else (out,)
     args, kwargs = _unwrap(args, arrays), _unwrap(kwargs, arrays)
     for array in arrays:
-        array.check_current()
+        array.check_current(writes=any(array is w for w in written))
     with np.errstate(all="ignore"):
         return _wrap(machine, function(*args, **kwargs), arrays)
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from .streams import Clock, StreamOrder, Uses
+
 __all__ = ["GUARD_BYTES", "CUDARuntimeError", "Machine", "Memory", "OutOfMemoryError", "poison"]
 
 ALIGNMENT = 512
@@ -43,6 +45,8 @@ class Memory:
 
     def __init__(self, machine: Machine, size: int) -> None:
         self.machine, self.size, self.device = machine, size, machine.device
+        self.stream = machine.stream
+        self.uses: Uses = machine.stream_order.allocated(self.stream)
         padded = np.empty(size + 2 * GUARD_BYTES + ALIGNMENT, np.uint8)
         start = -(padded.ctypes.data + GUARD_BYTES) % ALIGNMENT + GUARD_BYTES
         self.bytes = padded[start : start + size]
@@ -50,6 +54,11 @@ class Memory:
         self._after = padded[start + size : start + size + GUARD_BYTES]
         self._before[:] = self._after[:] = np.frombuffer(_GUARD, np.uint8)
         self.address = self.bytes.ctypes.data if size else 0
+
+    def use(self, writes: bool, what: str) -> None:
+        """Note that something on the current stream uses the memory."""
+        if self.size:
+            self.machine.stream_order.use(self.machine.stream, self.uses, writes, what)
 
     def damage(self) -> str | None:
         """Say where the guards have been overwritten; None if they are whole."""
@@ -84,6 +93,8 @@ class Machine:
         How many queries of an event find it not done before one does.
     captured : list or None
         The launches of a graph that is being captured.
+    stream_order : StreamOrder
+        What is in order on the streams.
     """
 
     def __init__(
@@ -97,6 +108,7 @@ class Machine:
         self.allocated = self.peak = self.synchronizations = self.uploads = 0
         self.launches: list[str] = []
         self.event_lag = 0
+        self.stream_order = StreamOrder()
         self.captured: list[Callable[[], None]] | None = None
         self.asked = 0  # copies to the host, ever
         self._coming: list[Callable[[], None]] = []
@@ -118,6 +130,12 @@ class Machine:
             self._current.streams = []
         return self._current.streams
 
+    @property
+    def stream(self) -> tuple[int, int]:
+        """Device and pointer of the current stream of this thread."""
+        own = [stream.ptr for number, stream in self.streams if number == self.device]
+        return self.device, own[-1] if own else 0
+
     def check_not_captured(self) -> None:
         """Refuse what the stand-in's graphs do not hold: all but launches."""
         if self.captured is not None:
@@ -132,15 +150,21 @@ class Machine:
         memory = Memory(self, size)
         self.allocated += rounded
         self.peak = max(self.peak, self.allocated)
-        weakref.finalize(memory, self._free, rounded)
+        weakref.finalize(memory, self._free, rounded, memory.stream, memory.uses)
         return memory
 
-    def _free(self, size: int) -> None:
+    def _free(self, size: int, stream: tuple[int, int], uses: Uses) -> None:
         self.allocated -= size
+        self.stream_order.free(stream, uses)
 
-    def synchronize(self, upto: int | None = None) -> None:
-        """Wait for the device: for all copies to the host, or for the first `upto` of them."""
+    def synchronize(self, upto: int | None = None, clock: Clock | None = None) -> None:
+        """Wait for the device: for all copies to the host, or for the first `upto` of them.
+
+        `clock` is that of the event that is waited for; by default all on the current stream is.
+        """
         self.check_not_captured()
+        reached = self.stream_order.recorded(self.stream) if clock is None else clock
+        self.stream_order.wait_on_host(reached)
         self.synchronizations += 1
         self.deliver(upto)
 

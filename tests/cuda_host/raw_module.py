@@ -125,6 +125,8 @@ class Function:
         if machine.captured is not None:
             machine.captured.append(lambda: self(grid, block, args, shared_mem=shared_mem))
             return
+        for parameter, value in arrays:
+            value._memory.use(not parameter.const, self.name)
         before = self._constants(arrays)
         machine.launches.append(self.name)
         order = machine.order + len(machine.launches) if machine.order > 1 else machine.order
