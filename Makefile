@@ -71,7 +71,7 @@ check-cupy: $(READY) ## compare the stand-in for CuPy with the CuPy of .venv; ne
 	@PYTHONPATH=tests $(BIN)/python tests/real_cupy.py
 
 test-gpu: $(READY) ## run the tests that need a GPU
-	@$(BIN)/python -m pytest -q -m gpu tests
+	@$(BIN)/python -m pytest -q -m gpu $(shell grep -lE 'mark\.gpu|import .*\b(ALL|CUDA|OTHERS)\b' tests/test_*.py)
 
 lint: $(READY) ## check style, types and formatting
 	@$(BIN)/ruff check --quiet

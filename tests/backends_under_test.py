@@ -19,8 +19,10 @@ from sadcodec.backends.cuda_backend import CudaBackend
 
 ON_CPU = "cuda on the CPU"
 
+CUDA = [ON_CPU, pytest.param("cuda", marks=pytest.mark.gpu)]
+
 # Backends that compute in another way than the reference, and all.
-OTHERS = ["cpu", ON_CPU, pytest.param("cuda", marks=pytest.mark.gpu)]
+OTHERS = ["cpu", *CUDA]
 ALL = [*OTHERS, "reference"]
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from backends_under_test import CUDA, backend_named
 from compositions import random_composition
 from cuda_host.stand_in import make_cupy
 
@@ -14,17 +15,18 @@ from sadcodec.compose.render import render
 from sadcodec.errors import BackendError
 
 
-def on_device(drawn, blur=0.0, order=0, cupy=None):
-    runtime = Runtime(cupy or make_cupy(order=order), 0)
+def on_device(drawn, blur=0.0, order=0, runtime=None):
+    runtime = runtime or Runtime(make_cupy(order=order), 0)
     device = CudaBitmaps(runtime, *quads(drawn.templates, drawn.blend > 0, blur))
     device.set_params(drawn.params, drawn.opacity, drawn.blend)
     return device
 
 
 @pytest.mark.parametrize("blend", [0.0, 0.7])
-def test_picture_and_gradients_are_the_definition_s(blend):
+@pytest.mark.parametrize("name", CUDA)
+def test_picture_and_gradients_are_the_definition_s(blend, name):
     drawn = random_composition(280, 45, 37, background=False, blend=blend, seed=3, largest=40.0)
-    device = on_device(drawn, blur=1.0)
+    device = on_device(drawn, blur=1.0, runtime=backend_named(name).runtime)
     image = np.empty((4, 37, 45), np.float32)
     device.draw(image)
     exact = reference.render(drawn, blur=1.0)
@@ -76,7 +78,7 @@ def test_a_fit_on_the_device_is_that_of_the_native_code(monkeypatch):
 
 def test_a_picture_too_large_for_the_device_is_refused():
     cupy = make_cupy()
-    device = on_device(random_composition(), cupy=cupy)
+    device = on_device(random_composition(), runtime=Runtime(cupy, 0))
     cupy.machine.capacity = 1 << 20
     with pytest.raises(BackendError, match="12 primitives on 4000000 pixels take about"):
         device.draw(np.empty((4, 2000, 2000), np.float32))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from backends_under_test import ON_CPU, backend_named
+from backends_under_test import CUDA, ON_CPU, backend_named
 from cuda_host.stand_in import make_cupy
 from diagrams import degenerate_diagrams, random_sites
 
@@ -46,14 +46,15 @@ def check(found, params, points, cotangent, k, tolerance):
 
 
 @pytest.mark.parametrize("diagram", DIAGRAMS, ids=str)
-def test_colors_are_the_reference_s_with_every_tie(diagram):
+@pytest.mark.parametrize("name", CUDA)
+def test_colors_are_the_reference_s_with_every_tie(diagram, name):
     rng = np.random.default_rng(7)
     size = np.array([diagram.width, diagram.height])
     centers = rng.integers(0, size, (40, 2)) + 0.5
     points = np.concatenate([centers, rng.uniform(-0.5 * size, 1.5 * size, (30, 2))])
     params = diagram.sites.params.astype(np.float64)
     cotangent = np.zeros((len(points), diagram.sites.channels))
-    colors, *slopes = passes(params, points, cotangent, diagram.k)
+    colors, *slopes = passes(params, points, cotangent, diagram.k, backend_named(name))
     wanted = sample(diagram.sites, points, diagram.k)
     np.testing.assert_allclose(colors, wanted, rtol=0, atol=1e-13)
     assert not any(array.any() for array in slopes)
@@ -68,10 +69,12 @@ def test_colors_are_the_reference_s_with_every_tie(diagram):
         (129, 4, 16, np.float64),
     ],
 )
-def test_derivatives_are_those_of_the_cpu(count, channels, k, dtype, monkeypatch):
+@pytest.mark.parametrize("name", CUDA)
+def test_derivatives_are_those_of_the_cpu(count, channels, k, dtype, name, monkeypatch):
     monkeypatch.setattr(cuda_points, "BAND", 150)  # of 260: two bands
     inputs = problem(count, 260, channels, dtype)
-    check(passes(*inputs, k), *inputs, k, 2e-7 if dtype == np.float32 else 1e-13)
+    found = passes(*inputs, k, backend_named(name))
+    check(found, *inputs, k, 2e-7 if dtype == np.float32 else 1e-13)
 
 
 def test_what_float_cannot_bound_is_compared_in_double():
@@ -97,9 +100,11 @@ def test_the_order_of_blocks_changes_no_bit():
     assert len(found) == 1
 
 
-def test_no_points_have_no_colors_and_no_derivatives():
+@pytest.mark.parametrize("name", CUDA)
+def test_no_points_have_no_colors_and_no_derivatives(name):
     params, points, cotangent = problem(9, 4)
-    colors, gradients, slopes = passes(params, points[:0], cotangent[:0], 8)
+    found = passes(params, points[:0], cotangent[:0], 8, backend_named(name))
+    colors, gradients, slopes = found
     assert (colors.shape, slopes.shape) == ((0, 3), (0, 2))
     assert gradients.shape == params.shape
     assert not gradients.any()

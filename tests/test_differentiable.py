@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from backends_under_test import ON_CPU, backend_named
+from backends_under_test import CUDA, backend_named
 from diagrams import Diagram, degenerate_diagrams, random_diagrams, random_sites, smooth_target
 
 from sadcodec.backends import get_backend
@@ -53,9 +53,10 @@ def test_gradients_of_the_cpu_are_the_reference_s_to_1e5(diagram):
     np.testing.assert_allclose(picture, drawn, rtol=0, atol=1e-5)
 
 
-def test_gradients_of_the_cuda_kernels_are_the_reference_s():
+@pytest.mark.parametrize("name", CUDA)
+def test_gradients_of_the_cuda_kernels_are_the_reference_s(name):
     sites = random_sites(8, 40, 21, 13)
-    session, g = passes(ON_CPU, Diagram("small", sites, 21, 13))
+    session, g = passes(name, Diagram("small", sites, 21, 13))
     params = sites.params.astype(np.float64)
     assert relative_error(session.backward(g), pull_back(params, g.astype(np.float64))) < 1e-5
     drawn = session.forward(sites.params)
@@ -109,7 +110,7 @@ def test_a_session_takes_other_diagrams_and_several_derivatives(name):
     np.testing.assert_allclose(kept, session.forward(moved), rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", [*NAMES, ON_CPU])
+@pytest.mark.parametrize("name", [*NAMES, *CUDA])
 def test_a_session_refuses(name):
     backend = backend_named(name)
     session = backend.differentiable(20, 10, 3, 8)

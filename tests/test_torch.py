@@ -227,6 +227,34 @@ def test_points_of_cuda_tensors_are_sampled_on_the_caller_s_stream(streams, dtyp
     assert streams == [1234] * 3  # two tensors, and the cotangent
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this torch is for the CPU")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_tensors_of_a_gpu_are_those_of_the_cpu(dtype):
+    generator = torch.Generator().manual_seed(1)
+    inputs = [tensor(2, 40, dtype=dtype), 12 * torch.rand(9, 2, dtype=dtype, generator=generator)]
+    calls = (
+        [(sample, inputs)] if dtype == torch.float64 else [(sample, inputs), (render, inputs[:1])]
+    )
+    for call, given in calls:
+        more = (SIZE,) if call is render else ()
+        here = [x.detach().requires_grad_() for x in given]
+        there = [x.detach().cuda().requires_grad_() for x in given]
+        expected = call(*here, *more)
+        g = torch.rand(expected.shape, dtype=dtype, generator=generator)
+        wanted = torch.autograd.grad(expected, here, g)
+        for stream in (torch.cuda.default_stream(), torch.cuda.Stream()):
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                found = call(*there, *more)
+                slopes = torch.autograd.grad(found, there, g.cuda())
+            stream.synchronize()
+            assert found.is_cuda
+            torch.testing.assert_close(found.cpu(), expected, rtol=0, atol=1e-5)
+            for ours, theirs in zip(slopes, wanted, strict=True):
+                torch.testing.assert_close(ours.cpu(), theirs, rtol=1e-4, atol=1e-4)
+
+
 def test_the_examples_of_the_document_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = (ROOT / "docs" / "GRADIENTS.md").read_text(encoding="utf-8")
