@@ -8,7 +8,7 @@ double or with integers is left out. Both are bounds from below.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -33,6 +33,7 @@ __all__ = [
     "filter_pairs",
     "floor_seconds",
     "named",
+    "reaching",
     "tile_pairs",
     "work_of",
 ]
@@ -55,14 +56,17 @@ TILE = cuda_lists.TILE
 #   arithmetic  one product or sum
 #   logit       distance in the site's metric and logit: 2 differences, 8 products and sums, a
 #               root, 2 of the logit
+#   quick_logit the same with an approximate root
 #   insert      a logit into the K largest: a min and a max each
 #   exp2        sad_exp2: range, 5 products and sums, scaling
-UNITS = {"arithmetic": 1, "logit": 13, "insert": 16, "exp2": 16}
+UNITS = {"arithmetic": 1, "logit": 13, "quick_logit": 13, "insert": 16, "exp2": 16}
 
 # Arithmetic beside the units, by (pixel, entry) pair or by (pixel, active entry), C channels.
 _BOUNDS = 30  # of a rectangle: two distances less their roots, slack, both bounds
 _FORWARD = (2, 2)  # weights: constant, for each channel
 _BACKWARD = (24, 3)  # dL/dlogit, a quotient, the six geometric sums; for each channel
+_EXPONENTIALS = 2  # approximate ones, forward and backward
+_QUARTERS = 7  # of an entry: its bounds for four quarters of a tile, twice, by pixel
 _STATISTICS = 5  # for each of K: a comparison and four choices
 _RENDER_BOUND = 10  # size of the terms of the logit and of their rounding, twice
 _GRADIENT_SITE = 150  # metric, exponentials and the chain rule of a site
@@ -94,6 +98,7 @@ class Work:
 
     arithmetic: float = 0.0
     logit: float = 0.0
+    quick_logit: float = 0.0
     insert: float = 0.0
     exp2: float = 0.0
 
@@ -117,10 +122,13 @@ class ActiveEntries:
         Active entries of a pixel.
     warp_share : float, 0..1
         Share of the entries that are active in some pixel of a warp (four rows of a tile).
+    chosen_share : float, 0..1
+        Share of the entries that a quarter of the tile chooses, in the mean of the quarters.
     """
 
     per_pixel: float
     warp_share: float
+    chosen_share: float
 
 
 def host(array: Any) -> np.ndarray:
@@ -183,6 +191,34 @@ def filter_pairs(parent_offsets: np.ndarray, arguments: Mapping[str, Any], child
     return int(np.diff(parent_offsets)[row * parents_x + column].sum(dtype=np.int64))
 
 
+def reaching(
+    columns: Sequence[np.ndarray], corner: tuple[float, float], k: int, cut: float
+) -> np.ndarray:
+    """Tell which sites a quarter of a tile chooses, as kernels/quads.cuh does but for rounding.
+
+    Parameters
+    ----------
+    columns : sequence of float64 [N]
+        x, y, m0, m1, m2, tau and radius of the sites.
+    corner : tuple of float, px
+    k : int
+    cut : float
+
+    Returns
+    -------
+    bool [N]
+    """
+    x, y, m0, m1, m2, tau, radius = columns
+    half = (TILE / 2 - 1) / 2
+    dx, dy = corner[0] + TILE / 4 - x, corner[1] + TILE / 4 - y
+    u, v = np.abs(m0 * dx + m1 * dy), np.abs(m2 * dy)
+    half_u, half_v = half * (m0 + np.abs(m1)), half * m2
+    near = np.hypot(np.maximum(u - half_u, 0), np.maximum(v - half_v, 0))
+    far = np.hypot(u + half_u, v + half_v)
+    least = -np.sort(tau * (far - radius))[:k]
+    return np.asarray(tau * (radius - near) >= max(least[-1], least[0] - cut))
+
+
 def active_entries(
     arguments: Mapping[str, Any], k: int, cut: float, *, samples: int = 64
 ) -> ActiveEntries:
@@ -192,7 +228,7 @@ def active_entries(
     tiles_x, width, height = (int(arguments[n]) for n in ("tiles_x", "width", "height"))
     x0, y0 = int(arguments.get("x0", 0)), int(arguments.get("y0", 0))
     tiles = np.unique(np.linspace(0, len(offsets) - 2, samples).astype(np.int64))
-    active = pixels = warps = entries = 0
+    active = pixels = warps = entries = chosen = 0
     for tile in tiles:
         row, column = divmod(int(tile), tiles_x)
         y, x = np.mgrid[TILE * row : TILE * row + TILE, TILE * column : TILE * column + TILE]
@@ -212,13 +248,17 @@ def active_entries(
         halves = reached.reshape(2, -1, len(own)).any(axis=1)
         warps += int(halves.sum())
         entries += 2 * len(own)
-    return ActiveEntries(active / max(1, pixels), warps / max(1, entries))
+        for corner in ((0, 0), (4, 0), (0, 4), (4, 4)):
+            at = x0 + TILE * column + corner[0], y0 + TILE * row + corner[1]
+            chosen += int(reaching(own[:, :7].T, at, k, cut).sum())
+    each = max(1, entries)
+    return ActiveEntries(active / max(1, pixels), warps / each, chosen / (2 * each))
 
 
 def _filter(arguments: Mapping[str, Any], walks: int) -> Work:
     pairs = filter_pairs(host(arguments["parent_offsets"]), arguments, len(arguments["thresholds"]))
     # A bound is two distances, which count as logits, and what is around them.
-    return Work(arithmetic=walks * pairs * _BOUNDS, logit=2 * walks * pairs)
+    return Work(arithmetic=walks * pairs * _BOUNDS, quick_logit=2 * walks * pairs)
 
 
 def _pairs(arguments: Mapping[str, Any]) -> tuple[int, int]:
@@ -229,14 +269,17 @@ def _pairs(arguments: Mapping[str, Any]) -> tuple[int, int]:
 
 def _gradient_tiles(arguments: Mapping[str, Any], k: int, channels: int) -> Work:
     pairs, pixels = _pairs(arguments)
-    share = 0.25 if "phase" in arguments else 1.0
-    active = active_entries(arguments, k, float(arguments["cut"])).per_pixel * pixels
+    found = active_entries(arguments, k, float(arguments["cut"]))
     beside = sum(_FORWARD) + (_FORWARD[1] + _BACKWARD[1]) * (channels - 1) + sum(_BACKWARD)
+    active, looked_at = found.per_pixel * pixels, float(pairs)
+    share, quarters = 0.25, 0.0
+    if "phase" not in arguments:
+        share, quarters = 1.0, float(pairs * _QUARTERS)
+        looked_at *= found.chosen_share
     return Work(
-        arithmetic=share * active * beside,
-        logit=share * (2 * pairs + active),  # in lists of over 64: 3 * pairs
-        insert=share * pairs,
-        exp2=share * 2 * active,
+        arithmetic=quarters + share * active * (beside + _EXPONENTIALS),
+        quick_logit=share * (2 * looked_at + active),
+        insert=share * looked_at,
     )
 
 
@@ -250,7 +293,13 @@ def _statistics_tiles(arguments: Mapping[str, Any], k: int, channels: int) -> Wo
 def _render_tiles(arguments: Mapping[str, Any], k: int, channels: int) -> Work:
     pairs, pixels = _pairs(arguments)
     weights = pixels * k * (_FORWARD[0] + _FORWARD[1] * channels)
-    return Work(pairs * _RENDER_BOUND + weights, 2 * pairs, pairs, pixels * k)
+    chosen = pairs * active_entries(arguments, k, float(arguments["cut"])).chosen_share
+    return Work(
+        arithmetic=pairs * _QUARTERS + chosen * _RENDER_BOUND + weights,
+        logit=2 * chosen,
+        insert=chosen,
+        exp2=pixels * k,
+    )
 
 
 def _gradient_sites(arguments: Mapping[str, Any], _: int, channels: int) -> Work:

@@ -27,7 +27,7 @@ _THREADS = 256
 # What the kernels do most, repeated without touching memory, in chains that wait for themselves.
 # Numbers come as arguments, so that nothing is known when compiling.
 _RATES = """
-#include "sad_core.h"
+#include "cuda_common.cuh"
 using namespace sad;
 constexpr int kChains = 4;
 #define LOOP(BODY)                                              \\
@@ -52,6 +52,11 @@ extern "C" __global__ void __launch_bounds__(256)
        v[j] = sad_logit(d, b, a);)
 }
 extern "C" __global__ void __launch_bounds__(256)
+    rate_quick_logit(float* out, float a, float b, int n) {
+  LOOP(const float d = approximate_distance(v[j] - a, w[j] - b, a, b, a); w[j] = v[j];
+       v[j] = sad_logit(d, b, a);)
+}
+extern "C" __global__ void __launch_bounds__(256)
     rate_exp2(float* out, float a, float b, int n) {
   LOOP(v[j] = sad_exp2(0.0f - v[j]);)
 }
@@ -70,7 +75,7 @@ extern "C" __global__ void __launch_bounds__(256)
   if (n < 0) out[threadIdx.x] = a + b;
 }
 """
-_PER_STEP = {"arithmetic": 4, "logit": 1, "exp2": 1, "insert": 1}  # of a chain
+_PER_STEP = {"arithmetic": 4, "logit": 1, "quick_logit": 1, "exp2": 1, "insert": 1}  # of a chain
 
 
 class Clock:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from gpu_costs import reaching
 from gpu_passes import enlarged
 from timing import markdown_table, read, shares
 
@@ -103,27 +104,17 @@ class Sampled:
 
     def listed(self, of: np.ndarray, at: tuple[int, int], side: int, cut: float) -> np.ndarray:
         """Return which of the sites `of` a square lists, as kernels/candidates.cu does."""
-        return self._kept(of, at, side, cut, box=False)
-
-    def chosen(self, of: np.ndarray, at: tuple[int, int]) -> np.ndarray:
-        """Return which of a tile's sites a quarter of it chooses, as kernels/gradient.cu does."""
-        return self._kept(of, at, TILE // 2, DEFAULT_CUT, box=True)
-
-    def _kept(
-        self, of: np.ndarray, at: tuple[int, int], side: int, cut: float, *, box: bool
-    ) -> np.ndarray:
         x, y, m0, m1, m2, tau, radius = (column[of] for column in self.columns)
         dx, dy, half = at[0] + side / 2 - x, at[1] + side / 2 - y, (side - 1) / 2
-        u, v = np.abs(m0 * dx + m1 * dy), np.abs(m2 * dy)
-        reach = half * (m0 + np.abs(m1)), half * m2
-        if box:
-            near = np.hypot(np.maximum(u - reach[0], 0), np.maximum(v - reach[1], 0))
-            far = np.hypot(u + reach[0], v + reach[1])
-        else:
-            near, far = np.hypot(u, v) - np.hypot(*reach), np.hypot(u, v) + np.hypot(*reach)
-        least = np.sort(tau * (radius - far))[::-1][:DEFAULT_K]
+        distance = np.hypot(m0 * dx + m1 * dy, m2 * dy)
+        reach = np.hypot(half * (m0 + np.abs(m1)), half * m2)
+        least = -np.sort(tau * (distance + reach - radius))[:DEFAULT_K]
         bound = max(least[-1], least[0] - cut)
-        return of[tau * (radius - np.maximum(near, 0)) >= bound]
+        return of[tau * (radius - np.maximum(distance - reach, 0)) >= bound]
+
+    def chosen(self, of: np.ndarray, at: tuple[int, int]) -> int:
+        """Return how many of a tile's sites a quarter of it chooses."""
+        return int(reaching([c[of] for c in self.columns], at, DEFAULT_K, DEFAULT_CUT).sum())
 
     def blended(self, of: np.ndarray, at: tuple[int, int]) -> np.ndarray:
         """Return bool [pixels, entries]: which of a tile's sites each of its pixels blends."""
@@ -163,7 +154,7 @@ def measured(params: np.ndarray, width: int, height: int, samples: int = 40) -> 
             for name, cut in (("statistics", STATISTICS_CUT), ("drawing", 16.0)):
                 _note(found, name, sites.listed(large, tile, TILE, cut))
             quarters = [
-                len(sites.chosen(ids, (tile[0] + x, tile[1] + y))) for y in (0, 4) for x in (0, 4)
+                sites.chosen(ids, (tile[0] + x, tile[1] + y)) for y in (0, 4) for x in (0, 4)
             ]
             found.setdefault("quarter", []).append((max(quarters[:2]) + max(quarters[2:])) / 2)
             halves = sites.blended(ids, tile).reshape(2, -1, len(ids)).any(axis=1)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from conftest import BENCHMARKS, Load, load
 from cuda_host.stand_in import make_cupy
+from diagrams import random_sites
 from PIL import Image
 
 from sadcodec.backends.cuda import Runtime
@@ -204,6 +205,22 @@ def test_active_entries(module: Load) -> None:
     assert found.per_pixel == pytest.approx(expected / 32)
     assert found.warp_share == pytest.approx(2 / 6)  # the second warp has no pixel
     assert costs.active_entries(arguments, 1, 7.0).per_pixel == pytest.approx(36 / 32)  # ties
+
+
+def test_estimates_follow_the_lists(module: Load) -> None:
+    estimate = module("gpu_estimate")
+    few, many = (random_sites(5, count, 256, 192).params for count in (300, 3000))
+    sites = estimate.Sampled(few)
+    ids = sites.listed(np.arange(300), (64, 64), 8, 7.0)
+    reached = sites.blended(ids, (64, 64))
+    assert 8 <= len(ids) < 300
+    assert reached.sum(axis=1).max() == 8
+    for x, y in ((0, 0), (4, 4)):
+        pixels = np.ravel_multi_index(np.mgrid[y : y + 4, x : x + 4].reshape(2, -1), (8, 8))
+        needed = int(reached[pixels].any(axis=0).sum())
+        assert needed <= sites.chosen(ids, (64 + x, 64 + y)) < len(ids)
+    short, long = (estimate.estimates(estimate.measured(p, 256, 192, 6)) for p in (few, many))
+    assert all(short[part] < long[part] for part in short)
 
 
 def test_bytes_and_floor(module: Load) -> None:
