@@ -1,8 +1,9 @@
 // Compiled once per instruction set, with SAD_ISA naming it (see CMakeLists.txt).
 #include "bitmap_passes.h"
 #include "candidates.h"
+#include "fit_gradient.h"
 #include "fit_moments.h"
-#include "fit_passes.h"
+#include "fit_statistics.h"
 #include "passes.h"
 
 // After passes.h, whose pixels it uses.
