@@ -104,7 +104,7 @@ def encode_with_report(
     metadata: Mapping[str, bytes] | None = None,
     **options: Any,
 ) -> tuple[bytes, EncodeReport]:
-    """Encode an image; like `encode`, with a report.
+    """Encode an image; like `encode`, which has the options and what is raised, with a report.
 
     Returns
     -------

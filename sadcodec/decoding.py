@@ -5,14 +5,13 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from numpy.typing import NDArray
-
 from sadcodec import bitstream
 from sadcodec.backends.base import MAX_WORK, Backend
 from sadcodec.bitstream import FileInfo, FirstLayers, Header, Limits, Repair, Symbols
 from sadcodec.engine import engine_for
 from sadcodec.errors import DamageWarning, InputError, LimitError, OptionError
 from sadcodec.frame import frame_of
+from sadcodec.pixels import Image
 from sadcodec.processors import default_threads
 from sadcodec.progress import Progress
 from sadcodec.quantize import dequantize
@@ -32,15 +31,13 @@ __all__ = [
     "limits_for",
 ]
 
-MAX_PIXELS = 1 << 28  # of a decode, unless the caller allows more
+MAX_PIXELS = Limits().max_pixels  # of a decode, unless the caller allows more
 # Of reading sites, whose number their bytes bound: the size of the picture costs nothing.
 ANY_SIZE = Limits(max_pixels=1 << 46)
 _MOST_WORK = 1 << 14
 
 # Evaluations of sites at pixels, by default: of a file, for every byte of it, and at a pixel.
 _WORK_OF_FILE, _WORK_OF_BYTE, _LEAST_WORK = 1 << 32, 1 << 18, 24
-
-Image = NDArray[Any]
 
 
 def decode(
@@ -138,6 +135,8 @@ def decode_with_report(
     layers: int | None = None,
 ) -> tuple[Image, Repair]:
     """Decode the bytes of a ``.sad`` file; like `decode`, with a report instead of warnings.
+
+    Arguments are those of `decode`, and what is raised.
 
     `progress` is called with a share of the work in 0..1 and what comes next, as that of `encode`.
 
@@ -274,6 +273,13 @@ def info(data: bytes, *, max_pixels: int | None = None) -> FileInfo:
     """Return what a ``.sad`` file holds, all checksums checked; see `bitstream.inspect`.
 
     `max_pixels` is that of `decode`.
+
+    Raises
+    ------
+    BitstreamError
+        If the file is damaged or cut short.
+    LimitError
+        If it is larger than the limits.
     """
     return bitstream.inspect(as_bytes(data), limits_for(max_pixels))
 
@@ -290,7 +296,7 @@ def check_work(max_work: int | None) -> None:
 
 
 def as_bytes(data: Any) -> bytes:
-    """Return anything that has the buffer interface as bytes."""
+    """Return anything that has the buffer interface as bytes; InputError for anything else."""
     try:
         return bytes(memoryview(data))
     except TypeError:

@@ -126,7 +126,7 @@ def import_with_report(
     groups: int | None = None,
     progress: Progress | None = None,
 ) -> tuple[bytes, ImportReport]:
-    """Code a site list; like `import_sites`, with a report.
+    """Code a site list; like `import_sites`, which raises the same, with a report.
 
     Returns
     -------

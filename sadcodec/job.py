@@ -110,7 +110,10 @@ def check_coder(coder: str) -> None:
 def first_header(
     shape: tuple[int, ...], bit_depth: int, k: int, coder: str, groups: int | None
 ) -> Header:
-    """Return the header of a job on an image of shape [H, W, C]: see `Job`.
+    """Return the header of a job on an image of shape [H, W, C], px: see `Job`.
+
+    `bit_depth` is 8 or 16, `k` the sites that a pixel blends; `coder` and `groups` are those of
+    `encode`.
 
     Raises
     ------
@@ -126,7 +129,19 @@ def first_header(
 
 
 def header_for(job: Job, mse: float, sites: int, scale: float, *, radius: bool) -> Header:
-    """Return the header of a file with so many sites and the steps for an error of `mse`."""
+    """Return the header of a file with so many sites and the steps for an error of `mse`.
+
+    Parameters
+    ----------
+    job : Job
+    mse : float
+        Mean squared error of the fit, display-referred 0..1 units.
+    sites : int
+    scale : float
+        On all steps; larger is coarser.
+    radius : bool
+        Whether there is a radius column.
+    """
     h = job.header
     crowded = sites * job.pixels / job.area  # as many as the whole picture would have
     quantizer = choose_quantizer(

@@ -61,7 +61,7 @@ def start_job(
     attached: int = 0,
     progress: Progress | None = None,
 ) -> tuple[Job, str, float]:
-    """Check an image and the options of `encode`; return what to do.
+    """Check an image and the options of `encode`, which raises the same; return what to do.
 
     `attached` bytes of the file are not for sites.
 

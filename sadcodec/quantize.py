@@ -35,7 +35,7 @@ __all__ = [
 
 STEP_UNIT = 1.0 / 1024.0  # of all geometry steps
 COLOR_UNIT = 1.0 / 16384.0  # of the base colour steps
-MAX_LOG_ANISOTROPY = 6.0  # largest coded value
+_MOST_CODED = 6.0  # log_anisotropy; fits stay within sites.MAX_LOG_ANISOTROPY
 _HALF_OCTAVE = tuple(round(2 ** (k / 2) * 4096) for k in range(-8, 9))  # Q12
 
 
@@ -72,7 +72,7 @@ def color_steps(
 
 def levels_for(quantizer: QuantizerParameters) -> NDArray[np.int32]:
     """Return the number of directions of every log_anisotropy symbol that may be coded."""
-    top = int(MAX_LOG_ANISOTROPY / (quantizer.step_log_anisotropy * STEP_UNIT))
+    top = int(_MOST_CODED / (quantizer.step_log_anisotropy * STEP_UNIT))
     return angle_levels(top + 1, quantizer)
 
 
@@ -98,6 +98,11 @@ def quantize(
     -------
     Symbols
         In the order of `sites`.
+
+    Raises
+    ------
+    SiteError
+        If the quantizer is of another number of channels.
     """
     return quantize_with_steps(sites, width, height, quantizer, threads)[0]
 
@@ -105,7 +110,13 @@ def quantize(
 def quantize_with_steps(
     sites: Sites, width: int, height: int, quantizer: QuantizerParameters, threads: int = 1
 ) -> tuple[Symbols, NDArray[np.float64]]:
-    """Return what `quantize` does, and the `color_steps` that the colours were rounded to."""
+    """Return what `quantize` does, and the `color_steps` that the colours were rounded to.
+
+    Raises
+    ------
+    SiteError
+        If the quantizer is of another number of channels.
+    """
     if sites.channels != quantizer.channels:
         raise SiteError(f"{sites.channels} channels do not fit {quantizer.channels} colour steps")
     cells = quantizer.grid_size(width, height)

@@ -97,9 +97,21 @@ def fit_sites(
     spare: float = 1.0,
     rate: bool = True,
 ) -> FitResult:
-    """Fit a diagram, not yet made ready for rounding; options as of `fit_and_tune`.
+    """Fit a diagram, not yet made ready for rounding.
 
-    `rate`: lower what the sites cost in a file together with the error.
+    Parameters
+    ----------
+    job : Job
+    sites : int
+        To end with; at most, where there is a `size`.
+    radius : bool
+        Whether sites have one.
+    size : int, optional
+        Bytes of the file: half way through the fit it is told how many sites these will hold.
+    spare : float
+        Until then the fit is one of so many times the sites.
+    rate : bool
+        Lower what the sites cost in a file together with the error.
     """
     header = job.header
 
@@ -147,10 +159,7 @@ def _rate(job: Job, *, radius: bool) -> Callable[[Floats, float], RateTerm]:
 def fit_and_tune(
     job: Job, sites: int, *, radius: bool, size: int | None, spare: float = 1.0
 ) -> Tuned:
-    """Fit and fine-tune; with `size`, prune half way to what the bytes will hold.
-
-    With `spare` the fit is one of so many times the sites until then.
-    """
+    """Fit and fine-tune under noise of the size of rounding; arguments as of `fit_sites`."""
     start = perf_counter()
     header, threads = job.header, job.backend.threads
     fitted = fit_sites(job, sites, radius=radius, size=size, spare=spare)
@@ -177,7 +186,7 @@ def fit_and_tune(
 
 
 def scale_for(job: Job, tuned: Tuned, size: float, *, radius: bool) -> float:
-    """Quantizer scale whose rounded diagram takes `size` bytes or a little less."""
+    """Return the scale, of `header_for`, whose rounded diagram takes `size` bytes or a bit less."""
     bounds = [(np.log(_FINEST), np.inf), (np.log(_COARSEST), 0.0)]  # log scale, bytes: above, below
     at = 0.0
     for _ in range(10):

@@ -15,13 +15,14 @@ from sadcodec.bitstream import Header, Symbols, symbol_costs
 from sadcodec.quantize import STEP_UNIT, color_axes, quantize_with_steps
 from sadcodec.sites import COLOR, LOG_TAU, RADIUS, P, Sites
 
-__all__ = ["rate_term"]
+__all__ = ["BITS_PER_SITE", "rate_term"]
 
 Floats = NDArray[np.float32]
 
+BITS_PER_SITE = 32.0  # of files, near enough for the exchange rate of error and bits
+
 _FLOOR = 0.2  # steps: least mean magnitude of a residual
 _PRIOR = 8.0  # symbols' weight of the column's mean in that of each class
-_BITS_PER_SITE = 32.0  # near enough for the exchange rate
 
 
 def rate_term(params: Floats, mse: float, header: Header, threads: int = 1) -> RateTerm:
@@ -56,7 +57,7 @@ def rate_term(params: Floats, mse: float, header: Header, threads: int = 1) -> R
         scale[:, column] = (mean[cost.klass] + _FLOOR) * step
     axes = color_axes(header.channels).astype(np.float32)
     turn = quantizer.step_angle * STEP_UNIT / np.pi
-    return RateTerm(prediction, scale, axes, turn, mse / (_BITS_PER_SITE * len(params)))
+    return RateTerm(prediction, scale, axes, turn, mse / (BITS_PER_SITE * len(params)))
 
 
 def _column(symbols: Symbols, name: str) -> NDArray[np.int32]:

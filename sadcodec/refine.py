@@ -39,6 +39,7 @@ from sadcodec.quantize import (
     quantize_with_steps,
     to_table,
 )
+from sadcodec.rate_term import BITS_PER_SITE
 from sadcodec.sites import Sites
 
 __all__ = [
@@ -63,7 +64,6 @@ _LOG_ANISOTROPY = 0.27
 _ANGLE = 0.137  # rad, divided by sinh(a)
 _RADIUS = 1.0 / 10.0  # of the mean spacing
 _COLOR = 1.35  # of the fit's root mean squared error
-_BITS_PER_SITE = 32.0  # near enough for the exchange rate
 RATE_STRENGTH = 1.0  # of the bits in the descent; 0.3 to 1.5 are within 0.02 dB
 _NOISE = 0.3  # half-width of the fine-tuning noise, in steps
 
@@ -84,7 +84,7 @@ def choose_quantizer(
     scale: float = 1.0,
     radius: bool = False,
 ) -> QuantizerParameters:
-    """Return the steps for a diagram of `sites` sites that fits with `mse`.
+    """Return the steps for a diagram of `sites` sites that fits with `mse`: QuantizerParameters.
 
     Parameters
     ----------
@@ -131,8 +131,10 @@ def noise_widths(
 ) -> Floats:
     """Return the half-widths of noise that stand for rounding, float32 [N, 6 + C].
 
-    Columns p and q: along the vector (p, q), where the anisotropy is rounded, and across it, where
-    the angle is: its step is step_angle / sinh(a), and (p, q) turns by twice the angle.
+    They are for the sites `params`, float32 [N, 6 + C], of a picture of width x height px, in the
+    columns' units. Columns p and q: along the vector (p, q), where the anisotropy is rounded, and
+    across it, where the angle is: its step is step_angle / sinh(a), and (p, q) turns by twice the
+    angle.
     """
     _, of_colors = quantize_with_steps(Sites(params), width, height, quantizer, threads)
     a = np.hypot(params[:, 4], params[:, 5]).astype(np.float64)
@@ -151,7 +153,10 @@ def noise_widths(
 def rounded_anew(
     header: Header, symbols: Symbols, steps: NDArray[np.float64], threads: int = 1
 ) -> Symbols:
-    """Return symbols with colours in multiples of `steps`, rounded to the steps that they have."""
+    """Return symbols with colours in multiples of `steps`, rounded to the steps that they have.
+
+    `steps`, float64 [N, C], are the `color_steps` that the colours were coded with.
+    """
     size = header.width, header.height
     classes = color_classes(symbols, *size, header.quantizer, threads)
     symbols = replace(symbols, classes=classes)
@@ -225,7 +230,7 @@ class Refinement:
         symbols = self.symbols
         for cost in symbol_costs(self.header, symbols, self.threads):
             self.refiner.set_cost(_TABLE_COLUMN[cost.name], cost.prediction, cost.klass, cost.table)
-        return strength * self.error / (_BITS_PER_SITE * len(symbols))
+        return strength * self.error / (BITS_PER_SITE * len(symbols))
 
     def settle_colors(self, sweeps: int, strength: float = RATE_STRENGTH) -> None:
         """Bring the colours onto the steps that the present geometry gives them.
@@ -244,7 +249,10 @@ class Refinement:
     def descend(
         self, sweeps: int, strength: float = RATE_STRENGTH, *, color_sweeps: int = 2
     ) -> None:
-        """Sweep over all symbols of all sites, then settle the colours."""
+        """Sweep over all symbols of all sites `sweeps` times, then settle the colours.
+
+        `strength` is that of `price`, `color_sweeps` the `sweeps` of `settle_colors`.
+        """
         for _ in range(sweeps):
             self.refiner.sweep(self.price(strength), True)
             self.rebuild()
@@ -337,6 +345,11 @@ def start_refiner(
         With the quantizer to use.
     weights : float32 [H, W], >= 0 with mean 1, optional
         Of the pixels' squared errors; 1 by default.
+
+    Returns
+    -------
+    Refinement
+        Not yet descended.
     """
     threads = backend.threads
     symbols = quantize(Sites(params), header.width, header.height, header.quantizer, threads)

@@ -25,6 +25,7 @@ from sadcodec.options import start_job
 from sadcodec.pixels import Image, check_image
 from sadcodec.processors import default_threads
 from sadcodec.quantize import dequantize, to_table
+from sadcodec.rate_term import BITS_PER_SITE
 from sadcodec.refine import draw
 from sadcodec.targets.target import encode_to_target
 
@@ -38,7 +39,6 @@ __all__ = [
 ]
 
 DEFAULT_INTERVAL = 60
-_BITS_PER_SITE = 32.0  # of key frames, for the exchange rate: as in sadcodec.refine
 _MOSTLY = 0.8  # share of the sites that changed from which a key frame may be cheaper
 _FALLEN = 1.0  # dB under the key frame from which it may be, too
 _ENTRY = 4  # bytes of the index for each frame
@@ -138,7 +138,7 @@ class _Encoder:
         if coded.key:
             self._since = self._wait = self._pause = 0
             self._share = coded.error / len(coded.frame.symbols)
-            self._price = self._share / _BITS_PER_SITE
+            self._price = self._share / BITS_PER_SITE
             self._key_psnr = psnr(image, coded.picture)
         self._last, self._image = coded, image
         return coded
@@ -216,7 +216,7 @@ def encode_sequence(frames: Iterable[Image], **options: Any) -> bytes:
 def encode_sequence_with_report(
     frames: Iterable[Image], *, key_interval: int = DEFAULT_INTERVAL, **options: Any
 ) -> tuple[bytes, SequenceReport]:
-    """Encode frames; like `encode_sequence`, with a report.
+    """Encode frames; like `encode_sequence`, which raises the same, with a report.
 
     Returns
     -------

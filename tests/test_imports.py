@@ -41,7 +41,7 @@ ALLOWED: dict[str, set[str]] = {
     "importance": {"errors"},
     "effort": {"errors"},
     "rate_term": {"sites", "bitstream", "backends", "quantize"},
-    "refine": {"sites", "bitstream", "backends", "quantize"},
+    "refine": {"sites", "bitstream", "backends", "quantize", "rate_term"},
     "fill": {"bitstream", "refine"},
     "layering": {"errors", "bitstream", "quantize", "refine"},
     "job": {
@@ -67,7 +67,7 @@ ALLOWED: dict[str, set[str]] = {
         *("frame", "backends", "pixels", "_core"),
     },
     "decoding": {
-        "progress",
+        *("pixels", "progress"),
         *("errors", "bitstream", "backends", "processors", "quantize", "engine", "frame", "refine"),
         "compose",
     },
@@ -82,7 +82,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "sequence": {
         *("backends", "bitstream", "compose", "decoding", "engine", "errors", "follow", "frame"),
-        *("job", "metrics", "options", "pixels", "processors", "quantize", "refine", "targets"),
+        *("job", "metrics", "options", "pixels", "processors", "quantize", "rate_term", "refine"),
+        "targets",
     },
     "site_coding": {
         "progress",

@@ -176,10 +176,10 @@ class CpuBackend:
         window: Window | None = None,
         place: Place = PLAIN,
     ) -> Floats:
-        """Evaluate a diagram at every pixel: float32 [rows, columns, C], not clamped.
+        """Evaluate a diagram at every pixel: float32 [rows, columns, C]; see the protocol.
 
         With `exact` every pixel is computed in float64 (several times slower); without it only
-        those whose top K float32 cannot decide. Within 1/255 of the reference either way.
+        those whose top K float32 cannot decide.
         """
         check_k(k)
         window = checked_window(window, width, height, place)
