@@ -21,7 +21,8 @@ from sadcodec.compose.composition import (
     Y,
 )
 from sadcodec.compose.constraints import Constraints
-from sadcodec.compose.initialize import INITS, SMALLEST_R, initialize, largest_r, logit
+from sadcodec.compose.initialize import INITS, SMALLEST_R, color_logits, initialize, largest_r
+from sadcodec.compose.logistic import logit
 from sadcodec.compose.losses import LOSSES, color_loss
 from sadcodec.compose.render import Bitmaps, bitmaps
 from sadcodec.errors import OptionError
@@ -289,7 +290,7 @@ class _Session:
         self.history.append((iteration, loss, self._canvas.psnr(image)))
 
     def _place_anew(self) -> None:
-        useless = self._rows & (self.params[:, OPACITY] < math.log(_PRUNED / (1 - _PRUNED)))
+        useless = self._rows & (self.params[:, OPACITY] < logit(_PRUNED))
         count = int(np.count_nonzero(useless))
         if count == 0:
             return
@@ -304,7 +305,7 @@ class _Session:
         fresh[:, Y] = pixel // self._made.width + 0.5
         fresh[:, R] = np.minimum(fresh[:, R], 2 * SMALLEST_R)
         fresh[:, OPACITY] = 0.0
-        fresh[:, COLOR:] = logit(target.reshape(3, -1)[:, pixel].T)
+        fresh[:, COLOR:] = color_logits(target.reshape(3, -1)[:, pixel].T)
         self.params[useless] = fresh
         self._adam.forget(useless)
 

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sadcodec.compose.composition import ANGLE, COLOR, COLUMNS, OPACITY, R, X, Y
+from sadcodec.compose.logistic import logit
 
-__all__ = ["INITS", "SMALLEST_R", "importance", "initialize", "largest_r", "logit"]
+__all__ = ["INITS", "SMALLEST_R", "color_logits", "importance", "initialize", "largest_r"]
 
 Floats = NDArray[np.float32]
 
@@ -26,10 +27,9 @@ def largest_r(width: int, height: int) -> float:
     return max(min(width, height) / 4, SMALLEST_R)
 
 
-def logit(value: NDArray[np.floating]) -> Floats:
-    """Return ln(p / (1 - p)) of colours, kept within +-4, where the sigmoid still has a slope."""
-    clipped = np.clip(value, 1 / (1 + math.exp(4)), 1 / (1 + math.exp(-4)))
-    return np.log(clipped / (1 - clipped)).astype(np.float32)
+def color_logits(color: Floats) -> Floats:
+    """Return the logits of colours, kept within +-4, where the sigmoid still has a slope."""
+    return logit(color, 1 / (1 + math.exp(4))).astype(np.float32)
 
 
 def importance(target: Floats) -> Floats:
@@ -100,7 +100,7 @@ def initialize(
     out[:, R] = SMALLEST_R * (largest_r(width, height) / SMALLEST_R) ** (rank**_FALL)
     out[:, ANGLE] = random.uniform(0, 2 * math.pi, count)
     out[:, OPACITY] = _START_OPACITY
-    out[:, COLOR:] = logit(target.reshape(3, -1)[:, pixel].T)
+    out[:, COLOR:] = color_logits(target.reshape(3, -1)[:, pixel].T)
     return out
 
 

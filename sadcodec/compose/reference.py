@@ -33,6 +33,7 @@ from sadcodec.compose.composition import (
     X,
     Y,
 )
+from sadcodec.compose.logistic import sigmoid
 from sadcodec.compose.pyramid import levels, pyramid
 
 __all__ = ["gradient", "render"]
@@ -176,15 +177,11 @@ def _bilinear(template: Floats, s: Floats, t: Floats) -> tuple[Floats, Floats, F
     return first + ft * (second - first), upper + ft * (lower - upper), second - first
 
 
-def _sigmoid(x: Floats) -> Floats:
-    return np.asarray(0.5 * (1 + np.tanh(0.5 * np.asarray(x, np.float64))))
-
-
 def _strength(composition: Composition, i: int) -> tuple[float, Floats]:
     """Return k and (1 - blend) sigmoid(c)."""
     row = composition.params[i].astype(np.float64)
-    k = composition.opacity * float(_sigmoid(row[OPACITY]))
-    return k, (1 - composition.blend) * _sigmoid(row[COLOR:])
+    k = composition.opacity * float(sigmoid(row[OPACITY]))
+    return k, (1 - composition.blend) * sigmoid(row[COLOR:])
 
 
 def _paint(composition: Composition, i: int, sample: Floats) -> tuple[Floats, Floats]:
@@ -215,8 +212,8 @@ def _chain(
     out[Y] = (-sin * by_s - cos * by_t).sum()
     out[R] = -(by_s * cover.u + by_t * cover.v).sum() / row[R]
     out[ANGLE] = (by_s * cover.v - by_t * cover.u).sum()
-    out[OPACITY] = (by_sample * cover.sample).sum() * (1 - float(_sigmoid(row[OPACITY])))
-    unscaled = _sigmoid(row[COLOR:])
+    out[OPACITY] = (by_sample * cover.sample).sum() * (1 - float(sigmoid(row[OPACITY])))
+    unscaled = sigmoid(row[COLOR:])
     by_color = (slope * cover.sample[..., 3:]).sum(axis=(0, 1)) * k * (1 - composition.blend)
     out[COLOR:] = by_color * unscaled * (1 - unscaled)
     return out

@@ -7,7 +7,6 @@ lie over a change are faded, or what is behind them would never be seen, nor hav
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from sadcodec.compose.composition import OPACITY, Composition, R, X, Y
 from sadcodec.compose.fit import FitResult, fit
 from sadcodec.compose.initialize import largest_r
+from sadcodec.compose.logistic import logit
 from sadcodec.errors import OptionError
 from sadcodec.progress import Progress
 
@@ -141,8 +141,8 @@ def faded(composition: Composition, share: NDArray[np.float64]) -> Composition:
     params = composition.params.copy()
     hiding = (share >= _COVERED) & (np.arange(len(params)) < _FRONT * len(params))
     hiding &= params[:, R] >= _LARGE * largest_r(composition.width, composition.height)
-    hiding &= params[:, OPACITY] > _logit(_OPAQUE)
-    params[hiding, OPACITY] = _logit(_FADED)
+    hiding &= params[:, OPACITY] > logit(_OPAQUE)
+    params[hiding, OPACITY] = logit(_FADED)
     return replace(composition, params=params)
 
 
@@ -175,10 +175,6 @@ def touching(composition: Composition, pixels: NDArray[np.bool_]) -> NDArray[np.
     area = (y1 - y0) * (x1 - x0)
     share: NDArray[np.float64] = inside / np.maximum(area, 1)
     return share
-
-
-def _logit(p: float) -> float:
-    return math.log(p / (1 - p))
 
 
 def flicker(pictures: Sequence[Floats], frames: Sequence[Floats]) -> float:

@@ -25,6 +25,7 @@ from sadcodec.compose.composition import (
     X,
     Y,
 )
+from sadcodec.compose.logistic import logit, sigmoid
 from sadcodec.errors import BitstreamError, OptionError
 
 __all__ = [
@@ -62,8 +63,8 @@ def quantized(composition: Composition, quantizer: PrimitiveQuantizer) -> NDArra
     rows[:, R] = np.clip(np.rint(octaves - 0.5), 0, len(directions) - 1)
     count = directions[rows[:, R]]
     rows[:, ANGLE] = np.mod(np.rint(params[:, ANGLE] / (2 * np.pi) * count), count)
-    rows[:, OPACITY] = np.rint(_sigmoid(params[:, OPACITY]) * quantizer.opacity_levels)
-    rows[:, COLOR:] = np.rint(_sigmoid(params[:, COLOR:]) * quantizer.color_levels)
+    rows[:, OPACITY] = np.rint(sigmoid(params[:, OPACITY]) * quantizer.opacity_levels)
+    rows[:, COLOR:] = np.rint(sigmoid(params[:, COLOR:]) * quantizer.color_levels)
     return rows
 
 
@@ -76,18 +77,9 @@ def dequantized(
         params[:, column] = (rows[:, column] + 0.5) * quantizer.step_position / 1024 - side / 2
     params[:, R] = 2.0 ** ((rows[:, R] + 0.5) * quantizer.step_log_radius / 1024 - _SMALLEST)
     params[:, ANGLE] = 2 * np.pi * rows[:, ANGLE] / primitive_directions(quantizer)[rows[:, R]]
-    params[:, OPACITY] = _logit(rows[:, OPACITY] / quantizer.opacity_levels)
-    params[:, COLOR:] = _logit(rows[:, COLOR:] / quantizer.color_levels)
+    params[:, OPACITY] = logit(rows[:, OPACITY] / quantizer.opacity_levels, _LEAST)
+    params[:, COLOR:] = logit(rows[:, COLOR:] / quantizer.color_levels, _LEAST)
     return params.astype(np.float32)
-
-
-def _sigmoid(x: NDArray[Any]) -> NDArray[np.float64]:
-    return np.asarray(0.5 * (1 + np.tanh(0.5 * x)), np.float64)
-
-
-def _logit(share: NDArray[Any]) -> NDArray[np.float64]:
-    inside = np.clip(share, _LEAST, 1 - _LEAST)
-    return np.asarray(np.log(inside / (1 - inside)), np.float64)
 
 
 def pack(frames: Sequence[Composition], quantizer: PrimitiveQuantizer | None = None) -> bytes:

@@ -13,6 +13,7 @@ from base64 import b64encode
 import numpy as np
 
 from sadcodec.compose.composition import ANGLE, COLOR, OPACITY, TEMPLATE_SIDE, Composition, R, X, Y
+from sadcodec.compose.logistic import sigmoid
 
 __all__ = ["svg_file"]
 
@@ -43,7 +44,7 @@ def svg_file(composition: Composition) -> bytes:
         )
     filters, uses = [], []
     params = composition.params.astype(np.float64)
-    share = 0.5 * (1 + np.tanh(0.5 * params[:, OPACITY:]))
+    share = sigmoid(params[:, OPACITY:])
     for i in reversed(range(len(composition))):
         row = params[i]
         matrix = []
