@@ -13,7 +13,7 @@ import pytest
 
 from sadcodec import backends, cli, codec
 from sadcodec.backends import BACKENDS, cuda, get_backend, resolve_backend
-from sadcodec.cli import common
+from sadcodec.cli import parameters
 from sadcodec.engine import engine_for
 from sadcodec.errors import BackendError, BackendWarning, OptionError
 
@@ -129,7 +129,7 @@ def test_an_unknown_name_is_named(name):
 
 
 def test_the_command_line_knows_the_same_names(capfd):
-    assert set(common.BACKENDS) == {*BACKENDS, "cuda:N"}
+    assert set(parameters.BACKENDS) == {*BACKENDS, "cuda:N"}
     for name in ("abacus", "cuda:N", "cuda:x", "cuda:"):
         with pytest.raises(SystemExit) as caught:
             cli.main(["decode", "in.sad", "--backend", name])

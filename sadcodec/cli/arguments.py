@@ -10,6 +10,7 @@ import click
 from sadcodec import files
 from sadcodec.cli import common
 from sadcodec.cli.completion import complete_files
+from sadcodec.cli.parameters import F
 from sadcodec.errors import InputError
 
 # Of the formats that image_io reads; in a folder, other files are passed over.
@@ -31,7 +32,7 @@ _IMAGES = {
 }
 
 
-def coded_output_option(source: str) -> Callable[[common.F], common.F]:
+def coded_output_option(source: str) -> Callable[[F], F]:
     """``--output`` of a command that makes a .sad file of the argument `source`."""
     return click.option(
         "-o",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sadcodec import __version__, files
-from sadcodec.cli import arguments, batch, common
+from sadcodec.cli import arguments, batch, common, parameters
 from sadcodec.cli.completion import complete_files
 from sadcodec.cli.help import Command
 from sadcodec.cli.importance import read_mask
@@ -76,7 +76,7 @@ class _Constraint(click.ParamType[tuple[str, float]]):
         name, _, weight = value.partition(":")
         if name not in _CONSTRAINTS:
             self.fail(f"{name!r} is not one of {', '.join(_CONSTRAINTS)}.", param, ctx)
-        return name, common.Finite(0)(weight or "1", param, ctx)
+        return name, parameters.Finite(0)(weight or "1", param, ctx)
 
 
 @click.command(
@@ -124,7 +124,7 @@ class _Constraint(click.ParamType[tuple[str, float]]):
 @click.option(
     "-n",
     "--count",
-    type=common.Whole(1, 1 << 20),
+    type=parameters.Whole(1, 1 << 20),
     default=1000,
     show_default=True,
     metavar="N",
@@ -132,7 +132,7 @@ class _Constraint(click.ParamType[tuple[str, float]]):
 )
 @click.option(
     "--blend",
-    type=common.Finite(0, 1),
+    type=parameters.Finite(0, 1),
     default=0.0,
     show_default=True,
     metavar="B",
@@ -140,7 +140,7 @@ class _Constraint(click.ParamType[tuple[str, float]]):
 )
 @click.option(
     "--opacity",
-    type=common.Finite(0, 1, min_open=True),
+    type=parameters.Finite(0, 1, min_open=True),
     default=1.0,
     show_default=True,
     metavar="A",
@@ -178,7 +178,7 @@ class _Constraint(click.ParamType[tuple[str, float]]):
 )
 @click.option(
     "--iterations",
-    type=common.Whole(0, 1_000_000),
+    type=parameters.Whole(0, 1_000_000),
     default=500,
     show_default=True,
     metavar="N",
@@ -210,7 +210,7 @@ class _Constraint(click.ParamType[tuple[str, float]]):
 @click.option(
     "--prune", is_flag=True, help="Place primitives anew that have become nearly transparent."
 )
-@common.seed_option
+@parameters.seed_option
 @click.option(
     "--backend",
     type=click.Choice(("cpu", "cuda")),
@@ -218,14 +218,14 @@ class _Constraint(click.ParamType[tuple[str, float]]):
     show_default=True,
     help="cuda = the first GPU, for the fit; needs CuPy.",
 )
-@common.threads_option
-@common.max_pixels_option
-@common.force_option
+@parameters.threads_option
+@parameters.max_pixels_option
+@parameters.force_option
 @json_option
 @click.option(
     "-v", "--verbose", is_flag=True, help="Report templates and the time of each stage on stderr."
 )
-@common.quiet_option
+@parameters.quiet_option
 def compose(
     target: str,
     output: str | None,

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from sadcodec import files
-from sadcodec.cli import arguments, batch, common, framing
+from sadcodec.cli import arguments, batch, common, framing, parameters
 from sadcodec.cli.completion import complete_files, complete_folders
 from sadcodec.cli.frames import decode_to_folder
 from sadcodec.cli.help import Command
@@ -62,7 +62,7 @@ _SUFFIXES = ("png", "pgm", "ppm", "pam", "pnm", "tif", "jpg", "webp", "bmp")
 )
 @click.option(
     "--frame",
-    type=common.Whole(0),
+    type=parameters.Whole(0),
     default=None,
     metavar="N",
     help="Of a sequence: this frame, counted from 0.",
@@ -71,16 +71,16 @@ _SUFFIXES = ("png", "pgm", "ppm", "pam", "pnm", "tif", "jpg", "webp", "bmp")
 @framing.view_options
 @click.option(
     "--layers",
-    type=common.Whole(1),
+    type=parameters.Whole(1),
     default=None,
     metavar="N",
     help="Of a progressive file (sad encode --progressive): draw its first N layers. What follows "
     "them is not looked at, and may be missing; sad info lists how far each reaches.",
 )
-@common.max_pixels_option
+@parameters.max_pixels_option
 @click.option(
     "--max-work",
-    type=common.Whole(0, 1 << 14),
+    type=parameters.Whole(0, 1 << 14),
     default=None,
     metavar="N",
     help="Refuse pictures of more than N candidate sites a pixel on average, as a hostile file may "
@@ -98,12 +98,12 @@ _SUFFIXES = ("png", "pgm", "ppm", "pam", "pnm", "tif", "jpg", "webp", "bmp")
     is_flag=True,
     help="Write no ICC profile, Exif and XMP; the image is turned as the Exif orientation says.",
 )
-@common.threads_option
-@common.backend_option(common.DECODING_BACKEND)
-@common.force_option
+@parameters.threads_option
+@parameters.backend_option(parameters.DECODING_BACKEND)
+@parameters.force_option
 @json_option
 @verbose_option
-@common.quiet_option
+@parameters.quiet_option
 def decode(
     sources: tuple[str, ...],
     output: str | None,

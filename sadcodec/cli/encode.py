@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from sadcodec import files
-from sadcodec.cli import arguments, batch, common
+from sadcodec.cli import arguments, batch, common, parameters
 from sadcodec.cli.batch import Coded
 from sadcodec.cli.completion import complete_files, complete_folders
 from sadcodec.cli.frames import check_usage, encode_frames
@@ -56,18 +56,18 @@ from sadcodec.progress import ProgressBar
 )
 @click.option(
     "--key-interval",
-    type=common.Whole(1, 256),
+    type=parameters.Whole(1, 256),
     default=None,
     metavar="N",
     help="With --sequence: code at least every Nth frame by itself. A frame can be decoded from "
     "there on. Default: 60; 1 = every frame.",
 )
-@common.jobs_option
+@parameters.jobs_option
 @scheduler_option
 @click.option(
     "-q",
     "--quality",
-    type=common.QUALITY,
+    type=parameters.QUALITY,
     metavar="Q",
     help="Target quality, higher means more bytes and PSNR. "
     "Default: 75, unless another target is given. "
@@ -75,38 +75,38 @@ from sadcodec.progress import ProgressBar
 )
 @click.option(
     "--bpp",
-    type=common.BPP,
+    type=parameters.BPP,
     metavar="R",
     help="Target rate in bits per pixel, of the whole file. "
     "Anchors: 0.1 = rough, 0.3 = web, 0.5 = good, 1 = high.",
 )
 @click.option(
-    "--size", type=common.COUNT, metavar="BYTES", help="Target size of the file in bytes."
+    "--size", type=parameters.COUNT, metavar="BYTES", help="Target size of the file in bytes."
 )
 @click.option(
     "--psnr",
-    type=common.PSNR,
+    type=parameters.PSNR,
     metavar="DB",
     help="Target PSNR in dB, exceeded by at most 0.05. "
     "Anchors: 28 = rough, 32 = fair, 36 = good, 40 = hard to tell apart.",
 )
 @click.option(
     "--sites",
-    type=common.COUNT,
+    type=parameters.COUNT,
     metavar="N",
     help="Number of sites. Anchors for 768 x 512: 1500 = about 0.13 bpp, 5000 = 0.43, 12000 = 1.",
 )
-@common.metric_option
-@common.recipe_option
-@common.effort_option
-@common.seed_option
-@common.threads_option
-@common.backend_option(common.ENCODING_BACKEND)
-@common.coder_option
-@common.groups_option
+@parameters.metric_option
+@parameters.recipe_option
+@parameters.effort_option
+@parameters.seed_option
+@parameters.threads_option
+@parameters.backend_option(parameters.ENCODING_BACKEND)
+@parameters.coder_option
+@parameters.groups_option
 @click.option(
     "--progressive",
-    type=common.Whole(2, 16),
+    type=parameters.Whole(2, 16),
     default=None,
     metavar="LAYERS",
     help="Store the sites that matter most first, in so many layers, each with 1.5 times the sites "
@@ -114,7 +114,7 @@ from sadcodec.progress import ProgressBar
     "Default: none. Anchors, bytes that the same sites take more: 2 = 6 to 9 %, 4 = 9 to 14 %, "
     "6 = 10 to 17 %. With --groups N, each layer has N.",
 )
-@common.topk_option
+@parameters.topk_option
 @mask_option
 @roi_option
 @click.option(
@@ -128,11 +128,11 @@ from sadcodec.progress import ProgressBar
     help="Keep no ICC profile, Exif and XMP, whose bytes count towards --size and --bpp. The image "
     "is turned as the Exif orientation says.",
 )
-@common.max_pixels_option
-@common.force_option
+@parameters.max_pixels_option
+@parameters.force_option
 @json_option
 @verbose_option
-@common.quiet_option
+@parameters.quiet_option
 def encode(
     sources: tuple[str, ...],
     output: str | None,

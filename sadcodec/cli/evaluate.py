@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from sadcodec import files
-from sadcodec.cli import common
+from sadcodec.cli import common, parameters
 from sadcodec.cli.batch import sources_of
 from sadcodec.cli.completion import complete_files, complete_folders
 from sadcodec.cli.help import Command
@@ -36,7 +36,7 @@ def _rate_range(
     """Click's callback for ranges of rate, LOW,HIGH."""
     ranges = []
     for value in values:
-        ends = [common.BPP(part.strip(), param, ctx) for part in value.split(",")]
+        ends = [parameters.BPP(part.strip(), param, ctx) for part in value.split(",")]
         if len(ends) != 2 or not ends[0] < ends[1]:
             raise click.BadParameter(f"{value!r} is not LOW,HIGH with LOW < HIGH.", ctx, param)
         ranges.append((ends[0], ends[1]))
@@ -60,33 +60,33 @@ def _rate_range(
 @click.argument("sources", metavar="[PATHS...]", nargs=-1, shell_complete=complete_files)
 @click.option(
     "--bpp",
-    callback=common.number_list(common.BPP),
+    callback=parameters.number_list(parameters.BPP),
     metavar="LIST",
     help="Rates in bits per pixel, e.g. 0.2,0.5,1. "
     "Default: 0.1,0.2,0.3,0.5,1, unless another list is given.",
 )
 @click.option(
     "--size",
-    callback=common.number_list(common.COUNT),
+    callback=parameters.number_list(parameters.COUNT),
     metavar="LIST",
     help="File sizes in bytes.",
 )
 @click.option(
     "--sites",
-    callback=common.number_list(common.COUNT),
+    callback=parameters.number_list(parameters.COUNT),
     metavar="LIST",
     help="Numbers of sites, e.g. 1500,5000.",
 )
 @click.option(
     "-q",
     "--quality",
-    callback=common.number_list(common.QUALITY),
+    callback=parameters.number_list(parameters.QUALITY),
     metavar="LIST",
     help="Qualities, 0..100.",
 )
 @click.option(
     "--psnr",
-    callback=common.number_list(common.PSNR),
+    callback=parameters.number_list(parameters.PSNR),
     metavar="LIST",
     help="PSNR targets in dB, 0..100.",
 )
@@ -94,7 +94,7 @@ def _rate_range(
     "--codecs",
     default="sad",
     show_default=True,
-    callback=common.name_list,
+    callback=parameters.name_list,
     metavar="LIST",
     help="What to code with: sad, jpeg, webp, avif, jxl, jp2. All meet the same targets, but "
     "--quality is each codec's own; only sad has --sites.",
@@ -103,29 +103,29 @@ def _rate_range(
     "--metrics",
     default="psnr,ssim",
     show_default=True,
-    callback=common.name_list,
+    callback=parameters.name_list,
     metavar="LIST",
     help="What to measure: psnr (always measured), ssim, ms-ssim, ssimulacra2, lpips.",
 )
 @click.option(
     "--repeat",
     "repeats",
-    type=common.Whole(1, 10000),
+    type=parameters.Whole(1, 10000),
     default=1,
     show_default=True,
     metavar="R",
     help="Code R times with sad, with the seeds N, N + 1, ... of --seed N. Other codecs depend on "
     "no seed and are run once.",
 )
-@common.metric_option
-@common.effort_option
-@common.seed_option
-@common.threads_option
-@common.backend_option(common.ENCODING_BACKEND)
+@parameters.metric_option
+@parameters.effort_option
+@parameters.seed_option
+@parameters.threads_option
+@parameters.backend_option(parameters.ENCODING_BACKEND)
 @click.option(
     "-j",
     "--jobs",
-    type=common.Whole(1, 256),
+    type=parameters.Whole(1, 256),
     default=1,
     show_default=True,
     metavar="N",
@@ -192,8 +192,8 @@ def _rate_range(
     "to be wiped against each other. May be repeated. Needs the extra plot.",
 )
 @click.option("--markdown", is_flag=True, help="Print the tables as Markdown.")
-@common.max_pixels_option
-@common.force_option
+@parameters.max_pixels_option
+@parameters.force_option
 @click.option(
     "--json",
     "as_json",

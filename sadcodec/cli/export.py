@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from sadcodec import files
-from sadcodec.cli import arguments, common
+from sadcodec.cli import arguments, common, parameters
 from sadcodec.cli.completion import complete_files
 from sadcodec.cli.reports import json_option
 from sadcodec.errors import OptionError
@@ -36,16 +36,16 @@ _LAYERED = ("psd", "ora", "svg")
 )
 @click.option(
     "--frame",
-    type=common.Whole(0),
+    type=parameters.Whole(0),
     default=None,
     metavar="N",
     help="Of a composition with several frames: this one, counted from 0.",
 )
-@common.max_pixels_option
-@common.threads_option
-@common.force_option
+@parameters.max_pixels_option
+@parameters.threads_option
+@parameters.force_option
 @json_option
-@common.quiet_option
+@parameters.quiet_option
 def export(
     source: str,
     output: str | None,

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sadcodec import files
-from sadcodec.cli import common
+from sadcodec.cli import common, parameters
+from sadcodec.cli.parameters import F
 from sadcodec.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
 
     from sadcodec.bitstream import Repair
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 VIEWS = ("cells", "sites", "tau", "error")
 _LARGEST = (1 << 31) - 1  # of a picture's side
@@ -59,7 +57,7 @@ def framing_options(command: F) -> F:
         ),
         click.option(
             "--scale",
-            type=common.Finite(0, min_open=True),
+            type=parameters.Finite(0, min_open=True),
             metavar="S",
             help="The same by a factor: 4 = four times as wide and high, 0.25 = a quarter.",
         ),

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from sadcodec import files
-from sadcodec.cli import arguments, common, compositions
+from sadcodec.cli import arguments, common, compositions, parameters
 from sadcodec.cli.completion import complete_files
 from sadcodec.cli.frames import information
 
@@ -17,9 +17,9 @@ from sadcodec.cli.frames import information
 @click.argument(
     "sources", metavar="IN.sad...", nargs=-1, required=True, shell_complete=complete_files
 )
-@common.max_pixels_option
+@parameters.max_pixels_option
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON instead of text.")
-@common.quiet_option
+@parameters.quiet_option
 def info(sources: tuple[str, ...], max_pixels: int | None, as_json: bool, quiet: bool) -> int:
     """Print dimensions, sites, and the bytes and bits per site of each column of IN.sad.
 

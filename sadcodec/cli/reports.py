@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from time import perf_counter
-from typing import Any, TypeVar
 
 import click
 
 from sadcodec import __version__
 from sadcodec.cli import common
+from sadcodec.cli.parameters import F
 from sadcodec.progress import Progress
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 def json_option(command: F) -> F:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from sadcodec import files
-from sadcodec.cli import arguments, common
+from sadcodec.cli import arguments, common, parameters
 from sadcodec.cli.completion import complete_files
 from sadcodec.cli.reports import json_option
 from sadcodec.progress import ProgressBar
@@ -27,26 +27,29 @@ from sadcodec.progress import ProgressBar
 )
 @click.option(
     "--scale",
-    type=common.Finite(0.1, 10),
+    type=parameters.Finite(0.1, 10),
     default=None,
     metavar="S",
     help="Factor on all quantization steps. Smaller is nearer to the list, in more bytes. "
     "Default: 1, unless there is another target.",
 )
 @click.option(
-    "--bpp", type=common.BPP, metavar="R", help="Target rate in bits per pixel, of the whole file."
+    "--bpp",
+    type=parameters.BPP,
+    metavar="R",
+    help="Target rate in bits per pixel, of the whole file.",
 )
 @click.option(
-    "--size", type=common.COUNT, metavar="BYTES", help="Target size of the file in bytes."
+    "--size", type=parameters.COUNT, metavar="BYTES", help="Target size of the file in bytes."
 )
-@common.effort_option
-@common.threads_option
-@common.backend_option(common.ENCODING_BACKEND)
-@common.coder_option
-@common.groups_option
-@common.force_option
+@parameters.effort_option
+@parameters.threads_option
+@parameters.backend_option(parameters.ENCODING_BACKEND)
+@parameters.coder_option
+@parameters.groups_option
+@parameters.force_option
 @json_option
-@common.quiet_option
+@parameters.quiet_option
 def import_sites(
     source: str,
     output: str | None,
