@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -85,6 +87,18 @@ def test_stored_order_is_kept_by_a_second_encoding():
     second, again, _ = encode(header, symbols.take(order))
     assert first == second
     assert np.array_equal(again, np.arange(200))
+
+
+def test_what_a_thread_has_coded_before_makes_no_difference():
+    header, symbols = sample(300, seed=8, width=300, height=200)
+    moved = replace(symbols, y=np.where(np.arange(300) == 7, symbols.y[::-1], symbols.y))
+    expected = []
+    for given in (symbols, moved):
+        with ThreadPoolExecutor(1) as fresh:
+            expected.append(fresh.submit(encode, header, given).result()[0])
+    assert expected[0] != expected[1]
+    for number in (0, 1, 1, 0):
+        assert encode(header, (symbols, moved)[number])[0] == expected[number]
 
 
 @pytest.mark.parametrize("coincident", [False, True])
