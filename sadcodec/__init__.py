@@ -68,9 +68,12 @@ _HOME = {
     "SadError": "errors",
     "Sites": "sites",
 }
+_MODULES = {"backends", "diagram", "image_io", "inverse", "losses", "views"}
 
 
 def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        return import_module(f".{name}", __name__)
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f".{_HOME[name]}", __name__), name)

@@ -15,7 +15,7 @@ from sadcodec.backends.base import DEFAULT_K, MAX_K, MAX_WORK
 from sadcodec.decoding import ANY_SIZE, MAX_PIXELS, as_bytes, check_work
 from sadcodec.editing import Index, edited, without
 from sadcodec.errors import InputError, OptionError
-from sadcodec.files import check_output, read_input, write_output
+from sadcodec.files import check_output, named, read_input, write_output
 from sadcodec.frame import MAX_SIDE, frame_of
 from sadcodec.pixels import check_image
 from sadcodec.processors import default_threads
@@ -116,9 +116,9 @@ class Diagram(SitePicture):
         `options` are those of `open_diagram`, which says what is raised; InputError where the file
         cannot be read.
         """
-        if isinstance(source, str | os.PathLike):
-            source = read_input(os.fspath(source))
-        return open_diagram(source, **options)
+        path = os.fspath(source) if isinstance(source, str | os.PathLike) else None
+        with named(path):
+            return open_diagram(source if path is None else read_input(path), **options)
 
     def to_bytes(self, image: NDArray[Any] | None = None, **options: Any) -> bytes:
         """Code the sites as they are into a ``.sad`` file; nothing is fitted anew.
@@ -174,10 +174,12 @@ class Diagram(SitePicture):
         """
         path = os.fspath(target) if isinstance(target, str | os.PathLike) else None
         if path is not None:
-            check_output(path, force=force)
+            with named(path):
+                check_output(path, force=force)
         data = self.to_bytes(image, **options)
         if path is not None:
-            write_output(path, data, force=force)
+            with named(path):
+                write_output(path, data, force=force)
         else:
             target.write(data)  # type: ignore[union-attr]
 

@@ -15,10 +15,11 @@ import stat
 import sys
 from typing import TYPE_CHECKING, cast
 
-from sadcodec.errors import InputError, LimitError, OutputError
+from sadcodec.errors import InputError, LimitError, OutputError, SadError
 
 if TYPE_CHECKING:
     import io
+    from collections.abc import Iterator
 
 STANDARD = "-"
 MAX_STREAM = 1 << 30  # bytes of a pipe or device, which may have no end
@@ -34,6 +35,17 @@ def output_name(path: str) -> str:
     Written to by such a name, a file that the shell opened would be replaced by another one.
     """
     return STANDARD if path in _STDOUT else path
+
+
+@contextlib.contextmanager
+def named(path: str | None) -> Iterator[None]:
+    """Put the name of a file in front of this package's errors; None for none."""
+    try:
+        yield
+    except SadError as error:
+        if path is None:
+            raise
+        raise type(error)(f"{path}: {error}") from error
 
 
 def read_input(path: str) -> bytes:

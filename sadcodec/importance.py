@@ -86,7 +86,7 @@ def importance_of(
     OptionError
         If a region is not inside the image, or a strength not in 1..MAX_STRENGTH.
     """
-    if mask is None and not roi:
+    if mask is None and len(roi) == 0:
         return None
     masked = None if mask is None else _checked_mask(mask, height, width)
     raised = np.ones((height, width))
@@ -131,6 +131,8 @@ def _checked_mask(mask: ArrayLike, height: int, width: int) -> NDArray[np.float6
 
 
 def _checked_region(region: Sequence[float], height: int, width: int) -> Region:
+    if not isinstance(region, Sequence | np.ndarray):
+        raise OptionError("roi is a sequence of regions, each X, Y, W, H and a strength")
     if not 4 <= len(region) <= 5:
         raise OptionError(f"a region is X, Y, W, H and a strength, not {len(region)} numbers")
     given = Region(*(int(side) for side in region[:4]), *(float(value) for value in region[4:]))

@@ -35,11 +35,11 @@ def layers_for(progressive: int | None, groups: int | None = None) -> int:
     """
     if progressive is None:
         return 1
-    if not 2 <= progressive <= MAX_LAYERS:
+    if not 2 <= progressive <= MAX_LAYERS or progressive != int(progressive):
         raise OptionError(f"progressive must be 2..{MAX_LAYERS} layers, not {progressive}")
     if progressive * (groups or 1) > MAX_GROUPED:
         raise OptionError(f"{progressive} layers of {groups} groups: {MAX_GROUPED} groups at most")
-    return progressive
+    return int(progressive)
 
 
 def layer_ends(sites: int, layers: int) -> list[int]:

@@ -78,8 +78,9 @@ def start_job(
     header = first_header(image.shape, 8 * image.dtype.itemsize, DEFAULT_K, coder, groups)
     if metric not in METRICS:
         raise OptionError(f"metric must be one of {', '.join(METRICS)}, not {metric!r}")
-    if not 0 <= seed < 1 << 32:
+    if not 0 <= seed < 1 << 32 or seed != int(seed):
         raise OptionError(f"seed must be 0..2^32 - 1, not {seed}")
+    seed = int(seed)
     engine = engine_for(_check_recipe(recipe, kind, backend), threads, "encode")
     if topk is None:
         topk = "propagate" if recipe == "paper" and engine.name == "cpu" else "exact"

@@ -290,6 +290,10 @@ def test_an_error_in_the_callback_comes_through(cup):
         {"effort": 10},
         {"seed": -1},
         {"seed": 2**32},
+        {"seed": 1.5},
+        {"groups": 1.5},
+        {"groups": math.nan},
+        {"progressive": 2.5},
         {"threads": 0},
         {"threads": 5000},
         {"backend": "abacus"},
@@ -303,6 +307,10 @@ def test_options_out_of_range(cup, options):
     assert isinstance(caught.value, sadcodec.SadError)
     assert isinstance(caught.value, ValueError)
     assert "\n" not in str(caught.value)
+
+
+def test_any_psnr_above_zero_may_be_asked_for(cup):
+    assert len(sadcodec.encode(cup, psnr=0.5, effort=1)) < 100
 
 
 @pytest.mark.parametrize(

@@ -72,8 +72,10 @@ def test_save_and_load(fitted: Diagram, photo: np.ndarray, tmp_path: Path):
         fitted.save(file, photo[:-1])
     with pytest.raises(OptionError, match="effort"):
         fitted.to_bytes(effort=10)
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="none.sad: No such file"):
         Diagram.load(tmp_path / "none.sad")
+    with pytest.raises(OutputError, match="no/a.sad: No such file"):
+        fitted.save("no/a.sad")
 
 
 def test_gradient_is_the_reference_s(small: Diagram):

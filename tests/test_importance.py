@@ -117,11 +117,20 @@ def test_bad_masks_are_refused(mask, message: str):
         ((0, 0, 2), "not 3 numbers"),
         ((0, 0, 2, 2, 0.5), "strength of a region is 1..100, not 0.5"),
         ((0, 0, 2, 2, float("nan")), "strength of a region is 1..100"),
+        (7, "roi is a sequence of regions, each X, Y, W, H"),
     ],
 )
 def test_bad_regions_are_refused(region, message: str):
     with pytest.raises(OptionError, match=message):
         codec.encode(np.zeros((6, 8, 3), np.uint8), roi=[region], **FAST)
+
+
+def test_regions_may_be_an_array():
+    regions = [(0, 0, 2, 2), (1, 1, 3, 4)]
+    for given in (regions, np.array(regions)):
+        found = importance_of(None, given, 6, 8)
+        np.testing.assert_array_equal(found.weights, importance_of(None, regions, 6, 8).weights)
+    assert importance_of(None, np.zeros((0, 4)), 6, 8) is None
 
 
 def test_weights_of_a_metric_and_of_a_mask_are_multiplied():

@@ -39,6 +39,14 @@ def test_the_commands_take_the_options_shown():
             assert re.search(rf"(?<![\w-]){option}(?![\w-])", text), f"sad {name} has no {option}"
 
 
+def test_modules_are_there_as_the_documents_write_them():
+    texts = [README, *(path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md"))]
+    found = set(re.findall(r"\bsadcodec\.(?!torch)([a-z_]+)\.[a-z_]+\(", " ".join(texts)))
+    assert "image_io" in found
+    lines = [f"sadcodec.{name}" for name in sorted(found | {"inverse", "losses", "views"})]
+    subprocess.run([sys.executable, "-c", "\n".join(["import sadcodec", *lines])], check=True)
+
+
 def test_links_lead_somewhere():
     links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
     assert links

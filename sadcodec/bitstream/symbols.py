@@ -47,9 +47,9 @@ def groups_for(groups: int | None, coder: str) -> int:
     """
     if groups is None:
         return AUTOMATIC_GROUPS if coder == "range" else 1
-    if not 1 <= groups <= MAX_GROUPS:
+    if not 1 <= groups <= MAX_GROUPS or groups != int(groups):
         raise OptionError(f"groups must be 1..{MAX_GROUPS}, not {groups}")
-    return groups
+    return int(groups)
 
 
 @dataclass(frozen=True)

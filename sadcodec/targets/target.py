@@ -34,7 +34,7 @@ def target_of(given: Mapping[str, float | None]) -> tuple[str, float]:
     if not chosen:
         return "quality", DEFAULT_QUALITY
     name, value = chosen[0]
-    bounds = {"quality": (0.0, 100.0), "psnr": (1.0, 100.0)}
+    bounds = {"quality": (0.0, 100.0), "psnr": (0.0, 100.0)}
     low, high = bounds.get(name, (0.0, 1e15))
     if not low <= value <= high or (value == 0.0 and name != "quality"):
         raise OptionError(f"{name} is {value}, which is out of range")
