@@ -116,9 +116,11 @@ class Diagram(SitePicture):
         `options` are those of `open_diagram`, which says what is raised; InputError where the file
         cannot be read.
         """
-        path = os.fspath(source) if isinstance(source, str | os.PathLike) else None
+        if not isinstance(source, str | os.PathLike):
+            return open_diagram(source, **options)
+        path = os.fspath(source)
         with named(path):
-            return open_diagram(source if path is None else read_input(path), **options)
+            return open_diagram(read_input(path), **options)
 
     def to_bytes(self, image: NDArray[Any] | None = None, **options: Any) -> bytes:
         """Code the sites as they are into a ``.sad`` file; nothing is fitted anew.
@@ -173,15 +175,14 @@ class Diagram(SitePicture):
             If the file exists already, or cannot be written.
         """
         path = os.fspath(target) if isinstance(target, str | os.PathLike) else None
-        if path is not None:
-            with named(path):
-                check_output(path, force=force)
+        if path is None:
+            target.write(self.to_bytes(image, **options))  # type: ignore[union-attr]
+            return
+        with named(path):
+            check_output(path, force=force)
         data = self.to_bytes(image, **options)
-        if path is not None:
-            with named(path):
-                write_output(path, data, force=force)
-        else:
-            target.write(data)  # type: ignore[union-attr]
+        with named(path):
+            write_output(path, data, force=force)
 
     def _checked_image(self, image: NDArray[Any]) -> NDArray[Any]:
         checked = check_image(image)

@@ -38,13 +38,11 @@ def output_name(path: str) -> str:
 
 
 @contextlib.contextmanager
-def named(path: str | None) -> Iterator[None]:
-    """Put the name of a file in front of this package's errors; None for none."""
+def named(path: str) -> Iterator[None]:
+    """Put the name of a file in front of this package's errors."""
     try:
         yield
     except SadError as error:
-        if path is None:
-            raise
         raise type(error)(f"{path}: {error}") from error
 
 

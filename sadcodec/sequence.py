@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
@@ -84,6 +84,8 @@ class SequenceReport:
     seconds : float
     backend : str
     frames : tuple of FrameReport
+    warning : str or None
+        Why the first key frame that misses its target does so.
     """
 
     bytes: int
@@ -92,6 +94,7 @@ class SequenceReport:
     seconds: float
     backend: str
     frames: tuple[FrameReport, ...]
+    warning: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +106,7 @@ class _Coded:
     picture: Image
     error: float  # squared, in 0..1 units, as the objective weighs it
     key: bool
+    warning: str | None = None  # of a key frame that misses its target
 
     @property
     def bytes(self) -> int:
@@ -163,9 +167,10 @@ class _Encoder:
         return delta
 
     def _key(self, job: Job, kind: str, value: float) -> _Coded:
-        refinement = encode_to_target(job, kind, value).refinement
-        data = bitstream.write(refinement.header, refinement.symbols)
-        return self._coded(job, data, Frame.of_key(data), key=True)
+        encoding = encode_to_target(job, kind, value)
+        data = bitstream.write(encoding.refinement.header, encoding.refinement.symbols)
+        coded = self._coded(job, data, Frame.of_key(data), key=True)
+        return replace(coded, warning=encoding.warning)
 
     def _delta(self, job: Job, rows: NDArray[np.int32], source: NDArray[np.int32]) -> _Coded:
         assert self._last is not None  # noqa: S101  (there is a key frame first)
@@ -233,6 +238,7 @@ def encode_sequence_with_report(
     encoder = _Encoder(key_interval, options)
     contents: list[bytes | tuple[bytes, int]] = []
     reports: list[FrameReport] = []
+    warning = None
     first: Image | None = None
     pixels = 0
     for number, given in enumerate(frames):
@@ -244,6 +250,8 @@ def encode_sequence_with_report(
         if (image.shape, image.dtype) != (first.shape, first.dtype):
             raise InputError(f"frame {number} is {_kind(image)}, the first {_kind(first)}")
         coded = encoder.add(image)
+        if coded.warning and warning is None:
+            warning = f"frame {number}: {coded.warning}"
         contents.append(coded.content)
         frame = coded.frame
         reports.append(
@@ -267,6 +275,7 @@ def encode_sequence_with_report(
         seconds=perf_counter() - start,
         backend=encoder.backend,
         frames=tuple(reports),
+        warning=warning,
     )
     return data, report
 

@@ -131,6 +131,15 @@ def test_frames(sad: Sad):
     assert Path("one.png").read_bytes() == Path("frames/film-1.png").read_bytes()
 
 
+def test_a_profile_is_not_lost_silently(sad: Sad):
+    pixels = image_io.decode_image(Path("in.png").read_bytes())
+    data = image_io.encode_image(pixels, "png", {"icc_profile": b"a profile"})
+    Path("in.png").write_bytes(data)
+    done = sad("compose", "in.png", "--glyphs", "A", *SMALL)
+    assert done.status == 0
+    assert "sad: in.png: warning: a composition keeps no ICC profile" in done.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [

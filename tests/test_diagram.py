@@ -72,9 +72,9 @@ def test_save_and_load(fitted: Diagram, photo: np.ndarray, tmp_path: Path):
         fitted.save(file, photo[:-1])
     with pytest.raises(OptionError, match="effort"):
         fitted.to_bytes(effort=10)
-    with pytest.raises(InputError, match="none.sad: No such file"):
+    with pytest.raises(InputError, match=r"none\.sad: No such file"):
         Diagram.load(tmp_path / "none.sad")
-    with pytest.raises(OutputError, match="no/a.sad: No such file"):
+    with pytest.raises(OutputError, match=r"no/a\.sad: No such file"):
         fitted.save("no/a.sad")
 
 

@@ -381,6 +381,18 @@ def test_there_and_back_by_the_command(sad: Sad):
     assert json.loads(sad("info", "out.sad", "--json")[1])["frames"][0]["key"] is True
 
 
+def test_what_the_command_warns_of(sad: Sad):
+    frame = image_io.encode_image(crops(1)[0], "png", {"icc_profile": b"a profile"})
+    Path("f0.png").write_bytes(frame)
+    status, _, err = sad(
+        "encode", "f0.png", "f1.png", "-o", "a.sad", "--sequence", "--size", "9", *QUICK
+    )
+    profile, target, _ = err.splitlines()
+    assert status == 0
+    assert profile.startswith("sad: f0.png: warning: a sequence keeps no ICC profile")
+    assert target.startswith("sad: a.sad: warning: frame 0: cannot be encoded in 9 bytes")
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
 import click
@@ -103,6 +103,13 @@ def note(text: str, quiet: bool) -> None:
     if not quiet:
         with contextlib.suppress(OSError):
             click.echo(one_line(text), err=True)
+
+
+def note_profile(source: str, metadata: Mapping[str, bytes], kind: str, quiet: bool) -> None:
+    """Warn of an ICC profile that a kind of file does not keep."""
+    if "icc_profile" in metadata:
+        name = shown(source)
+        note(f"sad: {name}: warning: {kind} keeps no ICC profile; colours show as sRGB", quiet)
 
 
 def json_line(record: dict[str, Any]) -> bytes:

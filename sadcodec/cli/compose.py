@@ -266,7 +266,7 @@ def compose(
     if options["backend"] != "cpu":
         common.load_backend(options["backend"], "encode", quiet)
     templates = _templates(paths, glyphs, font, max_pixels)
-    images = [_image(path, max_pixels) for path in (target, *later)]
+    images = [_image(path, max_pixels, quiet or path != target) for path in (target, *later)]
     from sadcodec.compose import encode
 
     for number, path in enumerate(later, 1):
@@ -301,7 +301,7 @@ def compose(
     )
 
 
-def _image(path: str, max_pixels: int | None) -> NDArray[Any]:
+def _image(path: str, max_pixels: int | None, quiet: bool) -> NDArray[Any]:
     """Return the pixels of a target, turned as its Exif orientation says."""
     from sadcodec import image_io
 
@@ -309,6 +309,7 @@ def _image(path: str, max_pixels: int | None) -> NDArray[Any]:
         data = files.read_input(path)
         arguments.check_image(data)
         pixels, metadata = image_io.read_image(data, max_pixels=max_pixels)
+        common.note_profile(path, metadata, "a composition", quiet)
         return image_io.oriented(pixels, metadata.get("exif", b""))
 
 

@@ -74,6 +74,8 @@ def encode_frames(
             bar(number / len(paths), common.shown(current))
             content = files.read_input(current)
             image, metadata = image_io.read_image(content, max_pixels=max_pixels)
+            if number == 0:
+                common.note_profile(current, metadata, "a sequence", quiet)
             yield image_io.oriented(image, metadata.get("exif", b""))  # no frame keeps its Exif
 
     try:
@@ -84,6 +86,8 @@ def encode_frames(
             raise
     with common.blame(target, "stdout"):
         files.write_output(target, data, force=force)
+    if report.warning:
+        common.note(f"sad: {common.shown(target, 'stdout')}: warning: {report.warning}", quiet)
     if as_json:
         record = {"input": paths, "output": target} | dataclasses.asdict(report)
         common.report_json(record, target == files.STANDARD)
