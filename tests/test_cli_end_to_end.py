@@ -77,6 +77,9 @@ def test_there_and_back(tmp_path: Path, photograph: np.ndarray) -> None:
     assert report["bpp"] == pytest.approx(8 * size / (64 * 48))
     keys = ("sites", "iterations", "fit_psnr", "psnr", "seconds", "warning")
     assert set(keys) <= set(report)
+    done = run(tmp_path, "decode", "out.sad", "-o", "twice.png", "--scale", "2", "--json")
+    enlarged = json.loads(done.stdout)
+    assert (enlarged["width"], enlarged["bpp"]) == (128, report["bpp"])
 
     done = run(tmp_path, "decode", "out.sad", "-o", "back.png", "--quiet")
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
@@ -211,11 +214,11 @@ def test_a_full_device(tmp_path: Path, stored: bytes) -> None:
         1,
         b"sad: /dev/full: No space left on device\n",
     )
-    for command in ("decode", "info"):
-        output = ["-o", "-"] if command == "decode" else []
+    source = str(tmp_path / "in.sad")
+    for arguments in (["decode", source, "-o", "-"], ["info", source], ["--help"]):
         with open("/dev/full", "wb") as full:
             done = subprocess.run(
-                [*SAD, command, str(tmp_path / "in.sad"), *output],
+                [*SAD, *arguments],
                 stdout=full,
                 stderr=subprocess.PIPE,
                 check=False,

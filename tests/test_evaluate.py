@@ -179,6 +179,8 @@ def test_tables_of_failures_alone():
     assert "0.5 bpp" in text
     assert text.splitlines()[1].split()[2:5] == ["0", "-", "-"]
     assert "1 of 1 failed" in markdown([row(error="broken")])
+    unmeasured = row(error="broken", psnr_db=None, ssim=None, fit_psnr_db=None)
+    assert "Standard deviation" not in summary([unmeasured])
 
 
 def test_quality_has_no_deviation():

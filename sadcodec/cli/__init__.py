@@ -7,6 +7,7 @@ Exit status: 0 done, 1 a one-line error, 2 wrong usage, 3 some of several images
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ import click
 from sadcodec import __version__
 from sadcodec.cli import signals
 from sadcodec.cli.arguments import Commands
-from sadcodec.cli.common import one_line
+from sadcodec.cli.common import Failure, one_line
 from sadcodec.cli.completion import completion
 from sadcodec.cli.compose import compose
 from sadcodec.cli.decode import decode
@@ -75,6 +76,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             error.show()
         sys.exit(error.exit_code)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # Click wrote help
+            with contextlib.suppress(OSError):
+                Failure("stdout", os.strerror(errno.ENOSPC)).show()
+            sys.exit(1)
         if os.environ.get("SAD_TRACEBACK"):
             raise
         with contextlib.suppress(OSError):

@@ -215,6 +215,7 @@ class _Decoded:
     """What was made of one file."""
 
     bytes: int  # of the .sad file
+    pixels: int  # of its picture
     sites: int
     shape: tuple[int, ...]  # [H, W, C]
     bit_depth: int
@@ -252,7 +253,7 @@ def _decode(
     quiet: bool,
 ) -> _Decoded:
     """Read, decode and write one file; a Failure names what is wrong with which file."""
-    from sadcodec import codec, decoding, image_io
+    from sadcodec import bitstream, codec, decoding, image_io
 
     with common.blame(source):
         data = arguments.read_coded(source)
@@ -266,6 +267,10 @@ def _decode(
         framed = view or any(options[name] is not None for name in ("region", "scale", "size"))
         most = decoding.ANY_SIZE.max_pixels if framed else options["max_pixels"]
         found, problems = codec.metadata_left(data, max_pixels=most)
+        pixels = image.shape[0] * image.shape[1]
+        if framed:
+            header = bitstream.read_header(bytes(data), decoding.ANY_SIZE)
+            pixels = header.width * header.height
     kept = {} if strip else image_io.holds(kind, image.shape[2], found)
     if "exif" in found and "exif" not in kept:
         image = image_io.oriented(image, found["exif"])
@@ -282,6 +287,7 @@ def _decode(
         )
     return _Decoded(
         bytes=len(data),
+        pixels=pixels,
         sites=report.sites,
         shape=image.shape,
         bit_depth=8 * image.dtype.itemsize,
@@ -303,7 +309,7 @@ def _record(source: str, target: str, decoded: _Decoded, repair: bool) -> dict[s
         "channels": channels,
         "bit_depth": decoded.bit_depth,
         "bytes": decoded.bytes,
-        "bpp": 8 * decoded.bytes / (width * height),
+        "bpp": 8 * decoded.bytes / decoded.pixels,
         "seconds": decoded.seconds,
         "metadata": decoded.metadata,
     }

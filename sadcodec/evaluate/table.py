@@ -156,7 +156,7 @@ def _spreads(rows: Sequence[Row]) -> list[Table]:
         found = [
             _cell(measure(good, name), DECIMALS[name]) for _, measure in measures for name in names
         ]
-        if set(found) != {"-"}:
+        if set(found) - {"-"}:
             lines.append([*cells, *found])
     return [Table(_REPEATS_CAPTION if repeated else _SPREAD_CAPTION, header, lines)] * bool(lines)
 
