@@ -64,6 +64,7 @@ _LOG_ANISOTROPY = 0.27
 _ANGLE = 0.137  # rad, divided by sinh(a)
 _RADIUS = 1.0 / 10.0  # of the mean spacing
 _COLOR = 1.35  # of the fit's root mean squared error
+_COARSE_COLOR = 0.5  # a scale makes no coarser steps: few sites would be worse than the mean colour
 RATE_STRENGTH = 1.0  # of the bits in the descent; 0.3 to 1.5 are within 0.02 dB
 _NOISE = 0.3  # half-width of the fine-tuning noise, in steps
 
@@ -101,7 +102,10 @@ def choose_quantizer(
     """
     spacing = np.sqrt(width * height / sites)
     rms = float(np.sqrt(max(mse, 1e-9)))
-    scale *= crowding(sites / (width * height))
+    crowded = crowding(sites / (width * height))
+    color = _COLOR * rms * crowded
+    color = min(scale * color, max(_COARSE_COLOR, color))
+    scale *= crowded
 
     def units(step: float, unit: float) -> int:
         return int(min(max(round(step * scale / unit), 1), 65535))
@@ -114,7 +118,7 @@ def choose_quantizer(
         step_log_anisotropy=units(_LOG_ANISOTROPY, STEP_UNIT),
         step_angle=units(_ANGLE, STEP_UNIT),
         step_radius=units(_RADIUS * spacing, STEP_UNIT) if radius else 0,
-        step_color=(units(_COLOR * rms, COLOR_UNIT),) * channels,
+        step_color=(units(color / scale, COLOR_UNIT),) * channels,
     )
 
 

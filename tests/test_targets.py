@@ -219,3 +219,13 @@ def test_rates_from_very_low_to_very_high(bpp):
 def test_what_fills_a_size():
     assert [fills(n, 1000) for n in (994, 995, 1000, 1001)] == [False, True, True, False]
     assert [fills(n, 150) for n in (148, 149, 150, 151)] == [False, True, True, False]
+
+
+@pytest.mark.parametrize("name", ["ramp", "photograph"])
+def test_the_smallest_file_is_near_the_mean_colour(name: str):
+    image = crop("astronaut.png", 180, 40, 96, 64)
+    if name == "ramp":
+        image = np.linspace(0, 255, 96 * 64).astype(np.uint8).reshape(64, 96, 1)
+    flat = np.broadcast_to(np.rint(image.mean(axis=(0, 1))).astype(np.uint8), image.shape)
+    data = sadcodec.encode(image, size=1, effort=1, threads=1)
+    assert decoded_psnr(image, data) > metrics.psnr(image, flat) - 1.0
