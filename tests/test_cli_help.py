@@ -87,6 +87,7 @@ def test_options_of_no_section_are_listed_last() -> None:
         ("encode real.sad -o x.sad", 1, "not an image but a .sad file (sad decode"),
         ("encode real.sad", 1, "not an image but a .sad file (sad decode"),
         ("decode in.png", 1, "not a .sad file but a PNG image (sad encode"),
+        ("decode in.sad -o gif:-", 1, "gif:-: prefix gif: is not known (one of .png"),
         ("decode in.png -o x.png", 1, "not a .sad file but a PNG image (sad encode"),
         ("info in.png", 1, "not a .sad file but a PNG image (sad encode"),
     ],

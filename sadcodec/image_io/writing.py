@@ -53,6 +53,8 @@ def format_of(path: str) -> str:
     if suffix not in _FORMAT_OF_SUFFIX:
         known = ", ".join(_FORMAT_OF_SUFFIX)
         what = f"suffix {suffix} is not known" if suffix else "the name has no suffix"
+        if path.endswith(":-"):
+            what = f"prefix {path[:-1]} is not known"
         raise OutputError(f"{what} (one of {known}; or a prefix, as png:NAME)")
     return _FORMAT_OF_SUFFIX[suffix]
 
