@@ -226,6 +226,7 @@ def crowds(backend: CudaBackend) -> None:
         session.removal_deltas()
         backend.render(Sites(params), 9, 8)
         backend.points(3).draw(cp.asarray(params), cp.asarray(few))
+    make_case(5, width=9, height=8, params=params[:80]).start(backend).build_lists()
     lists = Ragged(Launcher(backend.runtime, {}), 5000)
     lists.counts.fill(1)
     lists.lay_out(0, longer=True)
