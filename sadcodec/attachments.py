@@ -66,9 +66,14 @@ def metadata(data: bytes, *, max_pixels: int | None = None) -> dict[str, bytes]:
     BitstreamError, LimitError
         For the reasons of `decode`, and if one cannot be unpacked or has more than 2^24 bytes.
     """
-    limits = limits_for(max_pixels)
-    chunks = bitstream.metadata(as_bytes(data), limits)
-    return {METADATA[name]: content for name, content in chunks if name in METADATA}
+    content, limits = as_bytes(data), limits_for(max_pixels)
+    if _of_many(content, limits):
+        found, problems = bitstream.front_metadata(content, limits)
+        if problems:
+            raise problems[0]
+    else:
+        found = dict(bitstream.metadata(content, limits))
+    return {METADATA[name]: found[name] for name in found if name in METADATA}
 
 
 def metadata_left(
@@ -87,4 +92,13 @@ def metadata_left(
     BitstreamError, LimitError
         If the header is damaged, or the file is larger than the limits.
     """
-    return bitstream.salvage_metadata(as_bytes(data), limits_for(max_pixels))
+    content, limits = as_bytes(data), limits_for(max_pixels)
+    if not _of_many(content, limits):
+        return bitstream.salvage_metadata(content, limits)
+    found, problems = bitstream.front_metadata(content, limits)
+    return {METADATA[name]: found[name] for name in found}, [str(each) for each in problems]
+
+
+def _of_many(data: bytes, limits: Limits) -> bool:
+    """Whether a file holds frames or primitives, which follow its metadata."""
+    return bitstream.is_sequence(data, limits) or bitstream.is_composition(data, limits)

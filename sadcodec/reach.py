@@ -30,4 +30,4 @@ def with_reach(data: bytes, threads: int = 1) -> bytes:
     boxes = CpuBackend(threads).reaches(sites, header.width, header.height, header.k, starts)
     crc = bitstream.header_crc(data)
     content = bitstream.pack_reach(crc, header.width, header.height, boxes.tolist())
-    return bitstream.insert_chunk(data, REACH, content)
+    return bitstream.insert_chunks(data, [(REACH, content)])

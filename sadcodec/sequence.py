@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sadcodec import bitstream
+from sadcodec.attachments import chunks_of
 from sadcodec.backends.base import Backend
 from sadcodec.bitstream import MAX_CHAIN, MAX_FRAMES, Frame
 from sadcodec.bitstream.container import CHUNK_OVERHEAD
@@ -198,6 +199,8 @@ def encode_sequence(frames: Iterable[Image], **options: Any) -> bytes:
         All of one size, number of channels and type; taken one at a time.
     key_interval : int, 1..256
         A frame that is coded by itself at least every so many; 60 by default. 1: all are.
+    metadata : mapping of str to bytes, optional
+        As for `sadcodec.encode`, of all frames together. No target counts it.
     options
         Those of `sadcodec.encode`. A target is one of each key frame; the frames between have the
         price of a bit that their key frame had.
@@ -219,7 +222,11 @@ def encode_sequence(frames: Iterable[Image], **options: Any) -> bytes:
 
 
 def encode_sequence_with_report(
-    frames: Iterable[Image], *, key_interval: int = DEFAULT_INTERVAL, **options: Any
+    frames: Iterable[Image],
+    *,
+    key_interval: int = DEFAULT_INTERVAL,
+    metadata: Mapping[str, bytes] | None = None,
+    **options: Any,
 ) -> tuple[bytes, SequenceReport]:
     """Encode frames; like `encode_sequence`, which raises the same, with a report.
 
@@ -235,6 +242,7 @@ def encode_sequence_with_report(
         raise OptionError("the recipe paper does not go with sequences")
     if options.get("progressive") is not None:
         raise OptionError("a sequence is not progressive")
+    chunks = chunks_of(metadata or {})
     encoder = _Encoder(key_interval, options)
     contents: list[bytes | tuple[bytes, int]] = []
     reports: list[FrameReport] = []
@@ -267,7 +275,7 @@ def encode_sequence_with_report(
         pixels += image.shape[0] * image.shape[1]
     if not contents:
         raise InputError("a sequence has at least one frame")
-    data = bitstream.write_sequence(contents)
+    data = bitstream.insert_chunks(bitstream.write_sequence(contents), chunks)
     report = SequenceReport(
         bytes=len(data),
         bpp=8.0 * len(data) / pixels,

@@ -131,13 +131,18 @@ def test_frames(sad: Sad):
     assert Path("one.png").read_bytes() == Path("frames/film-1.png").read_bytes()
 
 
-def test_a_profile_is_not_lost_silently(sad: Sad):
-    pixels = image_io.decode_image(Path("in.png").read_bytes())
+@pytest.mark.parametrize("channels", [3, 1])
+def test_the_profile_of_colours_is_kept(sad: Sad, channels: int):
+    pixels = image_io.decode_image(Path("in.png").read_bytes())[..., :channels]
     data = image_io.encode_image(pixels, "png", {"icc_profile": b"a profile"})
     Path("in.png").write_bytes(data)
     done = sad("compose", "in.png", "--glyphs", "A", *SMALL)
     assert done.status == 0
-    assert "sad: in.png: warning: a composition keeps no ICC profile" in done.err
+    assert ("sad: in.png: warning: the file has another ICC profile" in done.err) == (channels == 1)
+    kept = sadcodec.metadata(Path("in.sad").read_bytes())
+    assert kept == ({"icc_profile": b"a profile"} if channels == 3 else {})
+    assert sad("decode", "in.sad", "-o", "out.png").status == 0
+    assert image_io.read_image(Path("out.png").read_bytes())[1] == kept
 
 
 @pytest.mark.parametrize(

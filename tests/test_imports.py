@@ -81,6 +81,7 @@ ALLOWED: dict[str, set[str]] = {
         *("bitstream", "fit", "motion", "objective", "quantize", "job", "refine", "sites"),
     },
     "sequence": {
+        "attachments",
         *("backends", "bitstream", "compose", "decoding", "engine", "errors", "follow", "frame"),
         *("job", "metrics", "options", "pixels", "processors", "quantize", "rate_term", "refine"),
         "targets",
@@ -115,7 +116,7 @@ ALLOWED: dict[str, set[str]] = {
     "cli": {
         *("__init__", "errors", "codec", "bitstream", "evaluate", "image_io", "files", "progress"),
         *("pool", "cluster", "exchange", "site_list", "views", "diagram"),
-        *("sequence", "decoding", "compose"),
+        *("attachments", "sequence", "decoding", "compose"),
     },
     "__main__": {"cli"},
 }

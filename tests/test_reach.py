@@ -119,11 +119,11 @@ def test_a_chunk_that_is_wrong_or_damaged(plain):
     crc = bitstream.header_crc(plain)
     nowhere = pack_reach(crc, 600, 500, [(0, 0, 0, 0)] * GROUPS)
     for content in (b"", b"abc", struct.pack("<I", crc), nowhere, pack_reach(1, 600, 500, [])):
-        data = bitstream.insert_chunk(plain, REACH, content)
+        data = bitstream.insert_chunks(plain, [(REACH, content)])
         part = sadcodec.decode(data, region=REGIONS[1], threads=1)
         np.testing.assert_array_equal(part, whole[250:314, 300:364])
     lies = pack_reach(crc, 600, 500, [(0, 0, 0, 0)] * (GROUPS - 1) + [(0, 0, 600, 500)])
-    data = bitstream.insert_chunk(plain, REACH, lies)  # another picture, but a picture
+    data = bitstream.insert_chunks(plain, [(REACH, lies)])  # another picture, but a picture
     assert sadcodec.decode(data, region=REGIONS[1], threads=1).shape == (64, 64, 3)
     np.testing.assert_array_equal(sadcodec.decode(data, threads=1), whole)
     damaged = bytearray(with_reach(plain))

@@ -172,7 +172,7 @@ def test_a_single_picture_is_no_sequence(still: bytes):
 
 
 @pytest.mark.parametrize(
-    "read", [bitstream.read, sadcodec.export_sites, sadcodec.info, sadcodec.metadata, Diagram.load]
+    "read", [bitstream.read, sadcodec.export_sites, sadcodec.info, Diagram.load]
 )
 def test_readers_of_pictures_say_that_it_is_a_sequence(coded, read):
     with pytest.raises(BitstreamError, match="chunk SEQH at byte 46: holds a sequence of frames"):
@@ -389,8 +389,28 @@ def test_what_the_command_warns_of(sad: Sad):
     )
     profile, target, _ = err.splitlines()
     assert status == 0
-    assert profile.startswith("sad: f0.png: warning: a sequence keeps no ICC profile")
+    assert profile.startswith("sad: f1.png: warning: the file has another ICC profile, or none")
     assert target.startswith("sad: a.sad: warning: frame 0: cannot be encoded in 9 bytes")
+    assert sadcodec.metadata(Path("a.sad").read_bytes()) == {"icc_profile": b"a profile"}
+    assert sad("decode", "a.sad", "--out-dir", "all", "--quiet")[0] == 0
+    assert sad("decode", "a.sad", "--frame", "1", "-o", "one.png", "--quiet")[0] == 0
+    for name in ("all/a-0.png", "all/a-1.png", "one.png"):
+        assert image_io.read_image(Path(name).read_bytes())[1] == {"icc_profile": b"a profile"}
+    assert sad(*ENCODE, *QUICK, "--strip", "--quiet")[0] == 0
+    assert sadcodec.metadata(Path("out.sad").read_bytes()) == {}
+
+
+def test_a_frame_of_a_long_sequence(sad: Sad, still: bytes):
+    frame = Frame.of_key(still)
+    rows = to_table(frame.symbols)
+    same = frame.delta(rows, np.arange(len(rows), dtype=np.int32))[0], len(rows)
+    data = write_sequence([still, *[same] * 250] * 5)
+    Path("long.sad").write_bytes(data)
+    assert sad("decode", "long.sad", "--frame", "251", "-o", "one.png", "--quiet")[0] == 0
+    np.testing.assert_array_equal(
+        image_io.decode_image(Path("one.png").read_bytes()), sadcodec.decode(still)
+    )
+    assert sadcodec.metadata(data) == {}
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from .frame_index import MAX_CHAIN, MAX_FRAMES
 from .header import CODERS, MAX_GRID, Header, Limits, header_crc
 from .inspection import ChunkInfo, ColumnInfo, FileInfo, LayerInfo, inspect
 from .layers import Layer, Layers, layers_bytes
-from .opening import read_front
+from .opening import front_metadata, read_front
 from .payload import GroupFields, Payload, decode_payload, encode_payload
 from .reach import REACH, pack_reach, reach_bytes
 from .repair import Damage, FirstLayers, LostSites, Repair, salvage, salvage_metadata
@@ -29,7 +29,7 @@ from .sadfile import (
     chunks_size,
     file_size,
     group_starts,
-    insert_chunk,
+    insert_chunks,
     metadata,
     read,
     read_header,
@@ -98,10 +98,11 @@ __all__ = [
     "encode_payload",
     "file_size",
     "from_table",
+    "front_metadata",
     "group_starts",
     "groups_for",
     "header_crc",
-    "insert_chunk",
+    "insert_chunks",
     "inspect",
     "is_composition",
     "is_sequence",

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+from itertools import takewhile
 from typing import IO
 
 from sadcodec.errors import BitstreamError
 
 from .composition import COMPOSITION
-from .container import CHUNK_OVERHEAD, MAX_CHUNKS, MAX_MODELLED, chunk_at
+from .container import CHUNK_OVERHEAD, MAX_CHUNKS, MAX_MODELLED, chunk_at, iterate_chunks
 from .groups import SITE_TYPES
 from .header import MAX_HEADER_BYTES, Header, Limits, unpack_header
 from .models import MODELS
-from .sadfile import METADATA
+from .sadfile import METADATA, first_metadata, unpacked
 from .zstd_profile import unpack_metadata
 
-__all__ = ["read_front"]
+__all__ = ["front_metadata", "read_front"]
 
 
 def read_front(
@@ -67,3 +68,34 @@ def read_front(
                 metadata[name] = unpack_metadata(chunk.data, limits.max_metadata)
         offset += CHUNK_OVERHEAD + length
     raise BitstreamError("too many chunks before the sites")
+
+
+def front_metadata(
+    data: bytes, limits: Limits | None = None
+) -> tuple[dict[bytes, bytes], list[BitstreamError]]:
+    """The metadata before the first critical chunk of a file, where many pictures have theirs.
+
+    Returns
+    -------
+    metadata : dict of bytes
+        By chunk type, unpacked: the first of each type.
+    problems : list of BitstreamError
+        One for each that cannot be unpacked.
+
+    Raises
+    ------
+    BitstreamError, LimitError
+        If the header or a chunk up to there is damaged or cut short, or as the header asks for more
+        than `limits`.
+    """
+    limits = limits or Limits()
+    _, offset = unpack_header(data, limits)
+    leading = takewhile(lambda chunk: not chunk.critical, iterate_chunks(data, offset))
+    metadata: dict[bytes, bytes] = {}
+    problems = []
+    for chunk in first_metadata(leading):
+        try:
+            metadata[chunk.type] = unpacked(chunk, limits)
+        except BitstreamError as error:
+            problems.append(error)
+    return metadata, problems

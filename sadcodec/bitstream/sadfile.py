@@ -25,7 +25,7 @@ __all__ = [
     "file_size",
     "first_metadata",
     "group_starts",
-    "insert_chunk",
+    "insert_chunks",
     "metadata",
     "read",
     "read_header",
@@ -187,18 +187,16 @@ def _wanted(data: bytes, parts: Parts, region: Box) -> set[int] | None:
     return wanted or None  # a picture has sites everywhere
 
 
-def insert_chunk(data: bytes, name: bytes, content: bytes) -> bytes:
-    """A file with an ancillary chunk before its others.
+def insert_chunks(data: bytes, chunks: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """A file of any kind with ancillary chunks before its others, given as for `write`.
 
     Raises
     ------
     OptionError
-        If the type is no ancillary one.
+        If a type is no ancillary one.
     """
-    if not name[:1].islower():
-        raise OptionError(f"chunk type {name!r} is not ancillary")
     _, end = unpack_header(data, Limits(max_pixels=1 << 62))
-    return data[:end] + pack_chunk(name, content) + data[end:]
+    return b"".join([data[:end], *_packed(chunks), data[end:]])
 
 
 def group_starts(data: bytes, limits: Limits | None = None) -> list[int]:

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
 import click
@@ -105,11 +105,9 @@ def note(text: str, quiet: bool) -> None:
             click.echo(one_line(text), err=True)
 
 
-def note_profile(source: str, metadata: Mapping[str, bytes], kind: str, quiet: bool) -> None:
-    """Warn of an ICC profile that a kind of file does not keep."""
-    if "icc_profile" in metadata:
-        name = shown(source)
-        note(f"sad: {name}: warning: {kind} keeps no ICC profile; colours show as sRGB", quiet)
+def note_profile(source: str, quiet: bool) -> None:
+    """Warn of a source whose ICC profile, or lack of one, is not that of its file."""
+    note(f"sad: {shown(source)}: warning: the file has another ICC profile, or none", quiet)
 
 
 def json_line(record: dict[str, Any]) -> bytes:

@@ -266,7 +266,8 @@ def compose(
     if options["backend"] != "cpu":
         common.load_backend(options["backend"], "encode", quiet)
     templates = _templates(paths, glyphs, font, max_pixels)
-    images = [_image(path, max_pixels, quiet or path != target) for path in (target, *later)]
+    images, profiles = zip(*(_image(path, max_pixels) for path in (target, *later)), strict=True)
+    from sadcodec.attachments import chunks_of
     from sadcodec.compose import encode
 
     for number, path in enumerate(later, 1):
@@ -276,7 +277,12 @@ def compose(
         "background": None if background == "none" else background,
         "constraints": dict(constrain),
     }
+    profile = profiles[0] if images[0].shape[2] > 2 else b""  # a composition has colours
+    others = (path for path, its in zip([target, *later], profiles, strict=True) if its != profile)
+    if odd := next(others, None):
+        common.note_profile(odd, quiet)
     with common.blame(target), ProgressBar(enabled=False if quiet else None) as bar:
+        options["chunks"] = chunks_of({"icc_profile": profile})
         data, report = encode.compose_with_report(images, templates, progress=bar, **options)
     with common.blame(name, "stdout"):
         files.write_output(name, data, force=force)
@@ -301,16 +307,16 @@ def compose(
     )
 
 
-def _image(path: str, max_pixels: int | None, quiet: bool) -> NDArray[Any]:
-    """Return the pixels of a target, turned as its Exif orientation says."""
+def _image(path: str, max_pixels: int | None) -> tuple[NDArray[Any], bytes]:
+    """Return the pixels of a target, turned as its Exif orientation says, and its ICC profile."""
     from sadcodec import image_io
 
     with common.blame(path):
         data = files.read_input(path)
         arguments.check_image(data)
         pixels, metadata = image_io.read_image(data, max_pixels=max_pixels)
-        common.note_profile(path, metadata, "a composition", quiet)
-        return image_io.oriented(pixels, metadata.get("exif", b""))
+        turned = image_io.oriented(pixels, metadata.get("exif", b""))
+        return turned, metadata.get("icc_profile", b"")
 
 
 def _templates(

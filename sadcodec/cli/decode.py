@@ -195,7 +195,7 @@ def decode(
     for source, target in zip(paths, targets, strict=True):
         try:
             if frame is None and decode_to_folder(
-                source, out_dir, suffix or "png", options, force, as_json, quiet
+                source, out_dir, suffix or "png", options, strip, force, as_json, quiet
             ):
                 continue
             _, kind = _destination(source, target, None)

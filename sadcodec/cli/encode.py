@@ -53,7 +53,8 @@ from sadcodec.progress import ProgressBar
     is_flag=True,
     help="Encode all IN, of one size, as the frames of one file: each from the one before where "
     "that is cheaper. An IN that is a folder: its images by name. The target is that of each key "
-    "frame, coded by itself; others spend as much on a bit. No ICC profile, Exif and XMP are kept.",
+    "frame, coded by itself; others spend as much on a bit. The first frame's ICC profile is "
+    "kept, no Exif or XMP.",
 )
 @click.option(
     "--key-interval",

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import time
 from collections.abc import Iterator, Sequence, Sized
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -63,24 +64,39 @@ def encode_frames(
     from sadcodec import image_io, sequence
 
     options = {**options, "mask": mask}
-    del options["strict"], options["strip"]
+    strip = options.pop("strip")
+    del options["strict"]
     if key_interval is not None:
         options["key_interval"] = key_interval
     current = paths[0]
 
-    def frames(bar: ProgressBar) -> Iterator[Any]:
+    def read(path: str) -> tuple[Any, bytes]:
+        """Return the pixels of a frame, turned as its Exif orientation says, and its profile."""
         nonlocal current
-        for number, current in enumerate(paths):
-            bar(number / len(paths), common.shown(current))
-            content = files.read_input(current)
-            image, metadata = image_io.read_image(content, max_pixels=max_pixels)
-            if number == 0:
-                common.note_profile(current, metadata, "a sequence", quiet)
-            yield image_io.oriented(image, metadata.get("exif", b""))  # no frame keeps its Exif
+        current = path
+        image, metadata = image_io.read_image(files.read_input(path), max_pixels=max_pixels)
+        turned = image_io.oriented(image, metadata.get("exif", b""))
+        return turned, b"" if strip else metadata.get("icc_profile", b"")
+
+    def following(profile: bytes, bar: ProgressBar) -> Iterator[Any]:
+        same = True
+        for number, path in enumerate(paths[1:], 1):
+            bar(number / len(paths), common.shown(path))
+            image, its = read(path)
+            if same and its != profile:
+                common.note_profile(path, quiet)
+                same = False
+            yield image
 
     try:
         with ProgressBar(enabled=False if quiet else None) as bar:
-            data, report = sequence.encode_sequence_with_report(frames(bar), **options)
+            bar(0.0, common.shown(paths[0]))
+            first, profile = read(paths[0])
+            data, report = sequence.encode_sequence_with_report(
+                chain([first], following(profile, bar)),
+                metadata={"icc_profile": profile},
+                **options,
+            )
     except (SadError, MemoryError):
         with common.blame(current):
             raise
@@ -106,6 +122,7 @@ def decode_to_folder(
     folder: str,
     suffix: str,
     options: dict[str, Any],
+    strip: bool,
     force: bool,
     as_json: bool,
     quiet: bool,
@@ -121,7 +138,7 @@ def decode_to_folder(
         opened = _opened(data, limits_for(options["max_pixels"]))
     if opened is None:
         return False
-    from sadcodec import image_io, sequence
+    from sadcodec import codec, image_io, sequence
 
     for name in ("repair", "layers"):
         if options[name]:
@@ -137,6 +154,8 @@ def decode_to_folder(
     for target in targets:
         common.check_output(target, [source], force=force)
     kind = image_io.format_of(targets[0])
+    with common.blame(source):
+        found, _ = codec.metadata_left(data, max_pixels=options["max_pixels"])
     start = time.perf_counter()
     names = ("backend", "threads", "max_pixels", "max_work")
     frames = sequence.decode_frames(data, **{name: options[name] for name in names})
@@ -144,8 +163,11 @@ def decode_to_folder(
         for i, target in enumerate(targets):
             with common.blame(source):
                 image = next(frames)
+            kept = {} if strip else image_io.holds(kind, image.shape[2], found)
+            if "exif" in found and "exif" not in kept:
+                image = image_io.oriented(image, found["exif"])
             with common.blame(target):
-                files.write_output(target, image_io.encode_image(image, kind), force=force)
+                files.write_output(target, image_io.encode_image(image, kind, kept), force=force)
             bar((i + 1) / count, common.shown(target))
     seconds = time.perf_counter() - start
     height, width, channels = image.shape

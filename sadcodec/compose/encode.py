@@ -91,6 +91,7 @@ def compose_with_report(
     iterations: int = 500,
     background: Sequence[float] | str | None = "auto",
     constraints: Mapping[str, float] | None = None,
+    chunks: Sequence[tuple[bytes, bytes]] = (),
     progress: Progress | None = None,
     threads: int | None = None,
     **options: Any,
@@ -107,6 +108,8 @@ def compose_with_report(
         What belongs to the pictures: white does, black is to stay transparent.
     background : three floats in 0..1, "auto" or None
         "auto": the first picture's mean colour if it is opaque, else none.
+    chunks : sequence of (type, content)
+        Ancillary ones for the file, as `sadcodec.bitstream.write` takes them.
     iterations, constraints, progress, threads
         As for `sadcodec.compose.fit.fit`, and so are other options: count, seed, init, loss,
         noisy_canvas, blend, opacity, prune.
@@ -149,7 +152,7 @@ def compose_with_report(
     )
     fitted = [result.composition for result in results]
     fit_seconds = perf_counter() - start
-    data = pack(fitted)
+    data = bitstream.insert_chunks(pack(fitted), chunks)
     file = bitstream.open_composition(data)
     assert file is not None  # noqa: S101  (it was just made)
     frames = tuple(
