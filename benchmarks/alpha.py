@@ -19,7 +19,8 @@ from timing import DATA, markdown_table, read
 
 from sadcodec import alpha, bitstream, encode, objective
 from sadcodec.backends.cpu import CpuBackend
-from sadcodec.quantize import code_values, dequantize
+from sadcodec.pixels import code_values
+from sadcodec.quantize import dequantize
 
 Image = np.ndarray[Any, Any]
 IMAGES = ("astronaut.png", "chelsea.png", "coffee.png", "drawing.png")

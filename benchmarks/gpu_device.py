@@ -235,9 +235,9 @@ class Recorder:
         """As `Runtime.activate`."""
         return self._runtime.activate()
 
-    def free_memory(self) -> int:
+    def free_memory(self, enough: int | None = None) -> int:
         """As `Runtime.free_memory`."""
-        return self._runtime.free_memory()
+        return self._runtime.free_memory(enough)
 
     def function(self, file_name: str, name: str, defines: Mapping[str, int]) -> Any:
         """As `Runtime.function`."""
@@ -282,9 +282,9 @@ class MemoryProbe(Recorder):
         super().__init__(runtime)
         self._answers: list[_Noting] = []
 
-    def free_memory(self) -> int:
+    def free_memory(self, enough: int | None = None) -> int:
         """As `Runtime.free_memory`."""
-        self._answers.append(_Noting(super().free_memory()))
+        self._answers.append(_Noting(super().free_memory(enough)))
         return self._answers[-1]
 
     @property

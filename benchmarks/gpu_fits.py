@@ -21,7 +21,7 @@ from sadcodec.backends.cuda_backend import CudaBackend
 from sadcodec.errors import InputError
 from sadcodec.fit.loop import fit
 from sadcodec.fit.schedule import FitOptions
-from sadcodec.quantize import code_values
+from sadcodec.pixels import code_values
 from sadcodec.sites import Sites
 
 __all__ = [

@@ -30,7 +30,8 @@ from sadcodec.backends.cpu import CpuBackend
 from sadcodec.bitstream import Header, Symbols
 from sadcodec.layering import arrange, by_importance, layer_ends
 from sadcodec.metrics import psnr
-from sadcodec.quantize import code_values, dequantize
+from sadcodec.pixels import code_values
+from sadcodec.quantize import dequantize
 from sadcodec.refine import Refinement
 from sadcodec.sites import Sites
 

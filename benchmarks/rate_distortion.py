@@ -29,8 +29,8 @@ from sadcodec.effort import DEFAULT_EFFORT, effort_for
 from sadcodec.errors import InputError, SadError
 from sadcodec.fit.loop import fit
 from sadcodec.fit.schedule import FitOptions
+from sadcodec.pixels import code_values
 from sadcodec.progress import ProgressBar
-from sadcodec.quantize import code_values
 from sadcodec.sites import Sites
 
 PAPER_BYTES = 16  # a site

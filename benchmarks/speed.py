@@ -30,7 +30,8 @@ from sadcodec.effort import DEFAULT_EFFORT, effort_for
 from sadcodec.errors import InputError, SadError
 from sadcodec.fit.loop import BETA1, BETA2, fit
 from sadcodec.fit.schedule import FitOptions, learning_rates
-from sadcodec.quantize import code_values, dequantize
+from sadcodec.pixels import code_values
+from sadcodec.quantize import dequantize
 from sadcodec.refine import RATE_STRENGTH, choose_quantizer, start_refiner
 from sadcodec.sites import Sites
 

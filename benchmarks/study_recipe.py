@@ -33,8 +33,8 @@ from sadcodec.errors import InputError, SadError
 from sadcodec.fit.loop import fit
 from sadcodec.fit.paper.loop import fit_paper
 from sadcodec.fit.schedule import FitOptions
+from sadcodec.pixels import code_values
 from sadcodec.progress import ProgressBar
-from sadcodec.quantize import code_values
 from sadcodec.sites import Sites
 
 # "paper" is what `sad encode --recipe paper` runs.

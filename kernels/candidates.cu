@@ -92,11 +92,12 @@ struct Candidates {
 };
 
 static __device__ __forceinline__ Candidates candidates_of(int child, const int* parent_offsets,
-                                                           int parents_x, int parent_side,
-                                                           int children_x, int side) {
+                                                           int parent_ends, int parents_x,
+                                                           int parent_side, int children_x,
+                                                           int side) {
   const int parent =
       child / children_x * side / parent_side * parents_x + child % children_x * side / parent_side;
-  return Candidates{parent_offsets[parent], parent_offsets[parent + 1]};
+  return Candidates{parent_offsets[parent], parent_offsets[parent_ends + parent]};
 }
 
 // found [warps][k], best [k] and kept [warps] are shared memory.
@@ -164,6 +165,39 @@ static __device__ __forceinline__ void fill_kept(const float* sites, const int* 
   }
 }
 
+// One grid in one launch, for a picture, which does not care for the order of the lists: a list
+// lies where the ones before it happened to end. List i is ids[offsets[i]] up to
+// ids[offsets[children + i]], those of the parents with parent_ends for the children. totals[grid]
+// counts the entries, also those that have no place in ids [capacity].
+struct Listed {
+  float threshold;
+  int count, begin, end;
+};
+
+// found [warps][k], best [k], kept [warps] and listed are shared memory.
+template <int THREADS>
+static __device__ __forceinline__ void list_kept(const float* sites, const int* parent_ids,
+                                                 Candidates of, Rectangle at, int k, float cut,
+                                                 int capacity, int* offsets, int* ids,
+                                                 unsigned long long* total, float* found,
+                                                 float* best, int* kept, Listed* listed) {
+  count_kept<THREADS>(sites, parent_ids, of, at, k, cut, &listed->threshold, &listed->count, found,
+                      best, kept);
+  if (threadIdx.x == 0) {
+    const unsigned long long first =
+        atomicAdd(total, static_cast<unsigned long long>(listed->count));
+    const unsigned long long last = first + static_cast<unsigned long long>(listed->count);
+    const unsigned long long most = static_cast<unsigned long long>(capacity);
+    listed->begin = static_cast<int>(first < most ? first : most);
+    listed->end = static_cast<int>(last < most ? last : most);
+    offsets[blockIdx.x] = listed->begin;
+    offsets[gridDim.x + blockIdx.x] = listed->end;
+  }
+  __syncthreads();
+  fill_kept<THREADS>(sites, parent_ids, of, at, listed->threshold, listed->begin, listed->end, ids,
+                     kept);
+}
+
 }  // namespace sad
 
 using namespace sad;
@@ -180,7 +214,7 @@ extern "C" __global__ void __launch_bounds__(128, 8)
   const Place place{place_x, place_y, step_x, step_y, margin};
   const Rectangle at = child_rectangle(child, children_x, side, x0, y0, width, height, place);
   const Candidates of =
-      candidates_of(child, parent_offsets, parents_x, parent_side, children_x, side);
+      candidates_of(child, parent_offsets, 1, parents_x, parent_side, children_x, side);
   count_kept<kNarrow>(sites, parent_ids, of, at, k, cut, thresholds + child, counts + child, found,
                       best, kept);
 }
@@ -205,7 +239,7 @@ extern "C" __global__ void __launch_bounds__(SAD_WIDE_BOUNDS)
   const Place place{place_x, place_y, step_x, step_y, margin};
   const Rectangle at = child_rectangle(child, children_x, side, x0, y0, width, height, place);
   const Candidates of =
-      candidates_of(child, parent_offsets, parents_x, parent_side, children_x, side);
+      candidates_of(child, parent_offsets, 1, parents_x, parent_side, children_x, side);
   count_kept<kWide>(sites, parent_ids, of, at, k, cut, thresholds + child, counts + child, found,
                     best, kept);
 }
@@ -222,7 +256,7 @@ extern "C" __global__ void __launch_bounds__(128)
   const Place place{place_x, place_y, step_x, step_y, margin};
   const Rectangle at = child_rectangle(child, children_x, side, x0, y0, width, height, place);
   const Candidates of =
-      candidates_of(child, parent_offsets, parents_x, parent_side, children_x, side);
+      candidates_of(child, parent_offsets, 1, parents_x, parent_side, children_x, side);
   fill_kept<kNarrow>(sites, parent_ids, of, at, thresholds[child], offsets[child],
                      offsets[child + 1], ids, kept);
 }
@@ -238,9 +272,43 @@ extern "C" __global__ void __launch_bounds__(1024)
   const Place place{place_x, place_y, step_x, step_y, margin};
   const Rectangle at = child_rectangle(child, children_x, side, x0, y0, width, height, place);
   const Candidates of =
-      candidates_of(child, parent_offsets, parents_x, parent_side, children_x, side);
+      candidates_of(child, parent_offsets, 1, parents_x, parent_side, children_x, side);
   fill_kept<kWide>(sites, parent_ids, of, at, thresholds[child], offsets[child], offsets[child + 1],
                    ids, kept);
+}
+
+extern "C" __global__ void __launch_bounds__(128, 8)
+    filter_lists(const float* sites, const int* parent_offsets, const int* parent_ids, int* offsets,
+                 int* ids, unsigned long long* totals, int parents_x, int parent_side,
+                 int children_x, int side, int x0, int y0, int width, int height, float place_x,
+                 float place_y, float step_x, float step_y, float margin, int k, float cut,
+                 int parent_ends, int grid, int capacity) {
+  __shared__ float found[kNarrow / 32 * kMaxK], best[kMaxK];
+  __shared__ int kept[kNarrow / 32];
+  __shared__ Listed listed;
+  const Place place{place_x, place_y, step_x, step_y, margin};
+  const Rectangle at = child_rectangle(blockIdx.x, children_x, side, x0, y0, width, height, place);
+  const Candidates of = candidates_of(blockIdx.x, parent_offsets, parent_ends, parents_x,
+                                      parent_side, children_x, side);
+  list_kept<kNarrow>(sites, parent_ids, of, at, k, cut, capacity, offsets, ids, totals + grid,
+                     found, best, kept, &listed);
+}
+
+extern "C" __global__ void __launch_bounds__(SAD_WIDE_BOUNDS)
+    filter_lists_wide(const float* sites, const int* parent_offsets, const int* parent_ids,
+                      int* offsets, int* ids, unsigned long long* totals, int parents_x,
+                      int parent_side, int children_x, int side, int x0, int y0, int width,
+                      int height, float place_x, float place_y, float step_x, float step_y,
+                      float margin, int k, float cut, int parent_ends, int grid, int capacity) {
+  __shared__ float found[kWide / 32 * kMaxK], best[kMaxK];
+  __shared__ int kept[kWide / 32];
+  __shared__ Listed listed;
+  const Place place{place_x, place_y, step_x, step_y, margin};
+  const Rectangle at = child_rectangle(blockIdx.x, children_x, side, x0, y0, width, height, place);
+  const Candidates of = candidates_of(blockIdx.x, parent_offsets, parent_ends, parents_x,
+                                      parent_side, children_x, side);
+  list_kept<kWide>(sites, parent_ids, of, at, k, cut, capacity, offsets, ids, totals + grid, found,
+                   best, kept, &listed);
 }
 
 // Exclusive sums of counts [n] into offsets [n + 1], none above `capacity`; total [1] is the sum

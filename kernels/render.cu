@@ -32,19 +32,35 @@ static __device__ __forceinline__ Evaluated evaluate(const StagedSite& s, float 
   return out;
 }
 
+// Number i of the picture: in float as it is, or in code values of 8 or 16 bits, whose operations
+// are those of sadcodec.pixels.code_values.
+static __device__ __forceinline__ void put(unsigned char* out, long long i, int bits, float value) {
+  if (bits == 0) {
+    reinterpret_cast<float*>(out)[i] = value;
+    return;
+  }
+  const float most = bits == 8 ? 255.0f : 65535.0f;
+  const float code = sad_min(sad_max(value, 0.0f), 1.0f) * most + 0.5f;
+  if (bits == 8)
+    out[i] = static_cast<unsigned char>(code);
+  else
+    reinterpret_cast<unsigned short*>(out)[i] = static_cast<unsigned short>(code);
+}
+
 }  // namespace sad
 
 using namespace sad;
 
-// out [height][width][C] of the region whose first pixel is (x0, y0), not clamped. Column i of the
+// out: [height][width][C] of the region whose first pixel is (x0, y0); bits: 0 for float, not
+// clamped, else 8 or 16. List i is ids[offsets[i]] up to ids[offsets[ends + i]]. Column i of the
 // raster is at place_x + (i + 0.5) step_x. exact_sites [count][4] as prepare_exact makes them;
 // all_exact: every pixel in double. Logits further than cut under a pixel's largest may be left
 // out.
 extern "C" __global__ void __launch_bounds__(64, 14)
     render_tiles(const float* params, const float* sites, const double* exact_sites,
-                 const int* offsets, const int* ids, float* out, int tiles_x, int x0, int y0,
-                 int width, int height, double place_x, double place_y, double step_x,
-                 double step_y, float blur, float cut, int all_exact) {
+                 const int* offsets, int ends, const int* ids, unsigned char* out, int bits,
+                 int tiles_x, int x0, int y0, int width, int height, double place_x, double place_y,
+                 double step_x, double step_y, float blur, float cut, int all_exact) {
   __shared__ StagedSite staged[kStaged];
   __shared__ unsigned char chosen_by_all[kTilePixels / kQuad][kStaged];
   const int tile = blockIdx.x, quad = threadIdx.x / kQuad, within = threadIdx.x % kQuad;
@@ -52,11 +68,11 @@ extern "C" __global__ void __launch_bounds__(64, 14)
   const int column = tile % tiles_x * kTile + quad % 2 * 4 + within % 4;
   const int row = tile / tiles_x * kTile + quad / 2 * 4 + within / 4;
   const bool inside = column < width && row < height;
-  const int begin = offsets[tile], end = offsets[tile + 1];
+  const int begin = offsets[tile], end = offsets[ends + tile];
   const int px = x0 + column, py = y0 + row;
   const double exact_x = place_x + (px + 0.5) * step_x, exact_y = place_y + (py + 0.5) * step_y;
   const float x = static_cast<float>(exact_x), y = static_cast<float>(exact_y);
-  float* pixel = out + (static_cast<long long>(row) * width + column) * kChannels;
+  const long long pixel = (static_cast<long long>(row) * width + column) * kChannels;
 
   bool doubtful = all_exact != 0;
   if (!doubtful) {
@@ -119,7 +135,7 @@ extern "C" __global__ void __launch_bounds__(64, 14)
       doubtful = doubtful || next + worst + worst >= threshold;
     if (!doubtful && inside) {
       SAD_UNROLL
-      for (int c = 0; c < kChannels; ++c) pixel[c] = blend[c] * (1.0f / total);
+      for (int c = 0; c < kChannels; ++c) put(out, pixel + c, bits, blend[c] * (1.0f / total));
     }
   }
   if (!doubtful || !inside) return;
@@ -144,5 +160,6 @@ extern "C" __global__ void __launch_bounds__(64, 14)
     for (int c = 0; c < kChannels; ++c) blend[c] += w * own[kColor + c];
   }
   SAD_UNROLL
-  for (int c = 0; c < kChannels; ++c) pixel[c] = static_cast<float>(blend[c] / total);
+  for (int c = 0; c < kChannels; ++c)
+    put(out, pixel + c, bits, static_cast<float>(blend[c] / total));
 }

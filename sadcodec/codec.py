@@ -17,7 +17,6 @@ from sadcodec.job import Job
 from sadcodec.metrics import psnr as psnr_of
 from sadcodec.options import start_job
 from sadcodec.pixels import Image, check_image
-from sadcodec.quantize import code_values
 from sadcodec.rate import first_count, fit_sites
 from sadcodec.reach import with_reach
 from sadcodec.sites import Sites
@@ -123,10 +122,8 @@ def encode_with_report(
     pixels = job.pixels
     data = with_reach(bitstream.write(refinement.header, symbols, chunks), engine.threads)
     decoded, refused = draw_new(engine, refinement.header, symbols, len(data))
-    fitted = code_values(
-        engine.render(Sites(encoding.fit_params), header.width, header.height, header.k),
-        header.bit_depth,
-    )
+    drawn = (Sites(encoding.fit_params), header.width, header.height, header.k)
+    fitted = engine.render(*drawn, bit_depth=header.bit_depth)
     counted = None if importance is None else importance.mask
     job.report(1.0, "done")
     report = EncodeReport(

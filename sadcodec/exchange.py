@@ -14,10 +14,10 @@ from sadcodec.decoding import as_bytes, limits_for
 from sadcodec.effort import DEFAULT_EFFORT
 from sadcodec.errors import InputError
 from sadcodec.metrics import psnr
-from sadcodec.pixels import Image, check_image
+from sadcodec.pixels import Image, check_image, code_values
 from sadcodec.processors import default_threads
 from sadcodec.progress import Progress
-from sadcodec.quantize import code_values, dequantize
+from sadcodec.quantize import dequantize
 from sadcodec.site_coding import check_coding, code_sites
 from sadcodec.site_list import SiteList, format_site_list, parse_site_list
 from sadcodec.sites import COLOR, Sites

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from sadcodec.backends.base import Backend
 from sadcodec.backends.place import PLAIN, Place, Window
 from sadcodec.errors import LimitError, OptionError
-from sadcodec.quantize import code_values
+from sadcodec.pixels import code_values
 from sadcodec.sites import Sites
 
 __all__ = ["MAX_SAMPLES", "MAX_SIDE", "Frame", "Raster", "frame_of"]
@@ -145,6 +145,7 @@ class Frame:
         shape = (self.height, self.width, sites.channels)
         picture = np.empty(shape, np.uint8 if bit_depth == 8 else np.uint16)
         columns, rows = self._columns, self._rows
+        averaged = columns.ratio > 1.0 or rows.ratio > 1.0
         raster = self._raster(columns.samples, rows.samples)
         x, y, width, _ = raster.window or (0, 0, raster.width, 0)
         for first, last in _bands(rows, columns.samples, y):
@@ -158,9 +159,12 @@ class Frame:
                 max_work=max_work,
                 window=(x, y + top, width, bottom - top),
                 place=raster.place,
+                bit_depth=None if averaged else bit_depth,
             )
-            if columns.ratio == rows.ratio == 1.0:
-                picture[first:last] = code_values(values, bit_depth)
+            if not averaged:
+                if values.shape == shape:
+                    return values
+                picture[first:last] = values
                 continue
             for row in range(first, last):
                 start, end = _span(rows, row, row + 1)

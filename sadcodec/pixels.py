@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sadcodec.errors import InputError, LimitError
 
-__all__ = ["MAX_ENCODE_PIXELS", "Image", "check_image", "display_referred"]
+__all__ = ["MAX_ENCODE_PIXELS", "Image", "check_image", "code_values", "display_referred"]
 
 MAX_ENCODE_PIXELS = 1 << 26
 
@@ -48,3 +48,17 @@ def check_image(image: Image, task: str = "encode", max_pixels: int = MAX_ENCODE
 def display_referred(image: Image) -> NDArray[np.float32]:
     """Return code values, uint8 or uint16, as float32 of 0..1 in the same shape."""
     return image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
+
+
+def code_values(picture: NDArray[Any], bit_depth: int) -> NDArray[Any]:
+    """Return floor(clamp(y, 0, 1) * M + 0.5), M = 255 or 65535, as uint8 or uint16.
+
+    Parameters
+    ----------
+    picture : float [H, W, C], display-referred
+    bit_depth : int, 8 or 16
+    """
+    values = np.clip(picture, 0.0, 1.0)
+    values *= (1 << bit_depth) - 1
+    values += 0.5
+    return values.astype(np.uint8 if bit_depth == 8 else np.uint16)

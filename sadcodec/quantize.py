@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +21,6 @@ from sadcodec.sites import LOG_TAU_RANGE, Sites
 __all__ = [
     "COLOR_UNIT",
     "STEP_UNIT",
-    "code_values",
     "color_axes",
     "color_steps",
     "dequantize",
@@ -179,17 +177,3 @@ def dequantize(symbols: Symbols, width: int, height: int, quantizer: QuantizerPa
         return Sites(params)
     except SiteError as error:
         raise BitstreamError(f"symbols do not give valid sites: {error}") from None
-
-
-def code_values(picture: NDArray[Any], bit_depth: int) -> NDArray[Any]:
-    """Return floor(clamp(y, 0, 1) * M + 0.5), M = 255 or 65535, as uint8 or uint16.
-
-    Parameters
-    ----------
-    picture : float [H, W, C], display-referred
-    bit_depth : int, 8 or 16
-    """
-    values = np.clip(picture, 0.0, 1.0)
-    values *= (1 << bit_depth) - 1
-    values += 0.5
-    return values.astype(np.uint8 if bit_depth == 8 else np.uint16)

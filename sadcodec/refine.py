@@ -29,7 +29,6 @@ from sadcodec.bitstream import (
 from sadcodec.quantize import (
     COLOR_UNIT,
     STEP_UNIT,
-    code_values,
     color_axes,
     color_steps,
     dequantize,
@@ -182,10 +181,8 @@ def draw(backend: Backend, header: Header, symbols: Symbols, max_work: int = 0) 
     """
     sites = dequantize(symbols, header.width, header.height, header.quantizer)
     fine = header.bit_depth == 16
-    picture = backend.render(
-        sites, header.width, header.height, header.k, exact=fine, max_work=max_work
-    )
-    return code_values(picture, header.bit_depth)
+    options: dict[str, Any] = {"max_work": max_work, "bit_depth": header.bit_depth}
+    return backend.render(sites, header.width, header.height, header.k, exact=fine, **options)
 
 
 @dataclass

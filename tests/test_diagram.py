@@ -19,7 +19,7 @@ from sadcodec.backends.reference import pull_back, render
 from sadcodec.backends.reference_sample import sample
 from sadcodec.errors import InputError, LimitError, OptionError, OutputError, SadError
 from sadcodec.metrics import psnr
-from sadcodec.quantize import code_values
+from sadcodec.pixels import code_values
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 

@@ -27,7 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "pixels": {"errors"},
     "metrics": {"errors", "alpha"},
     "bitstream": {"errors", "_coder"},
-    "backends": {"errors", "sites", "processors", "_core"},
+    "backends": {"errors", "sites", "processors", "pixels", "_core"},
     "pool": {"processors", "backends"},
     "views": {"errors", "sites", "backends"},
     "site_view": {"sites"},
@@ -60,7 +60,7 @@ ALLOWED: dict[str, set[str]] = {
         *("errors", "backends", "effort", "engine", "fit", "importance", "job", "layering"),
         *("objective", "pixels", "targets"),
     },
-    "frame": {"errors", "sites", "backends", "quantize"},
+    "frame": {"errors", "sites", "backends", "pixels"},
     "compose": {
         "progress",
         *("errors", "processors", "metrics", "objective", "image_io", "bitstream", "quantize"),

@@ -21,7 +21,7 @@ from sadcodec.diagram import open_diagram
 from sadcodec.errors import BitstreamError, DamageWarning, OptionError
 from sadcodec.layering import layer_ends
 from sadcodec.metrics import psnr
-from sadcodec.quantize import code_values
+from sadcodec.pixels import code_values
 from sadcodec.sites import Sites
 
 CODERS = pytest.mark.parametrize("coder", bitstream.CODERS)

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from sadcodec.bitstream import QuantizerParameters, Symbols
 from sadcodec.errors import OptionError, SiteError
+from sadcodec.pixels import code_values
 from sadcodec.quantize import (
     COLOR_UNIT,
     STEP_UNIT,
-    code_values,
     color_axes,
     color_steps,
     dequantize,

@@ -9,7 +9,7 @@ from diagrams import random_sites
 
 from sadcodec import backends
 from sadcodec.errors import InputError, LimitError
-from sadcodec.quantize import code_values
+from sadcodec.pixels import code_values
 from sadcodec.site_list import SiteList, format_site_list, parse_site_list
 from sadcodec.sites import Sites
 

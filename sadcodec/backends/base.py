@@ -89,6 +89,7 @@ class Backend(Protocol):
         max_work: int = 0,
         window: Window | None = None,
         place: Place = PLAIN,
+        bit_depth: int | None = None,
     ) -> NDArray[Any]:
         """Evaluate a diagram at every pixel of a raster, or of a window of it.
 
@@ -110,11 +111,14 @@ class Backend(Protocol):
         place : Place
             Where the raster of width x height pixels lies in the picture. By default they are the
             picture's own.
+        bit_depth : 8 or 16, optional
+            Return code values: what `sadcodec.pixels.code_values` makes of the colours.
 
         Returns
         -------
         float32 or float64 [rows, columns, C]
-            Not clamped to 0..1. Within 1/255 of the reference, with `exact` within 1/65535.
+            Not clamped to 0..1. Within 1/255 of the reference, with `exact` within 1/65535. With
+            `bit_depth`, uint8 or uint16.
 
         Raises
         ------

@@ -29,6 +29,7 @@ from sadcodec.backends.quantization import (
 )
 from sadcodec.backends.weights import checked_weights
 from sadcodec.errors import LimitError, OptionError
+from sadcodec.pixels import code_values
 from sadcodec.processors import default_threads
 from sadcodec.sites import Sites
 
@@ -175,7 +176,8 @@ class CpuBackend:
         max_work: int = 0,
         window: Window | None = None,
         place: Place = PLAIN,
-    ) -> Floats:
+        bit_depth: int | None = None,
+    ) -> NDArray[Any]:
         """Evaluate a diagram at every pixel: float32 [rows, columns, C]; see the protocol.
 
         With `exact` every pixel is computed in float64 (several times slower); without it only
@@ -185,7 +187,7 @@ class CpuBackend:
         window = checked_window(window, width, height, place)
         options: dict[str, Any] = {"max_work": max_work, "window": window, "place": tuple(place)}
         try:
-            return _core.render(
+            drawn = _core.render(
                 sites.params, width, height, k, exact, self.threads, self.isa, **options
             )
         except _core.TooMuchWork:
@@ -193,6 +195,7 @@ class CpuBackend:
                 f"too many of its {len(sites)} sites matter at one pixel: more than {max_work} on"
                 " average in a part of the picture"
             ) from None
+        return drawn if bit_depth is None else code_values(drawn, bit_depth)
 
     def reaches(
         self, sites: Sites, width: int, height: int, k: int, starts: Sequence[int]

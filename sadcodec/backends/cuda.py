@@ -326,11 +326,16 @@ class Runtime:
         name = self.cp.cuda.runtime.getDeviceProperties(self.device)["name"]
         return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
 
-    def free_memory(self) -> int:
-        """Return the bytes that can be allocated: free on the device, or unused in CuPy's pool."""
+    def free_memory(self, enough: int | None = None) -> int:
+        """Return the bytes that can be allocated: free on the device, or unused in CuPy's pool.
+
+        Where the pool alone has `enough`, those on the device are not asked for, nor counted.
+        """
         with self.activate():
-            free = self.cp.cuda.runtime.memGetInfo()[0]
-            return int(free) + int(self.cp.get_default_memory_pool().free_bytes())
+            free = int(self.cp.get_default_memory_pool().free_bytes())
+            if enough is None or free < enough:
+                free += int(self.cp.cuda.runtime.memGetInfo()[0])
+            return free
 
     def synchronize(self) -> None:
         """Wait until the device has done everything asked of it."""

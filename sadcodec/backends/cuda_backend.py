@@ -7,6 +7,8 @@ places, and pictures by no code value but where a rounding falls the other way.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,11 +46,13 @@ class CudaBackend:
     def __init__(self, runtime: Runtime, threads: int | None = None) -> None:
         self.runtime = runtime
         self.threads = threads or default_threads()
+        self._launchers: dict[tuple[int, int], Launcher] = {}
 
     def _launcher(self, k: int, channels: int) -> Launcher:
         if not 1 <= k <= MAX_K:
             raise OptionError(f"K must be 1..{MAX_K}, not {k}")
-        return Launcher(self.runtime, {"SAD_K": k, "SAD_CHANNELS": channels})
+        defines = {"SAD_K": k, "SAD_CHANNELS": channels}
+        return self._launchers.setdefault((k, channels), Launcher(self.runtime, defines))
 
     def render(
         self,
@@ -61,14 +65,16 @@ class CudaBackend:
         max_work: int = 0,  # noqa: ARG002 (a limit of the CPU backend)
         window: Window | None = None,
         place: Place = PLAIN,
-    ) -> Floats:
+        bit_depth: int | None = None,
+    ) -> NDArray[Any]:
         """Evaluate a diagram at every pixel: float32 [rows, columns, C], not clamped.
 
         With `exact` every pixel is computed in float64; without it only those whose top K float32
-        cannot decide. Within 1/255 of the reference either way.
+        cannot decide. Within 1/255 of the reference either way. The device rounds to code values.
         """
         window = checked_window(window, width, height, place)
-        return render(self._launcher(k, sites.channels), sites, window, place, exact=exact)
+        launcher = self._launcher(k, sites.channels)
+        return render(launcher, sites, window, place, exact=exact, bit_depth=bit_depth)
 
     def fit_session(
         self,

@@ -84,9 +84,11 @@ class CudaPasses:
         picture = cp.empty(self._shape, np.float32)
         arguments = {
             **self._tiles(),
+            "ends": 1,
             "params": params,
             "exact_sites": exact,
-            "out": picture,
+            "out": picture.reshape(-1).view(np.uint8),
+            "bits": 0,
             "x0": 0,
             "y0": 0,
             "place_x": PLAIN.x,

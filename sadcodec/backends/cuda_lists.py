@@ -17,10 +17,15 @@ from sadcodec.backends.place import PLAIN, Place
 
 __all__ = [
     "ENTRY_BYTES",
+    "EVERYTHING",
+    "GRID",
+    "PARENTS",
     "TILE",
+    "WIDE_SIDE",
     "Region",
     "SiteEntries",
     "TileLists",
+    "grid_arguments",
     "grid_sides",
     "rounding",
     "tile_count",
@@ -34,6 +39,8 @@ TILE = 8  # px
 # once more, but leaves the one after it little to do. 1e7 pairs are 200 squares (900 x 900 px) with
 # 50,000 sites; 4e8 are 500 squares of 256 px (6000 x 5500 px) with 800,000.
 _FIRST = 64  # px
+WIDE_SIDE = 64  # px; squares from here on are few, with long lists: a block of 1024 threads each
+EVERYTHING = 1 << 30  # px, the side of the one square that has every site
 _LARGER = ((256, 1e7), (1024, 4e8))  # px
 
 # A square between those and the tiles, from how many sites a square of the first grid has on: its
@@ -44,7 +51,7 @@ _BETWEEN, _CROWDED = 16, 50  # px, sites
 # that of larger squares' entries, the place and temporary memory of sorting the entries by site.
 ENTRY_BYTES = 4 + 4 + 8 + 32
 
-_GRID = (
+GRID = (
     Scalar("parents_x", np.int32),
     Scalar("parent_side", np.int32),
     Scalar("children_x", np.int32),
@@ -59,25 +66,25 @@ _GRID = (
     Scalar("step_y", np.float32),
     Scalar("margin", np.float32),
 )
-_PARENTS = (
+PARENTS = (
     Array("sites", np.float32, "N", 16),
     Array("parent_offsets", np.int32, "P"),
     Array("parent_ids", np.int32, "Q"),
 )
 _COUNT = (
-    *_PARENTS,
+    *PARENTS,
     Array("thresholds", np.float32, "children", out=True),
     Array("counts", np.int32, "children", out=True),
-    *_GRID,
+    *GRID,
     Scalar("k", np.int32),
     Scalar("cut", np.float32),
 )
 _FILL = (
-    *_PARENTS,
+    *PARENTS,
     Array("thresholds", np.float32, "children"),
     Array("offsets", np.int32, "ends"),
     Array("ids", np.int32, "capacity", out=True),
-    *_GRID,
+    *GRID,
 )
 FILTER_COUNT = Kernel("candidates.cu", "filter_count", _COUNT, 128)
 FILTER_FILL = Kernel("candidates.cu", "filter_fill", _FILL, 128)
@@ -116,6 +123,26 @@ def grid_sides(width: int, height: int, sites: int) -> tuple[int, ...]:
     return tuple(sides)
 
 
+def grid_arguments(region: Region, place: Place, side: int, parent_side: int) -> dict[str, Any]:
+    """Return the arguments that say what a grid's squares and their parents are."""
+    x0, y0, width, height = region
+    return {
+        "parents_x": -(-width // parent_side),
+        "parent_side": parent_side,
+        "children_x": -(-width // side),
+        "side": side,
+        "x0": x0,
+        "y0": y0,
+        "width": width,
+        "height": height,
+        "place_x": place.x,
+        "place_y": place.y,
+        "step_x": place.step_x,
+        "step_y": place.step_y,
+        "margin": rounding(region, place),
+    }
+
+
 def rounding(region: Region, place: Place) -> float:
     """Return by how many px a corner of a rectangle, computed in float32, may be off."""
     if place == PLAIN:
@@ -133,57 +160,35 @@ class _Level(Ragged):
         self._region = region
         self._place = place
         self.side = side
-        self.across = -(-region[2] // side)
         self._thresholds = launcher.cp.empty(self.count, np.float32)
         self._built = (0.0, 0)  # cut and number of sites of the last build
 
-    def build(
-        self, sites: Any, parents: _Level | _Everything, k: int, cut: float, *, guess: bool
-    ) -> None:
+    def build(self, sites: Any, parents: _Level | _Everything, k: int, cut: float) -> None:
         """Filter the parents' lists for every square of the grid."""
-        x0, y0, width, height = self._region
         grid = {
+            **grid_arguments(self._region, self._place, self.side, parents.side),
             "sites": sites,
             "parent_offsets": parents.offsets,
             "parent_ids": parents.ids,
-            "parents_x": parents.across,
-            "parent_side": parents.side,
-            "children_x": self.across,
-            "side": self.side,
-            "x0": x0,
-            "y0": y0,
-            "width": width,
-            "height": height,
-            "place_x": self._place.x,
-            "place_y": self._place.y,
-            "step_x": self._place.step_x,
-            "step_y": self._place.step_y,
-            "margin": rounding(self._region, self._place),
             "thresholds": self._thresholds,
         }
         launch = self._launcher.launch
         count, fill = FILTER_COUNT_WIDE, FILTER_FILL_WIDE
-        if self.side < _FIRST:  # many squares, whose parents' lists are short
+        if self.side < WIDE_SIDE:  # many squares, whose parents' lists are short
             count, fill = FILTER_COUNT, FILTER_FILL
         launch(count, self.count, {**grid, "counts": self.counts, "k": k, "cut": cut})
         before, self._built = self._built, (cut, len(sites))
         # Entries of tiles are sorted by site, those that are none behind all others.
         none = len(sites) if self.side == TILE else None
         longer = cut > before[0] or len(sites) > before[1]
-        self.lay_out(none, longer=longer, guess=self._foreseen(len(sites)) if guess else None)
+        self.lay_out(none, longer=longer)
         launch(fill, self.count, {**grid, "offsets": self.offsets, "ids": self.ids})
-
-    def _foreseen(self, sites: int) -> int:
-        """Return how many entries all lists have at most, for all but unusual diagrams."""
-        own = sites * self.side**2 / (self._region[2] * self._region[3])
-        return int(self.count * min(sites, 40 + 30 * own, 4 * self.side**2)) + 1
 
 
 class _Everything:
     """The parent of the first grid: one square with every site."""
 
-    across = 1
-    side = 1 << 30  # px, more than any image has
+    side = EVERYTHING
 
     def __init__(self, launcher: Launcher, count: int) -> None:
         self.offsets = launcher.cp.asarray(np.array([0, count], np.int32))
@@ -220,7 +225,7 @@ class TileLists:
         """int32 [capacity], on the device: ascending site ids of each tile; N behind the last."""
         return self._levels[-1].ids
 
-    def build(self, sites: Any, k: int, cut: float, *, guess: bool = False) -> None:
+    def build(self, sites: Any, k: int, cut: float) -> None:
         """Rebuild the lists.
 
         Parameters
@@ -231,9 +236,6 @@ class TileLists:
             Sites that a pixel needs.
         cut : float
             Logits further under a pixel's largest may be left out.
-        guess : bool
-            Do not wait for the lengths of the first lists; `complete` tells whether these had room,
-            on average 4 entries a pixel at most.
         """
         if not self._levels:
             sides = grid_sides(self._region[2], self._region[3], len(sites))
@@ -244,13 +246,8 @@ class TileLists:
             self._all = _Everything(self._launcher, len(sites))
         parents: _Level | _Everything = self._all
         for level in self._levels:
-            level.build(sites, parents, k, cut, guess=guess)
+            level.build(sites, parents, k, cut)
             parents = level
-
-    @property
-    def complete(self) -> bool:
-        """Whether no list was cut short; waits for the last build."""
-        return all(level.complete for level in self._levels)
 
 
 class SiteEntries:

@@ -73,7 +73,7 @@ class Ragged:
             with suppress(Exception):  # a device that has failed writes nothing more
                 self._arrived.synchronize()
 
-    def lay_out(self, fill: int | None, *, longer: bool, guess: int | None = None) -> None:
+    def lay_out(self, fill: int | None, *, longer: bool) -> None:
         """Sum up the counts, and have memory for the lists.
 
         Parameters
@@ -82,19 +82,12 @@ class Ragged:
             What `ids` holds until it is written; None: anything.
         longer : bool
             Whether the lists may be much longer than the last ones, or there were none.
-        guess : int, optional
-            Where there were none, entries to have memory for instead of waiting for the sum;
-            `complete` tells whether these were enough.
 
         Raises
         ------
         BackendError
             If the lists have more than `MOST_ENTRIES` entries.
         """
-        if self.ids is None and guess is not None:
-            self.ids = self._launcher.cp.empty(guess, np.int32)
-            self._send(fill, sums=True)
-            return
         if longer:
             self._scan(MOST_ENTRIES)
             total = int(self._total.get()[0])
@@ -107,23 +100,13 @@ class Ragged:
         if self.ids is None or not total * _LEAST_RESERVE <= len(self.ids) <= 3 * enough:
             self.ids = self._launcher.cp.empty(enough, np.int32)
         # Lists that were waited for all have room, by the sums that there are.
-        self._send(fill, sums=not longer)
-
-    def _send(self, fill: int | None, *, sums: bool) -> None:
-        if sums:
+        if not longer:
             self._scan(len(self.ids))
         self._coming = True
         self._total.get(out=self._known, blocking=False)
         self._arrived.record()
         if fill is not None:
             self.ids.fill(fill)
-
-    @property
-    def complete(self) -> bool:
-        """Whether no list was cut short; waits for their length."""
-        self._arrived.synchronize()
-        self._coming = False
-        return int(self._known[0]) <= len(self.ids)
 
     def _scan(self, capacity: int) -> None:
         arguments = {

@@ -1,7 +1,7 @@
 """Drawing on the device, in bands where an image is large.
 
-Memory in bytes: 4 C for a pixel of a band and 8 for an entry of a tile's list (a band has at most
-2^24 pixels), and 4 (6 + C) + 96 for a site, whatever the image.
+Memory in bytes: up to 4 C for a pixel of a band (a band has at most 2^24 pixels), up to 16 for its
+lists, and 4 (6 + C) + 100 for a site, whatever the image.
 """
 
 from __future__ import annotations
@@ -11,21 +11,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sadcodec.backends.cuda_fit_kernels import PREPARE_SITES
-from sadcodec.backends.cuda_lists import TILE, Region, TileLists, rounding
+from sadcodec.backends.cuda_lists import TILE, Region, rounding
+from sadcodec.backends.cuda_picture_lists import TOTALS, PictureLists
 from sadcodec.backends.launch import Array, Kernel, Launcher, Scalar
 from sadcodec.backends.place import Place, Window
 from sadcodec.errors import BackendError
 from sadcodec.sites import Sites
 
-__all__ = ["BAND_PIXELS", "render"]
+__all__ = ["BAND_PIXELS", "PREPARE_EXACT", "RENDER_TILES", "render"]
 
 BAND_PIXELS = 1 << 24
 
 # Logits 16 under a pixel's maximum weigh 1e-7: K of them stay far under a code value.
 _CUT = 16.0
-_PIXEL_BYTES = 4 * 4 + 32  # of a band, with lists of 256 entries a tile
-_SITE_BYTES = 4 * 10 + 64 + 32 + 8
+_SITE_BYTES = 4 * 10 + 64 + 32 + 4
+_HEAD = 8 * TOTALS  # bytes before a picture: how long the lists got
+_DTYPES: dict[int | None, type[np.generic]] = {None: np.float32, 8: np.uint8, 16: np.uint16}
 
 PREPARE_EXACT = Kernel(
     "prepare.cu",
@@ -38,6 +39,21 @@ PREPARE_EXACT = Kernel(
     128,
     ("SAD_CHANNELS",),
 )
+PREPARE_DRAWING = Kernel(
+    "prepare.cu",
+    "prepare_drawing",
+    (
+        Array("params", np.float32, "N", "P"),
+        Array("sites", np.float32, "N", 16, out=True),
+        Array("exact", np.float64, "N", 4, out=True),
+        Array("ids", np.int32, "N", out=True),
+        Array("offsets", np.int32, 2, out=True),
+        Array("totals", np.uint64, TOTALS, out=True),
+        Scalar("count", np.int32),
+    ),
+    128,
+    ("SAD_CHANNELS",),
+)
 RENDER_TILES = Kernel(
     "render.cu",
     "render_tiles",
@@ -45,9 +61,11 @@ RENDER_TILES = Kernel(
         Array("params", np.float32, "N", "P"),
         Array("sites", np.float32, "N", 16),
         Array("exact_sites", np.float64, "N", 4),
-        Array("offsets", np.int32, "ends"),
+        Array("offsets", np.int32, "bounds"),
+        Scalar("ends", np.int32),
         Array("ids", np.int32, "capacity"),
-        Array("out", np.float32, "H", "W", "C", out=True),
+        Array("out", np.uint8, "bytes", out=True),
+        Scalar("bits", np.int32),
         Scalar("tiles_x", np.int32),
         Scalar("x0", np.int32),
         Scalar("y0", np.int32),
@@ -67,98 +85,101 @@ RENDER_TILES = Kernel(
 
 
 def render(
-    launcher: Launcher, sites: Sites, window: Window, place: Place, *, exact: bool
-) -> NDArray[np.float32]:
-    """Evaluate a diagram at a window of a raster, float32 [rows, columns, C], not clamped.
+    launcher: Launcher,
+    sites: Sites,
+    window: Window,
+    place: Place,
+    *,
+    exact: bool,
+    bit_depth: int | None = None,
+) -> NDArray[Any]:
+    """Evaluate a diagram at a window of a raster, [rows, columns, C]: see `Backend.render`.
 
     Raises
     ------
     BackendError
         If the device has no memory for a band of the image and the sites.
     """
-    cp = launcher.cp
     left, top, width, height = window
-    count, channels = len(sites.params), sites.channels
-    rows = max(TILE, min(height, BAND_PIXELS // width // TILE * TILE))
-    need = count * _SITE_BYTES + min(rows, height) * width * _PIXEL_BYTES
+    count = len(sites.params)
+    dtype = np.dtype(_DTYPES[bit_depth])
+    rows = min(height, max(TILE, BAND_PIXELS // width // TILE * TILE))
+    bands = [(left, top + y, width, min(rows, height - y)) for y in range(0, height, rows)]
+    need = PictureLists(bands[0], place, count).nbytes + count * _SITE_BYTES
+    need += _HEAD + rows * width * sites.channels * dtype.itemsize
     with launcher.on_device():
-        free = launcher.runtime.free_memory()
+        free = launcher.runtime.free_memory(need)
         if need > free:
             raise BackendError(
                 f"cuda: drawing {count} sites at {width} x {height} pixels takes about"
                 f" {need / 2**30:.1f} GiB of device memory, of which {free / 2**30:.1f} are free"
             )
-        params = cp.asarray(np.ascontiguousarray(sites.params, np.float32))
-        prepared = cp.empty((count, 16), np.float32)
-        doubles = cp.empty((count, 4), np.float64)
-        blocks = -(-count // PREPARE_SITES.threads)
-        launcher.launch(
-            PREPARE_SITES, blocks, {"params": params, "sites": prepared, "count": count}
-        )
-        launcher.launch(PREPARE_EXACT, blocks, {"params": params, "exact": doubles, "count": count})
-        diagram = {"params": params, "sites": prepared, "exact_sites": doubles}
-        if rows >= height:
-            return _render_band(launcher, diagram, window, place, exact=exact)
-        image = np.empty((height, width, channels), np.float32)
-        for y0 in range(0, height, rows):
-            band = (left, top + y0, width, min(rows, height - y0))
-            image[y0 : y0 + rows] = _render_band(launcher, diagram, band, place, exact=exact)
+        params = launcher.cp.asarray(np.ascontiguousarray(sites.params, np.float32))
+        drawn = (_band(launcher, params, band, place, dtype, exact=exact) for band in bands)
+        if len(bands) == 1:
+            return next(drawn)
+        image = np.empty((height, width, sites.channels), dtype)
+        for part, (_, y, _, lines) in zip(drawn, bands, strict=True):
+            image[y - top : y - top + lines] = part
         return image
 
 
-def _render_band(
-    launcher: Launcher, diagram: dict[str, Any], band: Region, place: Place, *, exact: bool
-) -> NDArray[np.float32]:
-    image: NDArray[np.float32]
-    for guess in (True, False):  # to wait for the lengths of lists takes as long as to draw
-        lists = TileLists(launcher, band, place)
-        lists.build(diagram["sites"], launcher.defines["SAD_K"], _CUT, guess=guess)
-        image = _draw(launcher, diagram, lists, band, place, exact=exact)
-        if lists.complete:
-            break
-    return image
-
-
-def _draw(
+def _band(
     launcher: Launcher,
-    diagram: dict[str, Any],
-    lists: TileLists,
+    params: Any,
     band: Region,
     place: Place,
+    dtype: np.dtype[Any],
     *,
     exact: bool,
-) -> NDArray[np.float32]:
+) -> NDArray[Any]:
+    cp, launch, count = launcher.cp, launcher.launch, len(params)
     x0, y0, width, height = band
-    out = launcher.cp.empty((height, width, launcher.defines["SAD_CHANNELS"]), np.float32)
-    arguments = {
-        **diagram,
-        "offsets": lists.offsets,
-        "ids": lists.ids,
-        "out": out,
-        "tiles_x": lists.tiles_x,
-        "x0": x0,
-        "y0": y0,
-        "width": width,
-        "height": height,
-        "place_x": place.x,
-        "place_y": place.y,
-        "step_x": place.step_x,
-        "step_y": place.step_y,
-        "blur": rounding(band, place),
-        "cut": _CUT,
-        "all_exact": exact,
+    shape = (height, width, launcher.defines["SAD_CHANNELS"])
+    out = cp.empty(_HEAD + height * width * shape[2] * dtype.itemsize, np.uint8)
+    totals = out[:_HEAD].view(np.uint64)
+    everything = {
+        "sites": cp.empty((count, 16), np.float32),
+        "ids": cp.empty(count, np.int32),
+        "offsets": cp.empty(2, np.int32),
     }
-    launcher.launch(RENDER_TILES, lists.tiles, arguments)
-    return _on_host(launcher.cp, out)
+    sites = {"params": params, "exact": cp.empty((count, 4), np.float64), "count": count}
+    lists = PictureLists(band, place, count)
+    while True:
+        blocks = -(-count // PREPARE_DRAWING.threads)
+        launch(PREPARE_DRAWING, blocks, {**sites, **everything, "totals": totals})
+        arguments = {
+            **lists.build(launcher, everything, totals, _CUT),
+            "params": params,
+            "sites": everything["sites"],
+            "exact_sites": sites["exact"],
+            "out": out[_HEAD:],
+            "bits": 0 if dtype.kind == "f" else 8 * dtype.itemsize,
+            "x0": x0,
+            "y0": y0,
+            "width": width,
+            "height": height,
+            "place_x": place.x,
+            "place_y": place.y,
+            "step_x": place.step_x,
+            "step_y": place.step_y,
+            "blur": rounding(band, place),
+            "cut": _CUT,
+            "all_exact": exact,
+        }
+        launch(RENDER_TILES, lists.tiles, arguments)
+        found = _on_host(cp, out)
+        if lists.had_room(found[:_HEAD].view(np.uint64)):
+            return found[_HEAD:].view(dtype).reshape(shape)
 
 
-def _on_host(cp: Any, array: Any) -> NDArray[np.float32]:
-    """Copy to memory that the device can write by itself."""
+def _on_host(cp: Any, array: Any) -> NDArray[np.uint8]:
+    """Copy to memory that the device can write by itself; it lives as long as the result."""
     try:
         memory = cp.cuda.alloc_pinned_memory(array.nbytes)
     except cp.cuda.runtime.CUDARuntimeError:  # the system lends no more of it
-        copy: NDArray[np.float32] = array.get()
+        copy: NDArray[np.uint8] = array.get()
         return copy
-    image = np.frombuffer(memory, np.float32, array.size).reshape(array.shape)
+    image = np.frombuffer(memory, np.uint8, array.size)
     array.get(out=image)
     return image

@@ -79,15 +79,17 @@ class Scalar:
 
     name: str
     dtype: np.dtype[Any]
+    type: Any  # of NumPy's scalars
     limits: tuple[int, int] | None  # of an integer: asking NumPy at each launch takes a microsecond
 
     def __init__(self, name: str, dtype: Any) -> None:
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "dtype", np.dtype(dtype))
+        object.__setattr__(self, "type", self.dtype.type)
         limits = np.iinfo(self.dtype) if self.dtype.kind in "iu" else None
         object.__setattr__(self, "limits", limits and (int(limits.min), int(limits.max)))
 
-    def check(self, value: Any) -> Any:
+    def check(self, value: Any, *_: Any) -> Any:
         """Return the value as a NumPy scalar of the declared type."""
         if not isinstance(value, _NUMBERS):
             raise _refusal(self.name, f"is a {type(value).__name__}, not a number")
@@ -96,7 +98,7 @@ class Scalar:
             if int(value) != value or not least <= value <= most:
                 raise _refusal(self.name, f"is {value}, which is no {self.dtype}")
             value = int(value)
-        return self.dtype.type(value)
+        return self.type(value)
 
 
 def _refusal(name: str, why: str) -> BackendError:
@@ -160,17 +162,10 @@ class Kernel:
             wrong += [f"{n} is unknown" for n in sorted(unknown)]
             raise BackendError(f"cuda: {self.name}: {', '.join(wrong)}")
         sizes: dict[str, int] = {}
-        values = []
-        for parameter in self.parameters:
-            value = arguments[parameter.name]
-            try:
-                if isinstance(parameter, Array):
-                    values.append(parameter.check(value, device, sizes))
-                else:
-                    values.append(parameter.check(value))
-            except BackendError as error:
-                raise BackendError(f"{error} ({self.name})") from None
-        return tuple(values)
+        try:
+            return tuple([p.check(arguments[p.name], device, sizes) for p in self.parameters])
+        except BackendError as error:
+            raise BackendError(f"{error} ({self.name})") from None
 
     def grid(self, blocks: Blocks) -> tuple[int, int, int]:
         """Return the grid of a launch; a number of blocks lies along x.
@@ -204,8 +199,8 @@ class Runtime(Protocol):
     def activate(self) -> AbstractContextManager[Any]:
         """Make the device current while in the context."""
 
-    def free_memory(self) -> int:
-        """Bytes that can be allocated on the device."""
+    def free_memory(self, enough: int | None = None) -> int:
+        """Bytes that can be allocated on the device; perhaps fewer, but `enough`, if they are."""
 
 
 class Launcher:

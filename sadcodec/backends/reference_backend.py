@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,10 +12,11 @@ from sadcodec.backends.differentiable import DifferentiableSession
 from sadcodec.backends.initialize import placed
 from sadcodec.backends.place import PLAIN, Place, Window
 from sadcodec.backends.propagation import Propagation
-from sadcodec.backends.reference import Floats, check_k, render
+from sadcodec.backends.reference import check_k, render
 from sadcodec.backends.reference_fit import ReferenceFitSession
 from sadcodec.backends.reference_refine import ReferenceRefiner
 from sadcodec.errors import OptionError
+from sadcodec.pixels import code_values
 from sadcodec.sites import Sites
 
 __all__ = ["ReferenceBackend"]
@@ -36,10 +39,12 @@ class ReferenceBackend:
         max_work: int = 0,
         window: Window | None = None,
         place: Place = PLAIN,
-    ) -> Floats:
+        bit_depth: int | None = None,
+    ) -> NDArray[Any]:
         """Evaluate a diagram: see `render`; always exact, without limits."""
         del exact, max_work
-        return render(sites, width, height, k, window, place)
+        drawn = render(sites, width, height, k, window, place)
+        return drawn if bit_depth is None else code_values(drawn, bit_depth)
 
     def fit_session(
         self,

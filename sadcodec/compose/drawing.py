@@ -14,8 +14,8 @@ from sadcodec.compose.render import bitmaps, render
 from sadcodec.compose.stored import compositions_of
 from sadcodec.errors import OptionError
 from sadcodec.frame import Frame
+from sadcodec.pixels import code_values
 from sadcodec.processors import default_threads
-from sadcodec.quantize import code_values
 
 __all__ = ["chosen_frame", "default_work", "draw", "draw_frames", "framed"]
 
