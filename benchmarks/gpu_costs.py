@@ -18,6 +18,7 @@ from sadcodec.backends import (
     cuda_fit_kernels,
     cuda_initialize,
     cuda_lists,
+    cuda_picture_lists,
     cuda_refine_kernels,
     cuda_render,
 )
@@ -38,7 +39,10 @@ __all__ = [
     "work_of",
 ]
 
-_MODULES = (cuda_fit_kernels, cuda_initialize, cuda_lists, cuda_refine_kernels, cuda_render)
+_MODULES = (
+    *(cuda_fit_kernels, cuda_initialize, cuda_lists, cuda_picture_lists, cuda_refine_kernels),
+    cuda_render,
+)
 
 # Every declared kernel, by file and name.
 KERNELS: dict[tuple[str, str], Kernel] = {
@@ -79,6 +83,8 @@ _READ_SHARES = {
     ("filter_count_wide", "sites"): 0.5,
     ("filter_fill", "sites"): 0.5,
     ("filter_fill_wide", "sites"): 0.5,
+    ("filter_lists", "sites"): 0.5,
+    ("filter_lists_wide", "sites"): 0.5,
     # exact rows are needed only where float cannot decide
     ("render_tiles", "exact_sites"): 0.0,
     ("render_tiles", "params"): 0.0,
@@ -164,31 +170,49 @@ def bytes_moved(kernel: Kernel, arguments: Mapping[str, Any]) -> float:
 def _used_capacity(arguments: Mapping[str, Any]) -> dict[str, float]:
     """Return which share of the arrays with a reserve is in use."""
     used = {"capacity": 1.0}
-    ends = arguments.get("offsets", arguments.get("starts"))
-    lists = arguments.get("ids", arguments.get("order"))
-    if ends is not None and lists is not None:
-        used["capacity"] = float(host(ends)[-1]) / max(1, len(lists))
+    if "offsets" in arguments and "ids" in arguments:
+        used["capacity"] = lengths_of(arguments).sum() / max(1, len(arguments["ids"]))
+    elif "starts" in arguments and "order" in arguments:
+        used["capacity"] = host(arguments["starts"])[-1] / max(1, len(arguments["order"]))
     if "parent_offsets" in arguments:
-        entries, length = host(arguments["parent_offsets"])[-1], len(arguments["parent_ids"])
-        used["parent_ids"] = float(entries) / max(1, length)
+        entries = lengths_of(arguments, "parent_").sum()
+        used["parent_ids"] = entries / max(1, len(arguments["parent_ids"]))
     return used
 
 
-def tile_pairs(offsets: np.ndarray, tiles_x: int, width: int, height: int) -> int:
+def bounds_of(arguments: Mapping[str, Any], whose: str = "") -> tuple[np.ndarray, np.ndarray]:
+    """Return where the lists of a launch begin in its ids, and where they end.
+
+    A fit's lists follow one another, so that one ends where the next one begins. Of a picture's
+    lists all ends are behind all beginnings.
+    """
+    offsets = host(arguments[f"{whose}offsets"])
+    made = len(offsets) // 2 if "totals" in arguments else 1
+    ends = int(arguments.get(f"{whose}ends", made))
+    return offsets[:-ends], offsets[ends:]
+
+
+def lengths_of(arguments: Mapping[str, Any], whose: str = "") -> np.ndarray:
+    """Return the lengths of the lists of a launch, or those of its parents' (`parent_`)."""
+    begins, ends = bounds_of(arguments, whose)
+    return ends - begins
+
+
+def tile_pairs(lengths: np.ndarray, tiles_x: int, width: int, height: int) -> int:
     """Return the number of (pixel, entry) pairs of a region's tiles."""
-    lengths = np.diff(offsets).reshape(-1, tiles_x)
+    lengths = lengths.reshape(-1, tiles_x)
     rows = np.minimum(TILE, height - TILE * np.arange(lengths.shape[0]))
     columns = np.minimum(TILE, width - TILE * np.arange(tiles_x))
     return int(np.einsum("ij,i,j->", lengths, rows, columns, dtype=np.int64))
 
 
-def filter_pairs(parent_offsets: np.ndarray, arguments: Mapping[str, Any], children: int) -> int:
+def filter_pairs(lengths: np.ndarray, arguments: Mapping[str, Any], children: int) -> int:
     """Return the number of (square, entry of its parent's list) pairs of a filter launch."""
     side, parent_side = int(arguments["side"]), int(arguments["parent_side"])
     across, parents_x = int(arguments["children_x"]), int(arguments["parents_x"])
     child = np.arange(children)
     row, column = child // across * side // parent_side, child % across * side // parent_side
-    return int(np.diff(parent_offsets)[row * parents_x + column].sum(dtype=np.int64))
+    return int(lengths[row * parents_x + column].sum(dtype=np.int64))
 
 
 def reaching(
@@ -223,17 +247,17 @@ def active_entries(
     arguments: Mapping[str, Any], k: int, cut: float, *, samples: int = 64
 ) -> ActiveEntries:
     """Estimate from some tiles what of their lists is active."""
-    offsets, ids = host(arguments["offsets"]), host(arguments["ids"])
+    (begins, ends), ids = bounds_of(arguments), host(arguments["ids"])
     sites = host(arguments["sites"]).astype(np.float64)
     tiles_x, width, height = (int(arguments[n]) for n in ("tiles_x", "width", "height"))
     x0, y0 = int(arguments.get("x0", 0)), int(arguments.get("y0", 0))
-    tiles = np.unique(np.linspace(0, len(offsets) - 2, samples).astype(np.int64))
+    tiles = np.unique(np.linspace(0, len(begins) - 1, samples).astype(np.int64))
     active = pixels = warps = entries = chosen = 0
     for tile in tiles:
         row, column = divmod(int(tile), tiles_x)
         y, x = np.mgrid[TILE * row : TILE * row + TILE, TILE * column : TILE * column + TILE]
         inside = ((x < width) & (y < height)).reshape(-1)
-        own = sites[ids[offsets[tile] : offsets[tile + 1]]]
+        own = sites[ids[begins[tile] : ends[tile]]]
         if not len(own) or not inside.any():
             continue
         dx = x0 + x.reshape(-1, 1) + 0.5 - own[:, 0]
@@ -256,7 +280,8 @@ def active_entries(
 
 
 def _filter(arguments: Mapping[str, Any], walks: int) -> Work:
-    pairs = filter_pairs(host(arguments["parent_offsets"]), arguments, len(arguments["thresholds"]))
+    children = len(lengths_of(arguments) if "totals" in arguments else arguments["thresholds"])
+    pairs = filter_pairs(lengths_of(arguments, "parent_"), arguments, children)
     # A bound is two distances, which count as logits, and what is around them.
     return Work(arithmetic=walks * pairs * _BOUNDS, quick_logit=2 * walks * pairs)
 
@@ -264,7 +289,7 @@ def _filter(arguments: Mapping[str, Any], walks: int) -> Work:
 def _pairs(arguments: Mapping[str, Any]) -> tuple[int, int]:
     """(pixel, entry) pairs and pixels of a launch over tiles."""
     sizes = [int(arguments[name]) for name in ("tiles_x", "width", "height")]
-    return tile_pairs(host(arguments["offsets"]), *sizes), sizes[1] * sizes[2]
+    return tile_pairs(lengths_of(arguments), *sizes), sizes[1] * sizes[2]
 
 
 def _gradient_tiles(arguments: Mapping[str, Any], k: int, channels: int) -> Work:
@@ -320,6 +345,8 @@ _WORK: dict[str, Callable[[Mapping[str, Any], int, int], Work]] = {
     "filter_count_wide": lambda arguments, *_: _filter(arguments, 2),
     "filter_fill": lambda arguments, *_: _filter(arguments, 1),
     "filter_fill_wide": lambda arguments, *_: _filter(arguments, 1),
+    "filter_lists": lambda arguments, *_: _filter(arguments, 3),
+    "filter_lists_wide": lambda arguments, *_: _filter(arguments, 3),
     "gradient_tiles": _gradient_tiles,
     "gradient_tiles_sampled": _gradient_tiles,
     "gradient_sites": _gradient_sites,

@@ -21,7 +21,6 @@ from sadcodec.backends.cuda_backend import CudaBackend
 from sadcodec.errors import InputError
 from sadcodec.fit.loop import fit
 from sadcodec.fit.schedule import FitOptions
-from sadcodec.pixels import code_values
 from sadcodec.sites import Sites
 
 __all__ = [
@@ -44,7 +43,7 @@ def _fit(backend: Any, image: np.ndarray, sites: int, iterations: int) -> tuple[
     start = perf_counter()
     result = fit(backend, target, sites, FitOptions(iterations=iterations))
     seconds = perf_counter() - start
-    decoded = code_values(backend.render(Sites(result.params), width, height), 8 * image.itemsize)
+    decoded = backend.render(Sites(result.params), width, height, bit_depth=8 * image.itemsize)
     similarity = None
     with contextlib.suppress(InputError):  # smaller than its window
         similarity = metrics.ssim(image, decoded)
@@ -167,9 +166,13 @@ def decode_rows(bench: Bench, sizes: Sequence[Size]) -> Iterator[Row]:
 def _decode(bench: Bench, sites: Sites, width: int, height: int) -> Row:
     recorder = Recorder(bench.runtime)
     backend, cpu = CudaBackend(recorder, bench.threads), CpuBackend(bench.threads)
-    picture = backend.render(sites, width, height)
+
+    def draw(of: Any = backend, **options: Any) -> Any:
+        return of.render(sites, width, height, bit_depth=8, **options)
+
+    picture = draw()
     with recorder.recording() as launches:
-        backend.render(sites, width, height)
+        draw()
     repeated = list(launches)
 
     def kernels() -> None:
@@ -178,15 +181,14 @@ def _decode(bench: Bench, sites: Sites, width: int, height: int) -> Row:
 
     repeats = min(5, bench.clock.batches)
     row: Row = {
-        "render": timed(lambda: backend.render(sites, width, height), repeats),
+        "render": timed(draw, repeats),
         "kernels": bench.clock.graph(kernels) or bench.clock.throughput(kernels),
-        "exact": timed(lambda: backend.render(sites, width, height, exact=True), min(2, repeats)),
-        "cpu": timed(lambda: cpu.render(sites, width, height), min(3, repeats)),
+        "exact": timed(lambda: draw(exact=True), min(2, repeats)),
+        "cpu": timed(lambda: draw(cpu), min(3, repeats)),
     }
     device = bench.runtime.cp.asarray(picture)
     row["copy_to_host"] = timed(device.get, repeats)
-    ours = code_values(picture, 8).astype(np.int16)
-    away = np.abs(ours - code_values(cpu.render(sites, width, height), 8))
+    away = np.abs(picture.astype(np.int16) - draw(cpu))
     row["most_difference"] = int(away.max())
     row["share_different"] = float(np.count_nonzero(away) / away.size)
     return row

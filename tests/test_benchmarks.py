@@ -184,11 +184,15 @@ def test_gpu_without_a_gpu(module: Load, tmp_path: Path) -> None:
 
 def test_pairs_of_lists(module: Load) -> None:
     costs = module("gpu_costs")
-    offsets = np.array([0, 3, 5, 5, 12])  # 2 x 2 tiles of an image of 13 x 10
-    assert costs.tile_pairs(offsets, 2, 13, 10) == 3 * 64 + 2 * 5 * 8 + 7 * 5 * 2
+    lists = {"offsets": np.array([0, 3, 5, 5, 12])}  # 2 x 2 tiles of an image of 13 x 10
+    lengths = costs.lengths_of(lists)
+    assert lengths.tolist() == [3, 2, 0, 7]
+    apart = {"offsets": np.array([2, 0, 5, 5, 5, 2, 5, 12]), "ends": 4}
+    assert costs.lengths_of(apart).tolist() == [3, 2, 0, 7]
+    assert costs.tile_pairs(lengths, 2, 13, 10) == 3 * 64 + 2 * 5 * 8 + 7 * 5 * 2
     # Squares of 8 px in squares of 16: 3 x 2 in 2 x 1.
     grid = {"side": 8, "parent_side": 16, "children_x": 3, "parents_x": 2}
-    assert costs.filter_pairs(np.array([0, 4, 11]), grid, 6) == 2 * (4 + 4 + 7)
+    assert costs.filter_pairs(np.array([4, 7]), grid, 6) == 2 * (4 + 4 + 7)
 
 
 def test_active_entries(module: Load) -> None:

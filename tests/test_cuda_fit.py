@@ -12,12 +12,13 @@ from cuda_host.stand_in import make_cupy
 from cuda_host.streams import StreamError
 from diagrams import random_sites, smooth_target
 
-from sadcodec.backends import cuda_render
+from sadcodec.backends import cuda_picture_lists, cuda_render
 from sadcodec.backends.base import LOSSES, Start
 from sadcodec.backends.cuda import Runtime
 from sadcodec.backends.cuda_backend import CudaBackend
 from sadcodec.backends.cuda_fit_kernels import PREPARE_FAST, PREPARE_SITES
 from sadcodec.backends.cuda_map_lists import MapLists
+from sadcodec.backends.cuda_picture_lists import PictureLists
 from sadcodec.backends.launch import Launcher
 from sadcodec.backends.propagation import Propagation
 from sadcodec.backends.reference_backend import ReferenceBackend
@@ -322,6 +323,36 @@ def test_a_picture_is_drawn_again_where_lists_are_longer_than_foreseen(count, dr
     assert backend.runtime.cp.synchronizations == draws  # lists' lengths come with the picture
     exact = ReferenceBackend().render(sites, 24, 20)
     np.testing.assert_allclose(picture, exact, atol=1 / 255)
+
+
+def test_lists_of_all_grids_may_be_longer_than_foreseen(monkeypatch):
+    """Each drawing finds out how long those of one grid more are."""
+    sites, backend = random_sites(94, 300, 70, 61), backend_of(order=3)
+    expected = backend.render(sites, 70, 61, bit_depth=8)
+    grids = backend.runtime.cp.machine.launches.count("filter_lists") + 1
+
+    def few(self, *arguments):
+        make(self, *arguments)
+        self._capacities = [1] * len(self._capacities)
+
+    make = PictureLists.__init__
+    monkeypatch.setattr(PictureLists, "__init__", few)
+    backend.runtime.cp.machine.launches.clear()
+    np.testing.assert_array_equal(backend.render(sites, 70, 61, bit_depth=8), expected)
+    assert backend.runtime.cp.machine.launches.count("render_tiles") == grids + 1
+    monkeypatch.setattr(cuda_picture_lists, "MOST_ENTRIES", 250)
+    with pytest.raises(BackendError, match="entries are too long"):
+        backend.render(sites, 70, 61)
+
+
+def test_a_picture_takes_few_calls():
+    sites, backend = random_sites(93, 70, 96, 64), backend_of()
+    cp = backend.runtime.cp
+    backend.render(sites, 96, 64, bit_depth=8)
+    assert cp.machine.launches == [
+        *("prepare_drawing", "filter_lists_wide", "filter_lists", "render_tiles")
+    ]
+    assert (cp.machine.uploads, cp.synchronizations) == (1, 1)
 
 
 def test_what_the_device_has_no_memory_for_is_refused():

@@ -309,7 +309,8 @@ def test_failures_of_a_kernel_name_it(machine, kernels):
 
 def test_memory_and_waiting(machine):
     runtime = Runtime(cupy_of(machine), 3)
-    assert runtime.free_memory() == 1003 + 500
+    assert runtime.free_memory() == runtime.free_memory(501) == 1003 + 500
+    assert runtime.free_memory(500) == 500
     runtime.synchronize()
     assert machine.current == -3
 

@@ -205,7 +205,8 @@ def drawings(backend: CudaBackend) -> None:
     """Draw in float and in double, a window, points; and the derivatives of picture and points."""
     cp, sites = backend.runtime.cp, random_sites(4, 40, 37, 22)
     backend.render(sites, 37, 22)
-    backend.render(sites, 37, 22, exact=True, window=(5, 3, 20, 9))
+    backend.render(sites, 37, 22, exact=True, window=(5, 3, 20, 9), bit_depth=16)
+    backend.render(sites, 37, 22, window=(5, 3, 20, 9), bit_depth=8)
     passes = backend.differentiable(37, 22, 3)
     passes.forward(sites.params)
     passes.backward(smooth_target(91, 37, 22, 3))

@@ -14,6 +14,8 @@ from sadcodec.backends.cpu import CpuBackend
 from sadcodec.backends.place import Place
 from sadcodec.backends.reference import render as reference_render
 from sadcodec.errors import LimitError, OptionError
+from sadcodec.frame import frame_of
+from sadcodec.pixels import code_values
 from sadcodec.sites import Sites
 
 DIAGRAMS = random_diagrams() + degenerate_diagrams()
@@ -86,6 +88,27 @@ def test_windows_of_the_reference_are_those_of_the_whole():
     np.testing.assert_array_equal(
         reference_render(sites, 40, 30, window=(7, 9, 20, 5)), whole[9:14, 7:27]
     )
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("name", ALL)
+def test_code_values_are_the_rounded_colours(name, channels, depth):
+    """Of the same floats, bit by bit; also of colours beyond 0..1."""
+    params = random_sites(77, 40, 30, 20, channels).params.copy()
+    params[:, 6:] = 4 * params[:, 6:] - 1.5
+    backend, sites, exact = backend_named(name), Sites(params), depth == 16
+    part = {"window": (5, 3, 13, 9), "place": PLACES["stretched"], "exact": exact}
+    drawn = backend.render(sites, 20, 15, bit_depth=depth, **part)
+    assert drawn.dtype == f"uint{depth}"
+    assert drawn.min() == 0
+    assert drawn.max() == 2**depth - 1
+    np.testing.assert_array_equal(drawn, code_values(backend.render(sites, 20, 15, **part), depth))
+    for options in ({"region": (7, 9, 12, 10)}, {"region": (7, 9, 12, 10), "scale": 1.7}):
+        frame = frame_of(30, 20, **options)
+        colours = backend.render(sites, exact=exact, **frame.raster._asdict())
+        picture = frame.draw(backend, sites, 8, depth)
+        np.testing.assert_array_equal(picture, code_values(colours, depth))
 
 
 # ---- Rasters elsewhere --------------------------------------------------------------------------
