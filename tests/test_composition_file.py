@@ -282,7 +282,7 @@ def test_limits():
 
 
 def test_others_say_what_it_is():
-    for use in (bitstream.read, bitstream.inspect, sadcodec.metadata, sadcodec.export_sites):
+    for use in (bitstream.read, bitstream.inspect, sadcodec.export_sites):
         with pytest.raises(BitstreamError, match="holds a composition of bitmap primitives"):
             use(golden("masks"))
 
