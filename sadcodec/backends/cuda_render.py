@@ -1,7 +1,7 @@
 """Drawing on the device, in bands where an image is large.
 
-Memory in bytes: up to 4 C for a pixel of a band (a band has at most 2^24 pixels), up to 16 for its
-lists, and 4 (6 + C) + 100 for a site, whatever the image.
+Memory in bytes: C, 2 C or 4 C for a pixel of a band, which has at most 2^24 of them, and at most 16
+for the lists of each grid of squares; 4 (6 + C) + 100 for a site, whatever the image.
 """
 
 from __future__ import annotations
