@@ -143,7 +143,7 @@ class CudaBitmaps:
                 "opacity": opacity,
                 "blend": blend,
             }
-            self._launch(_PREPARE, -(-self._count // _PREPARE.threads), arguments)
+            self._launch(_PREPARE, _PREPARE.blocks(self._count), arguments)
 
     def set_active(self, active: NDArray[np.uint8] | None) -> None:
         """Name the primitives that a gradient is wanted of, uint8 [N]; None: all."""
@@ -210,7 +210,7 @@ class CudaBitmaps:
             }
             self._launch(_GATHER, -(-width // _TILE) * -(-height // _TILE), arguments)
             own = {"params": self._params, "gradients": self._gradients}
-            self._launch(_GRADIENT, -(-self._count // _GRADIENT.threads), {**common, **own})
+            self._launch(_GRADIENT, _GRADIENT.blocks(self._count), {**common, **own})
             gradients: Floats = self._gradients.get()
         return gradients
 

@@ -75,7 +75,7 @@ class CudaPasses:
         height, width, _ = self._shape
         count = len(params)
         sites, exact = cp.empty((count, 16), np.float32), cp.empty((count, 4), np.float64)
-        blocks = -(-count // PREPARE_SITES.threads)
+        blocks = PREPARE_SITES.blocks(count)
         launch(PREPARE_SITES, blocks, {"params": params, "sites": sites, "count": count})
         launch(PREPARE_EXACT, blocks, {"params": params, "exact": exact, "count": count})
         lists = TileLists(self._launcher, (0, 0, width, height))

@@ -8,10 +8,8 @@ weights), 24 (6 + C) + 64 for a site, and `ENTRY_BYTES` + 4 (6 + C) for an entry
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +41,7 @@ from sadcodec.backends.cuda_lists import ENTRY_BYTES, SiteEntries, TileLists, ti
 from sadcodec.backends.cuda_map_lists import MapLists
 from sadcodec.backends.cuda_noise import DisturbedSites
 from sadcodec.backends.cuda_ragged import RESERVE
-from sadcodec.backends.launch import Kernel, Launcher
+from sadcodec.backends.launch import Kernel, Launcher, on_device
 from sadcodec.backends.propagation import Propagation
 from sadcodec.backends.weights import checked_weights
 from sadcodec.errors import BackendError, OptionError
@@ -52,24 +50,11 @@ from sadcodec.sites import GEOMETRY_COLUMNS, Sites
 __all__ = ["CudaFitSession"]
 
 Floats = NDArray[np.float32]
-P = ParamSpec("P")
-R = TypeVar("R")
 
 # Entries of the tiles' lists, to foresee the memory: for each tile, and for each site. Measured in
 # the course of fits, whose lists are longest at a quarter of it, with 100 to 7 px a site: 45 to 220
 # entries of a tile.
 _ENTRIES_OF_TILE, _ENTRIES_OF_SITE = 24, 20
-
-
-def _on_device(
-    method: Callable[Concatenate[CudaFitSession, P], R],
-) -> Callable[Concatenate[CudaFitSession, P], R]:
-    @wraps(method)
-    def call(self: CudaFitSession, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        with self._launcher.on_device():
-            return method(self, *args, **kwargs)
-
-    return call
 
 
 class _Loss:
@@ -177,7 +162,7 @@ class CudaFitSession:
         self._disturbed: DisturbedSites | None = None
         self._listed = False
         prepared = {"params": self._params, "sites": self._sites, "count": self.site_count}
-        blocks = _blocks(PREPARE_FAST, self.site_count)
+        blocks = PREPARE_FAST.blocks(self.site_count)
         self._launcher.launch(PREPARE_FAST, blocks, prepared)
         self._step_pass = {
             "gradients": self._gradients,
@@ -192,7 +177,7 @@ class CudaFitSession:
         self._bind_step(ADAM)
 
     def _bind_step(self, kernel: Kernel, **more: Any) -> None:
-        blocks = _blocks(kernel, self.site_count)
+        blocks = kernel.blocks(self.site_count)
         self._step = self._launcher.bind(kernel, blocks, {**self._step_pass, **more}, *STEP)
 
     def computing(self) -> AbstractContextManager[None]:
@@ -200,7 +185,7 @@ class CudaFitSession:
         return self._launcher.on_device()
 
     @property
-    @_on_device
+    @on_device
     def params(self) -> Floats:
         """float32 [N, 6 + C]: a copy of the current parameters; waits."""
         return self._params.get()
@@ -211,12 +196,12 @@ class CudaFitSession:
         return len(self._params)
 
     @property
-    @_on_device
+    @on_device
     def gradients(self) -> Floats:
         """float32 [N, 6 + C]: a copy of dMSE/dparams from the last `gradient` call; waits."""
         return self._gradients.get()
 
-    @_on_device
+    @on_device
     def loss(self, number: int) -> float:
         """Return the summed squared error of one of the last calls of `gradient`; waits.
 
@@ -229,7 +214,7 @@ class CudaFitSession:
             raise BackendError(f"cuda: the loss of {self._calls - number} calls ago is forgotten")
         return float(self._losses[number % LOSS_SLOTS].get()) / LOSS_UNIT
 
-    @_on_device
+    @on_device
     def refresh(self, cut: float = DEFAULT_CUT) -> None:
         """Rebuild the candidate lists; see the protocol."""
         self._cut = cut
@@ -269,7 +254,7 @@ class CudaFitSession:
         tiles = {**self._tiles_pass, "sites": sites}
         return bind_gradient(self._launcher, tiles, {**self._sites_pass, "params": params})
 
-    @_on_device
+    @on_device
     def gradient(
         self, phase: int | None = None, noise: Floats | None = None, seed: int = 0
     ) -> _Loss:
@@ -301,7 +286,7 @@ class CudaFitSession:
             self._disturbed_passes = self._bind(self._disturbed.params, self._disturbed.sites)
         return self._disturbed_passes
 
-    @_on_device
+    @on_device
     def set_rate(self, rate: RateTerm | None) -> None:
         """Say what the sites cost; see the protocol."""
         if rate is None:
@@ -314,7 +299,7 @@ class CudaFitSession:
             placed[name].set(np.ascontiguousarray(table, np.float32))
         self._bind_step(ADAM_RATE, **placed, turn=rate.turn, price=rate.price)
 
-    @_on_device
+    @on_device
     def adam(self, rates: Floats, beta1: float, beta2: float, epsilon: float = 1e-8) -> None:
         """Take one Adam step; see the protocol."""
         if len(rates) != self._columns:
@@ -355,13 +340,13 @@ class CudaFitSession:
         self._launcher.launch(STATISTICS_SITES, -(-self.site_count // 32), sites)
         return sums
 
-    @_on_device
+    @on_device
     def statistics(self) -> tuple[Any, Any]:
         """Return mass and responsibility-weighted squared error, float32 [N] on the device."""
         sums = self._statistics()
         return sums[0], sums[1]
 
-    @_on_device
+    @on_device
     def removal_deltas(self) -> Any:
         """Return the rise of the squared error without each site, float32 [N] on the device."""
         return self._statistics()[2]
@@ -375,7 +360,7 @@ class CudaFitSession:
             "kept": len(index),
             "columns": self._columns,
         }
-        self._launcher.launch(GATHER_ROWS, _blocks(GATHER_ROWS, out.size), arguments)
+        self._launcher.launch(GATHER_ROWS, GATHER_ROWS.blocks(out.size), arguments)
         return out
 
     def _index(self, index: Any) -> Any:
@@ -387,12 +372,12 @@ class CudaFitSession:
             index = np.ascontiguousarray(index, np.int32)
         return self._launcher.cp.asarray(index, np.int32)
 
-    @_on_device
+    @on_device
     def rows(self, index: Any) -> Any:
         """Return the parameters of some sites, on the device."""
         return self._gather(self._params, self._index(index))
 
-    @_on_device
+    @on_device
     def keep(self, index: Any) -> None:
         """Keep the sites `index`, in this order."""
         kept = self._index(index)
@@ -402,7 +387,7 @@ class CudaFitSession:
         self._params = tables[0]
         self._set_tables(tables[1], tables[2])
 
-    @_on_device
+    @on_device
     def append(self, params: Any) -> None:
         """Add sites with zero moments."""
         cp = self._launcher.cp
@@ -415,7 +400,3 @@ class CudaFitSession:
         self._params = cp.concatenate([self._params, added])
         first = cp.concatenate([self._first, nothing])
         self._set_tables(first, cp.concatenate([self._second, nothing]))
-
-
-def _blocks(kernel: Kernel, threads: int) -> int:
-    return -(-threads // kernel.threads)

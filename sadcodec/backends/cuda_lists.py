@@ -272,4 +272,4 @@ class SiteEntries:
             "entries": len(ids),
             "count": count,
         }
-        launcher.launch(SITE_STARTS, -(-(len(ids) + 1) // SITE_STARTS.threads), arguments)
+        launcher.launch(SITE_STARTS, SITE_STARTS.blocks(len(ids) + 1), arguments)

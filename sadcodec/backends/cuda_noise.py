@@ -45,7 +45,7 @@ class DisturbedSites:
             "sites": self.sites,
             "count": count,
         }
-        blocks = -(-count // DISTURB.threads)
+        blocks = DISTURB.blocks(count)
         self._disturb = launcher.bind(DISTURB, blocks, tables, "seed")
 
     def draw(self, noise: Floats, seed: int) -> None:

@@ -119,7 +119,7 @@ class CudaPoints:
         self._top = cp.empty((size, best), np.int32)
         colors = cp.empty((size, self._launcher.defines["SAD_CHANNELS"]), np.float64)
         filters = {"filters": cp.empty((count, 8), np.float32), "count": count}
-        launch(POINTS_PREPARE, -(-count // POINTS_PREPARE.threads), {**self._sites, **filters})
+        launch(POINTS_PREPARE, POINTS_PREPARE.blocks(count), {**self._sites, **filters})
         arguments = {
             **self._sites,
             **filters,
@@ -130,7 +130,7 @@ class CudaPoints:
             "best": best,
         }
         if size:
-            launch(POINTS_BLEND, -(-size // POINTS_BLEND.threads), arguments)
+            launch(POINTS_BLEND, POINTS_BLEND.blocks(size), arguments)
         return colors.astype(self._type)
 
     def pull_back(self, cotangent: Any) -> tuple[Any, Any]:
@@ -167,7 +167,7 @@ class CudaPoints:
             "best": best,
         }
         slopes = {**common, "top": top, "point_slopes": point_slopes, "size": size}
-        launch(POINTS_SLOPES, -(-size // POINTS_SLOPES.threads), slopes)
+        launch(POINTS_SLOPES, POINTS_SLOPES.blocks(size), slopes)
         entries = SiteEntries(self._launcher, top.ravel(), count)
         sums = {
             **common,

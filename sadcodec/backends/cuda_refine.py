@@ -9,9 +9,7 @@ that a symbol can stand for.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +29,7 @@ from sadcodec.backends.cuda_refine_kernels import (
     REFINE_TOTAL,
 )
 from sadcodec.backends.cuda_schedule import Schedule
-from sadcodec.backends.launch import Kernel, Launcher
+from sadcodec.backends.launch import Launcher, on_device
 from sadcodec.backends.quantization import (
     LIST_LENGTH,
     ColumnCost,
@@ -48,8 +46,6 @@ from sadcodec.sites import COLOR, LOG_TAU_RANGE, RADIUS_RANGE
 __all__ = ["PIXEL_BYTES", "SITE_BYTES", "CudaRefiner"]
 
 Floats = NDArray[np.float32]
-P = ParamSpec("P")
-R = TypeVar("R")
 
 # Target and weight 20, lists 96, their order by site 96, 48 for what a sweep works with, 16 for
 # colours, lists of tiles about 20; while the order is made, CuPy's sort takes some 190.
@@ -59,17 +55,6 @@ SITE_BYTES = 400
 _LOG_TAU, _LOG_ANISOTROPY, _ANGLE = 2, 3, 4  # columns of a symbol table
 _MOST = np.iinfo(np.int32).max
 _EVERYTHING = 1e30  # cut: a step of a sharp site moves its logits by more than any other
-
-
-def _on_device(
-    method: Callable[Concatenate[CudaRefiner, P], R],
-) -> Callable[Concatenate[CudaRefiner, P], R]:
-    @wraps(method)
-    def call(self: CudaRefiner, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        with self._launcher.on_device():
-            return method(self, *args, **kwargs)
-
-    return call
 
 
 class CudaRefiner:
@@ -133,7 +118,7 @@ class CudaRefiner:
 
     # ---- Symbols --------------------------------------------------------------------------------
 
-    @_on_device
+    @on_device
     def set_sites(
         self,
         symbols: NDArray[np.int32],
@@ -183,12 +168,12 @@ class CudaRefiner:
         sites = cp.zeros((len(rows), 16), np.float32)
         params = cp.asarray(np.ascontiguousarray(rows, np.float32))
         arguments = {"params": params, "sites": sites, "count": len(rows)}
-        self._launcher.launch(PREPARE_SITES, _blocks(PREPARE_SITES, len(rows)), arguments)
+        self._launcher.launch(PREPARE_SITES, PREPARE_SITES.blocks(len(rows)), arguments)
         return sites
 
     def _set_colors(self) -> None:
         arguments = {**self._color_arguments, "sites": self._sites, "colors": self._colors}
-        self._launcher.launch(COLORS_SET, _blocks(COLORS_SET, len(self._sites)), arguments)
+        self._launcher.launch(COLORS_SET, COLORS_SET.blocks(len(self._sites)), arguments)
 
     def set_cost(
         self, column: int, prediction: NDArray[np.int32], klass: NDArray[np.uint8], table: Floats
@@ -221,7 +206,7 @@ class CudaRefiner:
             self._cost_tables = {n: self._launcher.cp.asarray(a) for n, a in host.items()}
         return self._cost_tables
 
-    @_on_device
+    @on_device
     def set_color_steps(self, steps: Floats) -> None:
         """Replace the colour steps; see the protocol."""
         cp, before = self._launcher.cp, self._steps()
@@ -236,7 +221,7 @@ class CudaRefiner:
         self._set_colors()
 
     @property
-    @_on_device
+    @on_device
     def symbols(self) -> NDArray[np.int32]:
         """int32 [N, 6 + C]: a copy of the current symbols; waits."""
         self._steps()
@@ -250,7 +235,7 @@ class CudaRefiner:
 
     # ---- Lists ----------------------------------------------------------------------------------
 
-    @_on_device
+    @on_device
     def build_lists(self) -> float:
         """Find each pixel's best sites; return the squared error of the picture. Waits."""
         self._steps()
@@ -275,7 +260,7 @@ class CudaRefiner:
         self._schedule = Schedule(launcher, lists["list_ids"], entries.starts)
         self._listed = True
         pixels = len(self._target)
-        blocks = _blocks(REFINE_ERROR, pixels)
+        blocks = REFINE_ERROR.blocks(pixels)
         partial, total = cp.empty(blocks, np.float64), cp.empty(1, np.float64)
         arguments = {
             **self._pixels,
@@ -302,7 +287,7 @@ class CudaRefiner:
 
     # ---- Descent --------------------------------------------------------------------------------
 
-    @_on_device
+    @on_device
     def sweep(self, lambda_: float, geometry: bool) -> int:
         """Visit every site once; return how many moves were taken. Waits once, at the end."""
         check_lambda(lambda_)
@@ -329,7 +314,7 @@ class CudaRefiner:
             visit(first, size)
         return int(self._taken.get()[0])
 
-    @_on_device
+    @on_device
     def solve_colors(self, iterations: int) -> None:
         """Set all colours to the least-squares optimum, by conjugate gradients."""
         self._lists()
@@ -341,10 +326,10 @@ class CudaRefiner:
         pixels = {**self._pixels, **self._by_site, "count": count}
         least_squares(self._launcher, pixels, self._colors, self._others.ravel(), iterations)
         rounded = {**self._color_arguments, "colors": self._colors}
-        self._launcher.launch(COLORS_ROUND, _blocks(COLORS_ROUND, count), rounded)
+        self._launcher.launch(COLORS_ROUND, COLORS_ROUND.blocks(count), rounded)
         self._set_colors()
 
-    @_on_device
+    @on_device
     def removal_deltas(self) -> NDArray[np.float64]:
         """Return by how much the squared error would rise without each site; waits."""
         self._lists()
@@ -362,11 +347,6 @@ class CudaRefiner:
         self._launcher.launch(REFINE_REMOVAL, count, arguments)
         copy: NDArray[np.float64] = deltas.get()
         return copy
-
-
-def _blocks(kernel: Kernel, threads: int) -> int:
-    """Return the number of blocks for so many threads."""
-    return -(-threads // kernel.threads)
 
 
 def _largest(limit: float, step: float) -> int:

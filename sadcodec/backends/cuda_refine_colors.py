@@ -58,7 +58,7 @@ def least_squares(
     arguments = {**lists, **by_site, "diagonal": vectors["diagonal"]}
     launcher.launch(COLORS_SHARES, count, arguments)
     blend = {**lists, "target": pixels["target"], "residual": residual, "pixels": size}
-    blocks = -(-size // COLORS_BLEND.threads)
+    blocks = COLORS_BLEND.blocks(size)
     gather = {**by_site, "residual": residual, "sums": vectors["sums"]}
     first = {**blend, "colors": colors, "less_target": 1}
     launcher.launch(COLORS_BLEND, blocks, first)

@@ -146,7 +146,7 @@ def _band(
     sites = {"params": params, "exact": cp.empty((count, 4), np.float64), "count": count}
     lists = PictureLists(band, place, count)
     while True:
-        blocks = -(-count // PREPARE_DRAWING.threads)
+        blocks = PREPARE_DRAWING.blocks(count)
         launch(PREPARE_DRAWING, blocks, {**sites, **everything, "totals": totals})
         arguments = {
             **lists.build(launcher, everything, totals, _CUT),

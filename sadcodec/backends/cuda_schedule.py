@@ -68,13 +68,13 @@ def _classes(launcher: Launcher, list_ids: Any, starts: Any) -> NDArray[np.int32
         state = cp.zeros(2, np.int32)
         pixels_pass = launcher.bind(
             SCHEDULE_PIXELS,
-            -(-pixels // SCHEDULE_PIXELS.threads),
+            SCHEDULE_PIXELS.blocks(pixels),
             {**tables, "list_ids": list_ids, "starts": starts, "pixels": pixels},
             "round",
         )
         sites_pass = launcher.bind(
             SCHEDULE_SITES,
-            -(-count // SCHEDULE_SITES.threads),
+            SCHEDULE_SITES.blocks(count),
             {**tables, "state": state},
             "round",
         )

@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 
 from sadcodec.errors import BackendError
 
-__all__ = ["Array", "Kernel", "Launcher", "Scalar"]
+__all__ = ["Array", "Kernel", "Launcher", "Scalar", "on_device"]
 
 Dimension = int | str
 
@@ -167,6 +168,10 @@ class Kernel:
         except BackendError as error:
             raise BackendError(f"{error} ({self.name})") from None
 
+    def blocks(self, threads: int) -> int:
+        """Return the number of blocks for so many threads."""
+        return -(-threads // self.threads)
+
     def grid(self, blocks: Blocks) -> tuple[int, int, int]:
         """Return the grid of a launch; a number of blocks lies along x.
 
@@ -290,3 +295,23 @@ class Launcher:
             function(grid, block, tuple(values))
 
         return start
+
+
+class _Launching(Protocol):
+    _launcher: Launcher
+
+
+S = TypeVar("S", bound=_Launching)
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def on_device(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+    """Wrap a method such that it runs with the device of the object's launcher."""
+
+    @wraps(method)
+    def call(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with self._launcher.on_device():
+            return method(self, *args, **kwargs)
+
+    return call
