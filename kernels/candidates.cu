@@ -12,7 +12,8 @@
 
 namespace sad {
 
-constexpr int kNarrow = 128, kWide = 1024;  // threads of a block
+constexpr int kNarrow = 128, kWide = 1024;               // threads of a block
+constexpr int kNarrowLength = 1024, kWideLength = 8192;  // sites of a list in shared memory
 constexpr float kLeast = -3e38f;
 
 struct Rectangle {
@@ -100,12 +101,12 @@ static __device__ __forceinline__ Candidates candidates_of(int child, const int*
   return Candidates{parent_offsets[parent], parent_offsets[parent_ends + parent]};
 }
 
-// found [warps][k], best [k] and kept [warps] are shared memory.
+// What a site's upper bound must reach: the k-th largest lower bound, or the largest less the cut.
+// found [warps][k] and best [k] are shared memory.
 template <int THREADS>
-static __device__ __forceinline__ void count_kept(const float* sites, const int* parent_ids,
-                                                  Candidates of, Rectangle at, int k, float cut,
-                                                  float* threshold_out, int* count_out,
-                                                  float* found, float* best, int* kept) {
+static __device__ __forceinline__ float threshold_of(const float* sites, const int* parent_ids,
+                                                     Candidates of, Rectangle at, int k, float cut,
+                                                     float* found, float* best) {
   constexpr int kWarps = THREADS / 32;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   // The two largest lower bounds of each thread: enough to find a threshold that k sites reach,
@@ -120,7 +121,18 @@ static __device__ __forceinline__ void count_kept(const float* sites, const int*
   __syncthreads();
   if (warp == 0) merge_largest(lane < kWarps ? found + lane * k : nullptr, k, lane, best);
   __syncthreads();
-  const float threshold = sad_max(best[k - 1], best[0] - cut);
+  return sad_max(best[k - 1], best[0] - cut);
+}
+
+// kept [warps] is shared memory.
+template <int THREADS>
+static __device__ __forceinline__ void count_kept(const float* sites, const int* parent_ids,
+                                                  Candidates of, Rectangle at, int k, float cut,
+                                                  float* threshold_out, int* count_out,
+                                                  float* found, float* best, int* kept) {
+  constexpr int kWarps = THREADS / 32;
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const float threshold = threshold_of<THREADS>(sites, parent_ids, of, at, k, cut, found, best);
   int count = 0;
   for (int i = of.begin + static_cast<int>(threadIdx.x); i < of.end; i += THREADS)
     count += logit_bounds(sites, parent_ids[i], at).up >= threshold;
@@ -136,11 +148,11 @@ static __device__ __forceinline__ void count_kept(const float* sites, const int*
   }
 }
 
-// kept [warps] is shared memory.
+// Returns where the list ends, be there room for it or not. kept [warps] is shared memory.
 template <int THREADS>
-static __device__ __forceinline__ void fill_kept(const float* sites, const int* parent_ids,
-                                                 Candidates of, Rectangle at, float threshold,
-                                                 int at_id, int last, int* ids, int* kept) {
+static __device__ __forceinline__ int fill_kept(const float* sites, const int* parent_ids,
+                                                Candidates of, Rectangle at, float threshold,
+                                                int at_id, int last, int* ids, int* kept) {
   constexpr int kWarps = THREADS / 32;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   for (int i = of.begin; i < of.end; i += THREADS) {
@@ -163,39 +175,40 @@ static __device__ __forceinline__ void fill_kept(const float* sites, const int* 
     if (keep && place < last) ids[place] = id;
     __syncthreads();
   }
+  return at_id;
 }
 
 // One grid in one launch, for a picture, which does not care for the order of the lists: a list
 // lies where the ones before it happened to end. List i is ids[offsets[i]] up to
 // ids[offsets[children + i]], those of the parents with parent_ends for the children. totals[grid]
 // counts the entries, also those that have no place in ids [capacity].
-struct Listed {
-  float threshold;
-  int count, begin, end;
-};
-
-// found [warps][k], best [k], kept [warps] and listed are shared memory.
-template <int THREADS>
+//
+// found [warps][k], best [k], kept [warps], staged [LENGTH] and place [2] are shared memory. A list
+// of more than LENGTH sites is found once more, when its place is known.
+template <int THREADS, int LENGTH>
 static __device__ __forceinline__ void list_kept(const float* sites, const int* parent_ids,
                                                  Candidates of, Rectangle at, int k, float cut,
                                                  int capacity, int* offsets, int* ids,
                                                  unsigned long long* total, float* found,
-                                                 float* best, int* kept, Listed* listed) {
-  count_kept<THREADS>(sites, parent_ids, of, at, k, cut, &listed->threshold, &listed->count, found,
-                      best, kept);
+                                                 float* best, int* kept, int* staged, int* place) {
+  const float threshold = threshold_of<THREADS>(sites, parent_ids, of, at, k, cut, found, best);
+  const int count =
+      fill_kept<THREADS>(sites, parent_ids, of, at, threshold, 0, LENGTH, staged, kept);
   if (threadIdx.x == 0) {
-    const unsigned long long first =
-        atomicAdd(total, static_cast<unsigned long long>(listed->count));
-    const unsigned long long last = first + static_cast<unsigned long long>(listed->count);
     const unsigned long long most = static_cast<unsigned long long>(capacity);
-    listed->begin = static_cast<int>(first < most ? first : most);
-    listed->end = static_cast<int>(last < most ? last : most);
-    offsets[blockIdx.x] = listed->begin;
-    offsets[gridDim.x + blockIdx.x] = listed->end;
+    const unsigned long long length = static_cast<unsigned long long>(count);
+    const unsigned long long begin = atomicAdd(total, length), end = begin + length;
+    offsets[blockIdx.x] = place[0] = static_cast<int>(begin < most ? begin : most);
+    offsets[gridDim.x + blockIdx.x] = place[1] = static_cast<int>(end < most ? end : most);
   }
   __syncthreads();
-  fill_kept<THREADS>(sites, parent_ids, of, at, listed->threshold, listed->begin, listed->end, ids,
-                     kept);
+  const int begin = place[0], end = place[1];
+  if (count > LENGTH) {
+    fill_kept<THREADS>(sites, parent_ids, of, at, threshold, begin, end, ids, kept);
+  } else {
+    for (int i = begin + static_cast<int>(threadIdx.x); i < end; i += THREADS)
+      ids[i] = staged[i - begin];
+  }
 }
 
 }  // namespace sad
@@ -285,13 +298,13 @@ extern "C" __global__ void __launch_bounds__(128, 8)
                  int parent_ends, int grid, int capacity) {
   __shared__ float found[kNarrow / 32 * kMaxK], best[kMaxK];
   __shared__ int kept[kNarrow / 32];
-  __shared__ Listed listed;
+  __shared__ int staged[kNarrowLength], place_of[2];
   const Place place{place_x, place_y, step_x, step_y, margin};
   const Rectangle at = child_rectangle(blockIdx.x, children_x, side, x0, y0, width, height, place);
   const Candidates of = candidates_of(blockIdx.x, parent_offsets, parent_ends, parents_x,
                                       parent_side, children_x, side);
-  list_kept<kNarrow>(sites, parent_ids, of, at, k, cut, capacity, offsets, ids, totals + grid,
-                     found, best, kept, &listed);
+  list_kept<kNarrow, kNarrowLength>(sites, parent_ids, of, at, k, cut, capacity, offsets, ids,
+                                    totals + grid, found, best, kept, staged, place_of);
 }
 
 extern "C" __global__ void __launch_bounds__(SAD_WIDE_BOUNDS)
@@ -302,13 +315,13 @@ extern "C" __global__ void __launch_bounds__(SAD_WIDE_BOUNDS)
                       float margin, int k, float cut, int parent_ends, int grid, int capacity) {
   __shared__ float found[kWide / 32 * kMaxK], best[kMaxK];
   __shared__ int kept[kWide / 32];
-  __shared__ Listed listed;
+  __shared__ int staged[kWideLength], place_of[2];
   const Place place{place_x, place_y, step_x, step_y, margin};
   const Rectangle at = child_rectangle(blockIdx.x, children_x, side, x0, y0, width, height, place);
   const Candidates of = candidates_of(blockIdx.x, parent_offsets, parent_ends, parents_x,
                                       parent_side, children_x, side);
-  list_kept<kWide>(sites, parent_ids, of, at, k, cut, capacity, offsets, ids, totals + grid, found,
-                   best, kept, &listed);
+  list_kept<kWide, kWideLength>(sites, parent_ids, of, at, k, cut, capacity, offsets, ids,
+                                totals + grid, found, best, kept, staged, place_of);
 }
 
 // Exclusive sums of counts [n] into offsets [n + 1], none above `capacity`; total [1] is the sum

@@ -14,13 +14,17 @@ from sadcodec.backends import cuda_lists, cuda_ragged
 from sadcodec.backends.cuda import Runtime
 from sadcodec.backends.cuda_fit_kernels import PREPARE_SITES
 from sadcodec.backends.cuda_lists import (
+    EVERYTHING,
     FILTER_COUNT,
     FILTER_COUNT_WIDE,
     SiteEntries,
     TileLists,
+    grid_arguments,
     grid_sides,
 )
+from sadcodec.backends.cuda_picture_lists import FILTER_LISTS, FILTER_LISTS_WIDE, TOTALS
 from sadcodec.backends.launch import Launcher
+from sadcodec.backends.place import PLAIN
 from sadcodec.backends.reference import logits, top_k
 from sadcodec.errors import BackendError
 
@@ -219,3 +223,41 @@ def test_lists_that_outgrow_their_memory_are_cut_short_once():
     fresh.build(prepared(launcher, soft), 8, 7.0)
     for one, other in zip(lists_of(tiles), lists_of(fresh), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("room", [1.0, 0.6])
+@pytest.mark.parametrize(
+    ("kernel", "count"),
+    [
+        (FILTER_LISTS, 900),
+        (FILTER_LISTS, 1300),
+        (FILTER_LISTS_WIDE, 8000),
+        (FILTER_LISTS_WIDE, 8500),
+    ],
+)
+def test_lists_of_a_picture_may_be_longer_than_shared_memory(kernel, count, room):
+    """Of like sites a square lists all; what has no place is counted, but not written."""
+    launcher = launcher_of(order=4)
+    cp, capacity = launcher.cp, int(room * count)
+    params = np.repeat(random_sites(15, 1, 8, 8).params, count, axis=0)
+    arguments = {
+        **grid_arguments((0, 0, 8, 8), PLAIN, 8, EVERYTHING),
+        "sites": prepared(launcher, params),
+        "parent_offsets": cp.asarray(np.array([0, count], np.int32)),
+        "parent_ids": cp.arange(count, dtype=np.int32),
+        "parent_ends": 1,
+        "totals": cp.zeros(TOTALS, np.uint64),
+        "offsets": cp.empty(2, np.int32),
+        "ids": cp.empty(capacity, np.int32),
+        "grid": 2,
+        "capacity": capacity,
+        "k": 8,
+        "cut": 16.0,
+    }
+    launcher.launch(kernel, 1, arguments)
+    np.testing.assert_array_equal(arguments["ids"].get(), np.arange(capacity))
+    assert arguments["offsets"].get().tolist() == [0, capacity]
+    assert arguments["totals"].get().tolist() == [0, 0, count, 0, 0, 0, 0, 0]
+    launcher.launch(kernel, 1, arguments)  # nothing is left for another list
+    assert arguments["offsets"].get().tolist() == [capacity, capacity]
+    assert arguments["totals"].get()[2] == 2 * count
