@@ -51,6 +51,8 @@ COUNTS = {
     "gradient_sites": {"site": 50, "entry": 6},
     "adam": {"32 sites": 620},
     "filter": {"count block": 1600, "fill block": 560, "count": 77, "fill": 83},
+    "filter_lists": {"list block": 2100, "list": 130},
+    "filter_lists_wide": {"list block": 17000, "list": 136},
     "filter_wide": {"count block": 13000, "fill block": 4500, "count": 82, "fill": 92},
     "statistics_tiles": {"warp": 1700, "logit": 82, "row": 45},
     "statistics_sites": {"site": 8, "entry": 1},
@@ -217,17 +219,20 @@ def renewal(lists: Lists, name: str = "8") -> float:
 
     For drawing a grid is one launch, without the sums of counts.
     """
-    at_once = name == "drawing"
+    kernel, parts = (
+        ("filter_lists", ["list"]) if name == "drawing" else ("filter", ["count", "fill"])
+    )
     total, parents = 0.0, float(lists.sites)
     for side in grid_sides(lists.width, lists.height, lists.sites):
         squares = -(-lists.width // side) * -(-lists.height // side)
-        c, threads = (COUNTS["filter_wide"], 1024) if side >= 64 else (COUNTS["filter"], 128)
+        c, threads = (COUNTS[f"{kernel}_wide"], 1024) if side >= 64 else (COUNTS[kernel], 128)
         rounds = -(-parents // threads) * threads / 32
-        for part in ("count", "fill"):
+        for part in parts:
             blocks = squares * (c[f"{part} block"] + rounds * c[part])
             # Fewer blocks than multiprocessors leave some without work.
             total += microseconds(blocks * max(1.0, 132 / squares), 0.0)
-        total += -LAUNCH_US if at_once else LAUNCH_US + SCAN_US * -(-squares // 4096)
+        if kernel == "filter":
+            total += LAUNCH_US + SCAN_US * -(-squares // 4096)
         parents = lists.squares[name if side == TILE else str(side)]
     return total
 
