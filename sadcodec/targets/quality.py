@@ -8,6 +8,7 @@ import numpy as np
 
 from sadcodec.job import Job, header_for
 from sadcodec.rate import Encoding, Tuned, round_and_refine
+from sadcodec.targets.curve import Curve
 from sadcodec.targets.psnr import psnr_of
 from sadcodec.targets.trial import (
     DB_PER_OCTAVE,
@@ -21,6 +22,7 @@ from sadcodec.targets.trial import (
 __all__ = ["encode_to_quality"]
 
 _ENOUGH = 48.0  # dB of a trial fit; more sites than that takes bring nothing
+_TRIALS = 8  # beside the first, of an image of which that has `_ENOUGH`
 _AREAS = (32, 8)  # px a site of the trials that look for it
 _SIMPLE = 42.0  # dB of a trial that is nearly there
 _RUNG = 3  # units of quality, and as many points, that share a fit
@@ -66,6 +68,16 @@ class _Scale:
     def __init__(self, job: Job, sites: int, psnr: float) -> None:
         self._job, self._sites, self._psnr = job, sites, psnr
         self._exponent = DB_PER_OCTAVE / (10.0 * np.log10(2.0))
+        self._curve = self._measured() if psnr >= _ENOUGH and sites > 1 else None
+
+    def _measured(self) -> Curve:
+        """Return what sites are worth by trials of fewer sites, down to one."""
+        reached = {self._sites: self._psnr}
+        for count in np.geomspace(self._sites, 1.0, _TRIALS + 1).round().astype(int).tolist():
+            if count not in reached:
+                reached[count] = trial_psnr(self._job, count)
+        total = self._job.total
+        return Curve({n: 10.0 ** (-psnr / 10.0) * total for n, psnr in reached.items()})
 
     def price(self, quality: float) -> float:
         """Return the squared error, in 0..1 units, that a site has to be worth."""
@@ -73,12 +85,14 @@ class _Scale:
 
     def sites_at(self, quality: float) -> float:
         """Return how many sites are worth it, at most one for a pixel."""
+        if self._curve is not None:
+            return self._curve.sites_at(self.price(quality))
         gain = self._exponent * 10.0 ** (-self._psnr / 10.0) * self._job.total / self._sites
         share = (gain / self.price(quality)) ** (1.0 / (1.0 + self._exponent))
         return float(min(self._sites * share, self._job.area))
 
     def _quality_at(self, sites: float) -> float:
-        """Inverse of `sites_at`, under one site for a pixel."""
+        """Inverse of `sites_at` without a curve, under one site for a pixel."""
         octaves = np.log2(sites / self.sites_at(0.0))
         return float(5.0 * (1.0 + self._exponent) * octaves)
 
@@ -91,7 +105,8 @@ class _Scale:
         """
         index = int(quality) + _RUNG // 2  # a quality that 3 divides has scale 1
         rung = index // _RUNG
-        most = self._most_sites(self.sites_at(rung * _RUNG))
+        measured = self._curve is not None
+        most = None if measured else self._most_sites(self.sites_at(rung * _RUNG))
         top = rung if most is None else int(self._quality_at(most) / _RUNG)
         while top > 0 and self.sites_at(top * _RUNG) >= self._job.area:
             top -= 1
@@ -100,7 +115,8 @@ class _Scale:
         if index > last:
             index = last - (last - index) // _RUNG
         points = list(dict.fromkeys(self._point(i, top) for i in range(index + 1)))
-        compared = _COMPARED if most is not None or self._job.area <= _SMALL else 1
+        by_chance = measured or most is not None or self._job.area <= _SMALL
+        compared = _COMPARED if by_chance else 1
         return points[-compared:]
 
     def _point(self, index: int, top: int) -> _Point:
