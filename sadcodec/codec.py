@@ -117,11 +117,11 @@ def encode_with_report(
     encoding = encode_to_target(job, kind, value)
     if strict and encoding.warning:
         raise TargetError(encoding.warning)
-    refinement, engine, importance = encoding.refinement, job.backend, job.importance
-    symbols, header = refinement.symbols, job.header
+    engine, importance = job.backend, job.importance
+    symbols, header = encoding.symbols, job.header
     pixels = job.pixels
-    data = with_reach(bitstream.write(refinement.header, symbols, chunks), engine.threads)
-    decoded, refused = draw_new(engine, refinement.header, symbols, len(data))
+    data = with_reach(bitstream.write(encoding.header, symbols, chunks), engine.threads)
+    decoded, refused = draw_new(engine, encoding.header, symbols, len(data))
     drawn = (Sites(encoding.fit_params), header.width, header.height, header.k)
     fitted = engine.render(*drawn, bit_depth=header.bit_depth)
     counted = None if importance is None else importance.mask

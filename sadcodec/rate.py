@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sadcodec.backends.base import RateTerm
-from sadcodec.bitstream import Header
+from sadcodec.bitstream import Header, Symbols
 from sadcodec.fill import fill, fills
 from sadcodec.fit.loop import fine_tune, fit
 from sadcodec.fit.result import FitResult
@@ -33,6 +33,7 @@ __all__ = [
     "fit_sites",
     "round_and_refine",
     "scale_for",
+    "size_warning",
     "trim_to_size",
 ]
 
@@ -57,12 +58,18 @@ _RESTARTS = 3  # fits that a target may cost
 
 @dataclass
 class Encoding:
-    """A refined diagram and how it came about."""
+    """What a file is to hold, and how it came about."""
 
-    refinement: Refinement
+    header: Header
+    symbols: Symbols
     fit_params: Floats  # before any quantization or noise
     fit_seconds: float = 0.0
     warning: str | None = None
+
+    @classmethod
+    def of(cls, refinement: Refinement, tuned: Tuned) -> Encoding:
+        """Return that of a fit, refined."""
+        return cls(refinement.header, refinement.symbols, tuned.fit_params, tuned.seconds)
 
 
 def _rounded_size(job: Job, params: Floats, header: Header) -> int:
@@ -226,7 +233,7 @@ def encode_to_sites(job: Job, sites: int, *, radius: bool) -> Encoding:
     sites = min(sites, job.pixels)
     tuned = fit_and_tune(job, sites, radius=radius, size=None)
     header = header_for(job, tuned.mse, len(tuned.params), 1.0, radius=radius)
-    return Encoding(round_and_refine(job, tuned, header), tuned.fit_params, tuned.seconds)
+    return Encoding.of(round_and_refine(job, tuned, header), tuned)
 
 
 def encode_to_size(job: Job, size: int) -> Encoding:
@@ -254,18 +261,24 @@ def encode_to_size(job: Job, size: int) -> Encoding:
     trim_to_size(job, refinement, size)
     if not fill(refinement, size):
         refinement = _fill_otherwise(job, tuned, refinement, scale, size)
-    encoding = Encoding(refinement, tuned.fit_params, tuned.seconds)
-    final = refinement.size()
+    encoding = Encoding.of(refinement, tuned)
+    encoding.warning = size_warning(job, refinement.size(), size)
+    return encoding
+
+
+def size_warning(job: Job, final: int, size: int) -> str | None:
+    """Return why a file of `final` bytes does not meet a target of `size`, or None if it does."""
     wanted, whole = size + job.attached, final + job.attached
     if final > size:
-        encoding.warning = f"cannot be encoded in {wanted} bytes; the smallest file takes {whole}"
+        warning = f"cannot be encoded in {wanted} bytes; the smallest file takes {whole}"
         if job.attached:
-            encoding.warning += f", of which metadata is {job.attached}"
-    elif final < size - _SLACK and not fills(final, size):
-        encoding.warning = f"more than {whole} bytes bring nothing that the encoder can use"
-    elif not fills(final, size):
-        encoding.warning = f"{wanted} bytes cannot be met closely; {whole} is the nearest"
-    return encoding
+            warning += f", of which metadata is {job.attached}"
+        return warning
+    if final < size - _SLACK and not fills(final, size):
+        return f"more than {whole} bytes bring nothing that the encoder can use"
+    if not fills(final, size):
+        return f"{wanted} bytes cannot be met closely; {whole} is the nearest"
+    return None
 
 
 def _fill_otherwise(

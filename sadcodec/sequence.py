@@ -169,7 +169,7 @@ class _Encoder:
 
     def _key(self, job: Job, kind: str, value: float) -> _Coded:
         encoding = encode_to_target(job, kind, value)
-        data = bitstream.write(encoding.refinement.header, encoding.refinement.symbols)
+        data = bitstream.write(encoding.header, encoding.symbols)
         coded = self._coded(job, data, Frame.of_key(data), key=True)
         return replace(coded, warning=encoding.warning)
 

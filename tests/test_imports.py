@@ -53,7 +53,9 @@ ALLOWED: dict[str, set[str]] = {
         *("sites", "bitstream", "backends", "quantize", "fit", "refine", "objective"),
         *("rate_term", "fill", "layering", "job"),
     },
-    "targets": {"errors", "fit", "refine", "job", "rate", "alpha"},
+    "targets": {
+        *("errors", "sites", "bitstream", "quantize", "fit", "refine", "job", "rate", "alpha"),
+    },
     "engine": {"backends"},
     "options": {
         "progress",

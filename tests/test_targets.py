@@ -16,6 +16,7 @@ from sadcodec.codec import encode_with_report
 from sadcodec.errors import TargetError
 from sadcodec.fill import fills
 from sadcodec.targets import psnr as psnr_target
+from sadcodec.targets.curve import Curve
 from sadcodec.targets.trial import count_at, usual_gain
 
 
@@ -187,6 +188,91 @@ def test_a_drawing_does_not_get_sites_that_it_cannot_use():
     assert good.psnr < better.psnr < best.psnr
     assert 128 * 128 / 40 < good.sites == better.sites == best.sites <= 128 * 128 // 32
     assert best.bytes < 1.5 * good.bytes
+
+
+# Quality of smooth pictures
+
+
+def ramp(width: int, height: int, channels: int = 3, white: int = 255) -> np.ndarray:
+    row = np.rint(np.linspace(0, white, width)).astype(np.uint16 if white > 255 else np.uint8)
+    return np.broadcast_to(row[None, :, None], (height, width, channels)).copy()
+
+
+def color_ramps() -> np.ndarray:
+    x, y = np.meshgrid(np.linspace(0, 1, 160), np.linspace(0, 1, 120))
+    return np.rint(255 * np.dstack([x, y, 1 - x])).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("image", "least"),
+    [(lambda: ramp(100, 64, 1, 65535), 36), (color_ramps, 31), (lambda: ramp(2000, 3), 31)],
+)
+def test_quality_of_gradients_is_well_above_that_of_photographs(image, least):
+    """From the slope of photographs they were given one site, which is the mean colour."""
+    middle, high = (encode_with_report(image(), quality=q, effort=1)[1] for q in (50, 75))
+    assert middle.psnr > least
+    assert middle.bytes < 150
+    assert middle.psnr + 2 < high.psnr
+    assert middle.bytes < high.bytes
+
+
+def test_quality_of_a_gradient_rises():
+    reports = [encode_with_report(ramp(64, 40), quality=q, effort=1)[1] for q in range(0, 101, 20)]
+    assert (np.diff([r.bytes for r in reports]) >= 0).all()
+    assert (np.diff([r.psnr for r in reports]) >= 0).all()
+    assert reports[5].psnr > 48
+
+
+def test_sites_by_their_price_from_a_measured_curve():
+    curve = Curve({1: 100.0, 4: 10.0, 9: 30.0, 16: 4.0, 64: 3.904}, 1.0)  # 9 sites: worse by chance
+    assert curve.sites_at(1e6) == 1
+    assert curve.sites_at(30.0) == pytest.approx(2)  # between 1 and 4 sites, 90 for 3 of them
+    assert curve.sites_at(0.5) == pytest.approx(8)
+    assert 2 < curve.sites_at(4.0) < 8
+    assert curve.sites_at(0.002) == pytest.approx(32)
+    assert curve.sites_at(0.002 / 4) == pytest.approx(64)  # more than were tried
+    assert Curve({1: 5.0, 8: 5.0, 64: 6.0}, 1.0).sites_at(1e-9) == 1
+
+
+# One colour
+
+
+@pytest.mark.parametrize("target", [{}, {"quality": 0}, {"bpp": 4}, {"size": 120}, {"psnr": 70}])
+@pytest.mark.parametrize("color", [(90,), (200, 31, 90), (7, 99), (255, 0, 3, 120)])
+def test_one_color_takes_one_site_and_is_exact(color, target):
+    image = np.broadcast_to(np.array(color, np.uint8), (50, 70, len(color))).copy()
+    data, report = encode_with_report(image, **target)
+    assert np.array_equal(sadcodec.decode(data), image)
+    assert (report.sites, report.fit_psnr, report.fit_seconds) == (1, math.inf, 0.0)
+    assert len(data) < 80
+    assert (report.warning is None) == (target.keys() <= {"quality"})
+
+
+def test_one_color_of_16_bits_is_as_near_as_the_steps_of_one_site():
+    rng = np.random.default_rng(2)
+    for channels in (1, 2, 3, 4):
+        image = np.broadcast_to(rng.integers(0, 65536, channels, np.uint16), (9, 12, channels))
+        decoded = sadcodec.decode(sadcodec.encode(image)).reshape(image.shape)
+        assert np.abs(decoded.astype(int) - image).max() <= 2
+
+
+def test_one_color_in_fewer_bytes_and_with_more_sites():
+    image = np.full((40, 60, 3), (200, 31, 90), np.uint8)
+    data, report = encode_with_report(image, size=68)
+    assert len(data) <= 68
+    assert 30 < decoded_psnr(image, data) < 70
+    assert report.warning is None
+    report = encode_with_report(image, size=30)[1]
+    assert re.match("cannot be encoded in 30 bytes; the smallest file takes 6", report.warning)
+    assert encode_with_report(image, sites=5, effort=1)[1].sites == 5
+    layered = encode_with_report(image, progressive=3, groups=2, coder="zstd")[0]
+    assert np.array_equal(sadcodec.decode(layered), image)
+
+
+def test_a_large_picture_of_one_color_takes_no_fit(monkeypatch):
+    monkeypatch.setattr("sadcodec.backends.cpu.CpuBackend.fit_session", None)
+    image = np.full((1200, 1500, 1), 77, np.uint8)
+    assert np.array_equal(sadcodec.decode(sadcodec.encode(image)).reshape(image.shape), image)
 
 
 # Bytes

@@ -19,7 +19,7 @@ from sadcodec.targets.trial import (
     usual_gain,
 )
 
-__all__ = ["TOLERANCE", "encode_to_psnr", "psnr_of"]
+__all__ = ["TOLERANCE", "encode_to_psnr", "psnr_of", "psnr_warning"]
 
 TOLERANCE = 0.05  # dB that a file may have over its target without a warning
 _FITS = 4  # full fits that a target may cost
@@ -35,12 +35,12 @@ _LAST_SITES = 64  # whose colours are tried one by one
 _TRIALS_FROM = 150  # iterations of a full fit from which a second trial costs little beside it
 
 
-def psnr_of(job: Job, refinement: Refinement) -> float:
+def psnr_of(job: Job, coded: Refinement | Encoding) -> float:
     """Return the PSNR in dB of what the file decodes to, by the mask if there is one.
 
     It is that of `sadcodec.metrics.psnr`.
     """
-    decoded = draw(job.backend, refinement.header, refinement.symbols)
+    decoded = draw(job.backend, coded.header, coded.symbols)
     white = (1 << job.header.bit_depth) - 1
     original = job.target.astype(np.float64) * white
     squared = (premultiplied(decoded, white) - premultiplied(original, white)) ** 2
@@ -56,7 +56,8 @@ class _Best:
     psnr: float  # the target
     reached: float = -np.inf
     size: int = 0
-    encoding: Encoding = field(init=False)  # from the first offer on
+    refinement: Refinement = field(init=False)  # from the first offer on, as what follows
+    tuned: Tuned = field(init=False)
     tried: dict[int, float] = field(default_factory=dict)  # sites to PSNR at scale 1
 
     def offer(self, refinement: Refinement, reached: float, tuned: Tuned) -> None:
@@ -67,7 +68,7 @@ class _Best:
             better = reached > self.reached
         if better:
             self.reached, self.size = reached, size
-            self.encoding = Encoding(refinement, tuned.fit_params, tuned.seconds)
+            self.refinement, self.tuned = refinement, tuned
 
 
 def encode_to_psnr(job: Job, psnr: float) -> Encoding:
@@ -83,14 +84,21 @@ def encode_to_psnr(job: Job, psnr: float) -> Encoding:
         if sites in best.tried:
             _round_to(job, tuned, best, attempt, last=True)
             break
-    encoding, reached = best.encoding, best.reached
+    reached = best.reached
     if reached > psnr + TOLERANCE:
-        reached = _trim(job, encoding.refinement, psnr, reached)
-    if reached < psnr:
-        encoding.warning = f"{psnr:g} dB is out of reach; {reached:.2f} dB is the nearest"
-    elif reached > psnr + TOLERANCE:
-        encoding.warning = f"{psnr:g} dB cannot be met closely; {reached:.2f} dB is the nearest"
+        reached = _trim(job, best.refinement, psnr, reached)
+    encoding = Encoding.of(best.refinement, best.tuned)
+    encoding.warning = psnr_warning(psnr, reached)
     return encoding
+
+
+def psnr_warning(psnr: float, reached: float) -> str | None:
+    """Return why `reached` dB do not meet a target of `psnr` dB, or None if they do."""
+    if reached < psnr:
+        return f"{psnr:g} dB is out of reach; {reached:.2f} dB is the nearest"
+    if reached > psnr + TOLERANCE:
+        return f"{psnr:g} dB cannot be met closely; {reached:.2f} dB is the nearest"
+    return None
 
 
 def _first_count(job: Job, psnr: float) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 
 from sadcodec.job import Job, header_for
 from sadcodec.rate import Encoding, Tuned, round_and_refine
+from sadcodec.refine import coded_size
 from sadcodec.targets.curve import Curve
 from sadcodec.targets.psnr import psnr_of
 from sadcodec.targets.trial import (
@@ -30,6 +31,7 @@ _FINER = 1.15  # ratio of the scales of these points
 _FEW = 4  # sites under which counts are powers of two and have one point
 _SMALL = 1 << 16  # px up to which a point is compared with those before it
 _COMPARED = 4  # points: at least one of them is of another fit
+_COMPARED_MEASURED = 12  # of an image with a curve, where few sites differ by up to 9 dB
 _TINY = 2048  # px up to which many fits are compared
 _LADDER = 1.19  # ratio of the sites of these
 _MARGIN = 2  # of them on either side of the best
@@ -47,6 +49,9 @@ def encode_to_quality(job: Job, quality: float) -> Encoding:
     of quality share a fit and differ in the steps alone, and the next three have 26 % more sites.
     Of images of 65536 px and fewer, and of drawings, where chance is larger, the best of four such
     points is taken; of 2048 px and fewer, of many fits the best for the price.
+
+    Of smooth pictures, whose trial has 48 dB already, that slope says nothing about the few sites
+    that they need: what these are worth is measured by more trials. No photograph is among them.
     """
     sites = trial_sites(job)
     scale = _Scale(job, sites, trial_psnr(job, sites))
@@ -77,7 +82,8 @@ class _Scale:
             if count not in reached:
                 reached[count] = trial_psnr(self._job, count)
         total = self._job.total
-        return Curve({n: 10.0 ** (-psnr / 10.0) * total for n, psnr in reached.items()})
+        errors = {n: 10.0 ** (-psnr / 10.0) * total for n, psnr in reached.items()}
+        return Curve(errors, self._exponent)
 
     def price(self, quality: float) -> float:
         """Return the squared error, in 0..1 units, that a site has to be worth."""
@@ -86,7 +92,7 @@ class _Scale:
     def sites_at(self, quality: float) -> float:
         """Return how many sites are worth it, at most one for a pixel."""
         if self._curve is not None:
-            return self._curve.sites_at(self.price(quality))
+            return min(self._curve.sites_at(self.price(quality)), self._job.area)
         gain = self._exponent * 10.0 ** (-self._psnr / 10.0) * self._job.total / self._sites
         share = (gain / self.price(quality)) ** (1.0 / (1.0 + self._exponent))
         return float(min(self._sites * share, self._job.area))
@@ -115,8 +121,10 @@ class _Scale:
         if index > last:
             index = last - (last - index) // _RUNG
         points = list(dict.fromkeys(self._point(i, top) for i in range(index + 1)))
-        by_chance = measured or most is not None or self._job.area <= _SMALL
-        compared = _COMPARED if by_chance else 1
+        small = self._job.area <= _SMALL
+        compared = _COMPARED if small or measured or most is not None else 1
+        if small and measured:
+            compared = _COMPARED_MEASURED
         return points[-compared:]
 
     def _point(self, index: int, top: int) -> _Point:
@@ -158,7 +166,11 @@ class _Scale:
 
 def _encode(job: Job, tuned: Tuned, scale: float) -> Encoding:
     header = header_for(job, tuned.mse, len(tuned.params), scale, radius=False)
-    return Encoding(round_and_refine(job, tuned, header), tuned.fit_params, tuned.seconds)
+    return Encoding.of(round_and_refine(job, tuned, header), tuned)
+
+
+def _size(job: Job, encoding: Encoding) -> int:
+    return coded_size(encoding.header, encoding.symbols, job.backend.threads)
 
 
 def _best_of(job: Job, points: list[_Point]) -> Encoding:
@@ -172,11 +184,11 @@ def _best_of(job: Job, points: list[_Point]) -> Encoding:
 
     best = encode(points[0])
     if len(points) > 1:
-        best_psnr = psnr_of(job, best.refinement)
+        best_psnr = psnr_of(job, best)
     for point in points[1:]:
         encoding = encode(point)
-        psnr = psnr_of(job, encoding.refinement)
-        if psnr >= best_psnr and encoding.refinement.size() >= best.refinement.size():
+        psnr = psnr_of(job, encoding)
+        if psnr >= best_psnr and _size(job, encoding) >= _size(job, best):
             best, best_psnr = encoding, psnr
     return best
 
@@ -194,8 +206,8 @@ def _cheapest(job: Job, wanted: float, price: float) -> Encoding:
     def measure(index: int) -> None:
         tuned = fit_sites(job, counts[index])
         encodings[index] = encoding = _encode(job, tuned, 1.0)
-        error = 10.0 ** (-psnr_of(job, encoding.refinement) / 10.0) * job.total
-        costs[index] = error + price / _BYTES_PER_SITE * encoding.refinement.size()
+        error = 10.0 ** (-psnr_of(job, encoding) / 10.0) * job.total
+        costs[index] = error + price / _BYTES_PER_SITE * _size(job, encoding)
 
     for index, count in enumerate(counts):
         if wanted / 2.0 <= count <= max(wanted, 1.0) * 2.0:

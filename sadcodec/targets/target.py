@@ -6,8 +6,10 @@ from collections.abc import Mapping
 
 from sadcodec.errors import OptionError, TargetError
 from sadcodec.job import Job, bytes_at
-from sadcodec.rate import Encoding, encode_to_sites, encode_to_size
-from sadcodec.targets.psnr import encode_to_psnr
+from sadcodec.rate import Encoding, encode_to_sites, encode_to_size, size_warning
+from sadcodec.refine import coded_size
+from sadcodec.targets.one_color import encode_one_color, is_one_color
+from sadcodec.targets.psnr import encode_to_psnr, psnr_of, psnr_warning
 from sadcodec.targets.quality import encode_to_quality
 
 __all__ = ["DEFAULT_QUALITY", "encode_to_target", "size_of", "target_of"]
@@ -60,9 +62,23 @@ def encode_to_target(job: Job, kind: str, value: float) -> Encoding:
     if size is not None:
         if size <= job.attached:
             raise TargetError(f"metadata takes {job.attached} bytes, which leaves none of {size}")
-        return encode_to_size(job, size - job.attached)
-    if kind == "psnr":
-        return encode_to_psnr(job, value)
+        size -= job.attached
     if kind == "sites":
         return encode_to_sites(job, max(1, int(value)), radius=True)
+    if is_one_color(job):
+        return _encode_one_color(job, size, value if kind == "psnr" else None)
+    if size is not None:
+        return encode_to_size(job, size)
+    if kind == "psnr":
+        return encode_to_psnr(job, value)
     return encode_to_quality(job, value)
+
+
+def _encode_one_color(job: Job, size: int | None, psnr: float | None) -> Encoding:
+    """Encode an image of one colour, and say how far that is from a target of bytes or dB."""
+    encoding = encode_one_color(job, size)
+    if size is not None:
+        encoding.warning = size_warning(job, coded_size(encoding.header, encoding.symbols), size)
+    elif psnr is not None:
+        encoding.warning = psnr_warning(psnr, psnr_of(job, encoding))
+    return encoding
