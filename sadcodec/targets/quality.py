@@ -23,7 +23,7 @@ from sadcodec.targets.trial import (
 __all__ = ["encode_to_quality"]
 
 _ENOUGH = 48.0  # dB of a trial fit; more sites than that takes bring nothing
-_TRIALS = 8  # beside the first, of an image of which that has `_ENOUGH`
+_TRIALS, _TRIALS_OF_LARGE = 8, 4  # beside the first, of an image of which that has `_ENOUGH`
 _AREAS = (32, 8)  # px a site of the trials that look for it
 _SIMPLE = 42.0  # dB of a trial that is nearly there
 _RUNG = 3  # units of quality, and as many points, that share a fit
@@ -78,7 +78,8 @@ class _Scale:
     def _measured(self) -> Curve:
         """Return what sites are worth by trials of fewer sites, down to one."""
         reached = {self._sites: self._psnr}
-        for count in np.geomspace(self._sites, 1.0, _TRIALS + 1).round().astype(int).tolist():
+        trials = _TRIALS if self._job.area <= _SMALL else _TRIALS_OF_LARGE
+        for count in np.geomspace(self._sites, 1.0, trials + 1).round().astype(int).tolist():
             if count not in reached:
                 reached[count] = trial_psnr(self._job, count)
         total = self._job.total
