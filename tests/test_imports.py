@@ -55,6 +55,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "targets": {
         *("errors", "sites", "bitstream", "quantize", "fit", "refine", "job", "rate", "alpha"),
+        "pixels",
     },
     "engine": {"backends"},
     "options": {

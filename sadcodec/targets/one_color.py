@@ -6,7 +6,8 @@ import numpy as np
 
 from sadcodec.bitstream import Header
 from sadcodec.job import Job, header_for
-from sadcodec.quantize import code_values, dequantize, quantize
+from sadcodec.pixels import code_values
+from sadcodec.quantize import dequantize, quantize
 from sadcodec.rate import Encoding
 from sadcodec.refine import coded_size
 from sadcodec.sites import COLOR, Sites, X, Y
