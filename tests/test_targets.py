@@ -205,7 +205,12 @@ def color_ramps() -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("image", "least"),
-    [(lambda: ramp(100, 64, 1, 65535), 36), (color_ramps, 31), (lambda: ramp(2000, 3), 31)],
+    [
+        (lambda: ramp(100, 64, 1, 65535), 36),
+        (color_ramps, 31),
+        (lambda: ramp(2000, 3), 31),
+        (lambda: ramp(330, 221), 36),  # measured at half the size
+    ],
 )
 def test_quality_of_gradients_is_well_above_that_of_photographs(image, least):
     """From the slope of photographs they were given one site, which is the mean colour."""

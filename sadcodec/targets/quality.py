@@ -15,6 +15,7 @@ from sadcodec.targets.trial import (
     DB_PER_OCTAVE,
     count_at,
     fit_sites,
+    reduced,
     trial_psnr,
     trial_sites,
     usual_gain,
@@ -23,13 +24,13 @@ from sadcodec.targets.trial import (
 __all__ = ["encode_to_quality"]
 
 _ENOUGH = 48.0  # dB of a trial fit; more sites than that takes bring nothing
-_TRIALS, _TRIALS_OF_LARGE = 8, 4  # beside the first, of an image of which that has `_ENOUGH`
+_TRIALS = 8  # and one of the first one's count, of an image of which that has `_ENOUGH`
 _AREAS = (32, 8)  # px a site of the trials that look for it
 _SIMPLE = 42.0  # dB of a trial that is nearly there
 _RUNG = 3  # units of quality, and as many points, that share a fit
 _FINER = 1.15  # ratio of the scales of these points
 _FEW = 4  # sites under which counts are powers of two and have one point
-_SMALL = 1 << 16  # px up to which a point is compared with those before it
+_SMALL = 1 << 16  # px up to which a point is compared with those before it; of these trials
 _COMPARED = 4  # points: at least one of them is of another fit
 _COMPARED_MEASURED = 12  # of an image with a curve, where few sites differ by up to 9 dB
 _TINY = 2048  # px up to which many fits are compared
@@ -77,11 +78,11 @@ class _Scale:
 
     def _measured(self) -> Curve:
         """Return what sites are worth by trials of fewer sites, down to one."""
-        reached = {self._sites: self._psnr}
-        trials = _TRIALS if self._job.area <= _SMALL else _TRIALS_OF_LARGE
-        for count in np.geomspace(self._sites, 1.0, trials + 1).round().astype(int).tolist():
+        job = reduced(self._job, _SMALL)
+        reached = {self._sites: self._psnr} if job is self._job else {}
+        for count in np.geomspace(self._sites, 1.0, _TRIALS + 1).round().astype(int).tolist():
             if count not in reached:
-                reached[count] = trial_psnr(self._job, count)
+                reached[count] = trial_psnr(job, count)
         total = self._job.total
         errors = {n: 10.0 ** (-psnr / 10.0) * total for n, psnr in reached.items()}
         return Curve(errors, self._exponent)

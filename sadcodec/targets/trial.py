@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 
 from sadcodec.fit.loop import fit
@@ -14,6 +17,7 @@ __all__ = [
     "TRIAL_ITERATIONS",
     "count_at",
     "fit_sites",
+    "reduced",
     "trial_psnr",
     "trial_sites",
     "usual_gain",
@@ -54,6 +58,22 @@ def trial_psnr(job: Job, sites: int) -> float:
         area=job.area,
     ).mse
     return float(-10.0 * np.log10(max(mse, 1e-8)))
+
+
+def reduced(job: Job, pixels: int) -> Job:
+    """Return the job of the image as means of squares, with about `pixels` of them at most.
+
+    For trials of smooth images, which are much the same at that size. Where pixels do not count
+    alike, and of images that are as small or nearly lines, it is the job itself.
+    """
+    height, width, channels = job.target.shape
+    side = min(math.ceil(math.sqrt(job.pixels / pixels)), height, width)
+    if side == 1 or job.importance is not None:
+        return job
+    rows, columns = height // side, width // side
+    squares = job.target[: rows * side, : columns * side]
+    target = squares.reshape(rows, side, columns, side, channels).mean(axis=(1, 3))
+    return replace(job, target=target, header=replace(job.header, width=columns, height=rows))
 
 
 def fit_sites(job: Job, sites: int) -> Tuned:
