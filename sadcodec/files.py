@@ -206,14 +206,21 @@ def write_stdout(data: bytes) -> None:
             left = left[taken:]
         sys.stdout.buffer.flush()
     except OSError as error:
-        # The rest in the buffer would fail again, noisily, when the interpreter flushes it at exit.
-        with contextlib.suppress(OSError, ValueError):
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, sys.stdout.fileno())
-            os.close(null)
+        drop_stdout()
         if isinstance(error, BrokenPipeError):
             raise
         raise OutputError(_cause(error)) from error
+
+
+def drop_stdout() -> None:
+    """Give up standard output, which has failed.
+
+    The rest in its buffer would fail again, noisily, when the interpreter flushes it at exit.
+    """
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
 
 
 def remove_leftovers(path: str) -> None:

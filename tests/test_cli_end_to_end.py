@@ -207,7 +207,8 @@ def test_a_header_that_asks_for_too_much(
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full on this system")
-def test_a_full_device(tmp_path: Path, stored: bytes) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_device(tmp_path: Path, stored: bytes, unbuffered: str) -> None:
     (tmp_path / "in.sad").write_bytes(stored)
     done = run(tmp_path, "decode", "in.sad", "-o", "/dev/full")
     assert (done.returncode, done.stderr) == (
@@ -222,7 +223,7 @@ def test_a_full_device(tmp_path: Path, stored: bytes) -> None:
                 stdout=full,
                 stderr=subprocess.PIPE,
                 check=False,
-                env=environment(),
+                env=environment() | {"PYTHONUNBUFFERED": unbuffered},
             )
         assert (done.returncode, done.stderr) == (1, b"sad: stdout: No space left on device\n")
 

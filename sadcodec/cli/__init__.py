@@ -27,6 +27,7 @@ from sadcodec.cli.evaluate import evaluate
 from sadcodec.cli.export import export
 from sadcodec.cli.info import info
 from sadcodec.cli.site_list import import_sites
+from sadcodec.files import drop_stdout
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
@@ -77,6 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(error.exit_code)
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:  # Click wrote help
+            drop_stdout()
             with contextlib.suppress(OSError):
                 Failure("stdout", os.strerror(errno.ENOSPC)).show()
             sys.exit(1)
